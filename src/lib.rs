@@ -1,0 +1,4 @@
+//! Countersign reviews Kubernetes `CertificateSigningRequest` objects.
+#![forbid(unsafe_code)]
+
+pub mod request;

@@ -1,0 +1,28 @@
+//! Decode: a `CertificateSigningRequest` object, or the bytes of a PEM file, become a
+//! [`SigningRequest`] or a [`DecodeError`].
+//!
+//! Signers differ in what they copy from a request into a certificate, so what could be read in
+//! two ways is refused here, with a stable code, before any policy looks at it. Everything in this
+//! module is pure: no clock, no client, no I/O.
+
+mod der;
+mod error;
+mod extensions;
+mod key;
+mod masters;
+mod object;
+mod pem;
+mod pkcs10;
+mod subject;
+mod usages;
+
+pub use error::{DecodeCode, DecodeError};
+pub use key::{Curve, Key};
+pub use object::{Envelope, Settled, SigningRequest};
+pub use pkcs10::{Pkcs10, Sans};
+pub use subject::{Subject, SubjectAttribute};
+pub use usages::Usage;
+
+/// The longest `spec.request` (PEM, in bytes) that is decoded; a longer one is
+/// [`DecodeCode::RequestTooLarge`]. Requests with 100 names and an RSA key of 8192 bits stay below a tenth of it.
+pub const MAX_REQUEST_BYTES: usize = 64 * 1024;

@@ -1,0 +1,63 @@
+//! `CertificateSigningRequest` objects (`certificates.k8s.io/v1`), read tolerantly: only what a
+//! review needs, so that nothing else in the object can make it unreadable.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{DecodeError, Pkcs10, Usage};
+
+/// What the API server vouches for about a request, beside its PKCS#10 content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// `metadata.name`; arbitrary text.
+    pub name: String,
+    /// `metadata.uid`; empty offline.
+    pub uid: String,
+    /// `metadata.creationTimestamp`, if there is one that can be read.
+    pub created: Option<Timestamp>,
+    /// Whether somebody decided already, or the object is going away.
+    pub settled: Option<Settled>,
+    /// `spec.signerName`.
+    pub signer_name: String,
+    /// `spec.username`, the requestor's user name.
+    pub username: String,
+    /// `spec.uid`, the requestor's uid.
+    pub user_uid: String,
+    /// `spec.groups`, the requestor's groups when it filed the request.
+    pub groups: Vec<String>,
+    /// `spec.extra`, as the requestor's authenticator filled it.
+    pub extra: BTreeMap<String, Vec<String>>,
+    /// `spec.usages` as written.
+    pub usages: Vec<String>,
+    /// `spec.expirationSeconds`, the lifetime asked for in seconds; unset means the signer's own maximum.
+    pub expiration_seconds: Option<i32>,
+}
+
+/// Why there is nothing left to decide about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Condition `Approved`.
+    Approved,
+    /// Condition `Denied`.
+    Denied,
+    /// Condition `Failed`: the signer gave up.
+    Failed,
+    /// `status.certificate` is there.
+    Issued,
+    /// `metadata.deletionTimestamp` is set.
+    Deleting,
+}
+
+/// A request as the engine reviews it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningRequest {
+    /// What the API server vouches for.
+    pub envelope: Envelope,
+    /// What the requestor wrote, or why it is refused unread.
+    pub content: Result<Pkcs10, DecodeError>,
+    /// Whether `system:masters` is asked for, in whatever place or encoding, also where `content` did not decode.
+    pub asks_for_masters: bool,
+    /// The known usages of `spec.usages`, sorted, without repetition.
+    pub usages: Vec<Usage>,
+}
