@@ -1,4 +1,5 @@
 //! Countersign reviews Kubernetes `CertificateSigningRequest` objects.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod request;
