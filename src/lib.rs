@@ -2,4 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod escape;
+pub mod fold;
+pub mod policy;
 pub mod request;
+pub mod review;

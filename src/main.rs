@@ -1,3 +1,8 @@
 //! The `countersign` command.
+#![allow(clippy::print_stdout)]
 
-fn main() {}
+fn main() {
+    for crd in countersign::api::schema::crds() {
+        println!("---\n{}", serde_saphyr::to_string(&crd).unwrap_or_default());
+    }
+}

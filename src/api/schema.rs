@@ -1,10 +1,13 @@
 //! The CRDs, and the schema that objects are held against without an API server.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
 use super::{CSRGuardrail, CSRPolicy};
+use crate::policy::{Kind, Problem};
 
 /// The definitions of both kinds, in the order in which `countersign crd` prints them.
 #[must_use]
@@ -28,5 +31,152 @@ fn remove_nullable(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(remove_nullable),
         _ => {}
+    }
+}
+
+/// Holds the `spec` of an object of kind `kind` against the schema: types, bounds, enumerations and
+/// fields that this version does not know, all of them, each with its place. What the CRD says in
+/// CEL is not looked at here; compiling enforces it.
+#[must_use]
+pub fn check(kind: Kind, spec: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    check_value("spec", spec, schema_of_spec(kind), &mut problems);
+    problems
+}
+
+/// The schema of `spec` as the CRD states it.
+#[must_use]
+pub fn schema_of_spec(kind: Kind) -> &'static Value {
+    static SCHEMAS: LazyLock<[Value; 2]> = LazyLock::new(|| {
+        crds().map(|crd| crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone())
+    });
+    match kind {
+        Kind::CSRPolicy => &SCHEMAS[0],
+        Kind::CSRGuardrail => &SCHEMAS[1],
+    }
+}
+
+fn check_value(path: &str, value: &Value, schema: &Value, problems: &mut Vec<Problem>) {
+    let mut report = |path: &str, message: String| problems.push(Problem { path: path.to_owned(), message });
+    let expected = schema["type"].as_str().unwrap_or_default();
+    if type_of(value) != expected {
+        return report(path, wrong_type(value, expected));
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = format!("{path}.{}", field_name(name));
+                match schema["properties"].get(name) {
+                    Some(schema) => check_value(&path, value, schema, problems),
+                    None => problems.push(Problem { path, message: unknown_field(name, &schema["properties"]) }),
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(max) = schema["maxItems"].as_u64()
+                && items.len() as u64 > max
+            {
+                report(path, format!("it has {} items, and at most {max} are possible: split the object", items.len()));
+            }
+            for (index, item) in items.iter().enumerate() {
+                check_value(&format!("{path}[{index}]"), item, &schema["items"], problems);
+            }
+        }
+        Value::String(text) => check_string(path, text, schema, problems),
+        Value::Number(number) => {
+            let number = number.as_i64().unwrap_or(i64::MAX);
+            let max = if schema["format"] == "int32" { i64::from(i32::MAX) } else { i64::MAX };
+            let max = schema["maximum"].as_i64().unwrap_or(max);
+            if let Some(min) = schema["minimum"].as_i64()
+                && number < min
+            {
+                report(path, format!("{number} is below the least value, {min}"));
+            }
+            if number > max {
+                report(path, format!("{number} is above the greatest value, {max}"));
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+fn check_string(path: &str, text: &str, schema: &Value, problems: &mut Vec<Problem>) {
+    let mut report = |message: String| problems.push(Problem { path: path.to_owned(), message });
+    let length = text.chars().count() as u64;
+    if let Some(values) = schema["enum"].as_array()
+        && !values.iter().any(|value| value == text)
+    {
+        let known: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        let nearest = nearest(text, known.iter().copied());
+        let hint = nearest.map(|nearest| format!("did you mean {nearest:?}? ")).unwrap_or_default();
+        report(format!("{text:?} is not a value of this field; {hint}possible are {}", known.join(", ")));
+    }
+    if let Some(min) = schema["minLength"].as_u64()
+        && length < min
+    {
+        report(if length == 0 {
+            "an empty text matches nothing: remove it".to_owned()
+        } else {
+            format!("it has {length} characters, and at least {min} are needed")
+        });
+    }
+    if let Some(max) = schema["maxLength"].as_u64()
+        && length > max
+    {
+        report(format!("it has {length} characters, and at most {max} are possible"));
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_i64() || number.is_u64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn wrong_type(value: &Value, expected: &str) -> String {
+    match (value, expected) {
+        (Value::Null, _) => "there is nothing behind it: state a value, or remove the field".to_owned(),
+        (Value::String(text), "array") => format!("a list is needed, not a text: write [{text:?}]"),
+        (Value::String(_), "integer") => "a whole number is needed, not a text: write, for example, 2592000".to_owned(),
+        (Value::Number(_) | Value::Bool(_), "string") => format!("a text is needed: put {value} into quotes"),
+        (_, "object") => format!("an object with fields is needed, not {}", with_article(type_of(value))),
+        (_, "array") => format!("a list is needed, not {}", with_article(type_of(value))),
+        _ => format!("{} is needed, not {}", with_article(expected), with_article(type_of(value))),
+    }
+}
+
+fn with_article(name: &str) -> String {
+    if name.starts_with(['a', 'e', 'i', 'o', 'u']) { format!("an {name}") } else { format!("a {name}") }
+}
+
+fn unknown_field(name: &str, properties: &Value) -> String {
+    let known: Vec<&str> = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    match nearest(name, known.iter().copied()) {
+        Some(nearest) => format!("this version does not know the field; did you mean {nearest}?"),
+        None => format!("this version does not know the field; here it knows {}", known.join(", ")),
+    }
+}
+
+/// The known name that is most alike, if one is alike at all.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A field's name is the author's text: escape and cut it before it becomes part of a path.
+fn field_name(name: &str) -> String {
+    if name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        name.to_owned()
+    } else {
+        format!("[{:?}]", crate::escape::printable(&name.chars().take(64).collect::<String>()))
     }
 }

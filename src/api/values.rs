@@ -232,28 +232,21 @@ const NOT_EMPTY: (&str, &str) = (
     "self.size() > 0",
     "the list is empty, which would be a guess at nothing or everything: name at least one value, or remove the list",
 );
-const NO_TEMPLATE: (&str, &str) = (
-    "!self.exists(s, s.contains('${'))",
-    "${ is reserved for later versions and cannot stand in a pattern",
-);
+const NO_TEMPLATE: (&str, &str) =
+    ("!self.exists(s, s.contains('${'))", "${ is reserved for later versions and cannot stand in a pattern");
 const NO_TRIPLE: (&str, &str) = (
     "!self.exists(s, s.contains('***'))",
     "*** is not a pattern: write * for a part between separators, or ** for a part with separators",
 );
-const NO_MARGIN: (&str, &str) = (
-    "self.all(s, s == s.trim())",
-    "a pattern begins or ends with white space: remove it",
-);
+const NO_MARGIN: (&str, &str) = ("self.all(s, s == s.trim())", "a pattern begins or ends with white space: remove it");
 const NO_MASTERS: (&str, &str) = (
     "!self.exists(s, s.trim().lowerAscii() == 'system:masters')",
     "system:masters is never granted by any policy: remove it; for administrators bind ClusterRole cluster-admin to a group of your own",
 );
 
 fn list(max_length: u32, rules: &[(&str, &str)]) -> Schema {
-    let rules: Vec<_> = rules
-        .iter()
-        .map(|(rule, message)| serde_json::json!({ "rule": rule, "message": message }))
-        .collect();
+    let rules: Vec<_> =
+        rules.iter().map(|(rule, message)| serde_json::json!({ "rule": rule, "message": message })).collect();
     json_schema!({
         "type": "array",
         "items": { "type": "string", "minLength": 1, "maxLength": max_length },

@@ -15,3 +15,34 @@ pub struct DecodeError {
     /// One sentence that says what is wrong and what to do; `found` appears in it only escaped.
     pub message: String,
 }
+
+/// stub
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecodeCode {
+    /// stub
+    RequestTooLarge,
+}
+impl fmt::Display for DecodeCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("x")
+    }
+}
+impl DecodeCode {
+    /// stub
+    pub const fn as_str(self) -> &'static str {
+        "x"
+    }
+}
+impl std::hash::Hash for DecodeCode {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+impl PartialOrd for DecodeCode {
+    fn partial_cmp(&self, _: &Self) -> Option<std::cmp::Ordering> {
+        None
+    }
+}
+impl Ord for DecodeCode {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}

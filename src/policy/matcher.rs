@@ -1,0 +1,168 @@
+//! Which requests an object speaks about, in three values.
+
+use super::{Truth, WidePattern};
+use crate::api::Credential;
+use crate::request::Envelope;
+
+/// The key in `spec.extra` under which authenticators say which credential was used.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
+/// A signer by name, or every signer of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignerPattern {
+    /// This signer.
+    Exact(String),
+    /// Every signer of this domain; written `domain/*`.
+    Domain(String),
+    /// Every signer; written `*`, and only where signers to manage are named.
+    All,
+}
+
+impl SignerPattern {
+    /// Reads `DOMAIN/NAME` or `DOMAIN/*`; the error is a sentence that says what to write instead.
+    pub fn new(source: &str) -> Result<Self, String> {
+        let wrong = || {
+            "a signer name is DOMAIN/NAME, or DOMAIN/* for every signer of a domain; write, for example, \
+             kubernetes.io/kube-apiserver-client or example.com/*"
+                .to_owned()
+        };
+        let (domain, name) = source.split_once('/').ok_or_else(wrong)?;
+        let domain_ok =
+            !domain.is_empty() && domain.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+        match name {
+            "*" if domain_ok => Ok(Self::Domain(domain.to_owned())),
+            name if domain_ok && !name.is_empty() && !name.contains('*') => Ok(Self::Exact(source.to_owned())),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Reads a signer to manage: as [`SignerPattern::new`], or `*` for all of them.
+    pub fn managed(source: &str) -> Result<Self, String> {
+        if source == "*" { Ok(Self::All) } else { Self::new(source) }
+    }
+
+    /// Whether `signer` is one of them.
+    #[must_use]
+    pub fn matches(&self, signer: &str) -> bool {
+        match self {
+            Self::Exact(name) => name == signer,
+            Self::Domain(domain) => signer.strip_prefix(domain.as_str()).is_some_and(|rest| rest.starts_with('/')),
+            Self::All => true,
+        }
+    }
+}
+
+impl std::fmt::Display for SignerPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Domain(domain) => write!(f, "{domain}/*"),
+            Self::All => f.write_str("*"),
+        }
+    }
+}
+
+/// A part of a match: not stated, stated, or stated in a way that this version cannot read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part<T> {
+    Unstated,
+    Stated(T),
+    Unreadable(String),
+}
+
+impl<T> Part<T> {
+    fn holds(&self, unstated: Truth, stated: impl FnOnce(&T) -> Truth) -> Truth {
+        match self {
+            Self::Unstated => unstated,
+            Self::Stated(part) => stated(part),
+            Self::Unreadable(why) => Truth::Unknown(why.clone()),
+        }
+    }
+}
+
+/// A compiled `match`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matcher {
+    pub(super) signers: Part<Vec<SignerPattern>>,
+    pub(super) requestors: Part<Vec<RequestorMatcher>>,
+    pub(super) excluded: Part<Vec<RequestorMatcher>>,
+    /// Whatever else stands in `match` and this version does not know: one more part to match.
+    pub(super) rest: Part<()>,
+}
+
+impl Matcher {
+    /// Whether the object speaks about the request.
+    #[must_use]
+    pub fn matches(&self, request: &Envelope) -> Truth {
+        let requestor =
+            |entries: &Vec<RequestorMatcher>| Truth::any(entries.iter().map(|entry| entry.matches(request)));
+        Truth::all([
+            self.signers
+                .holds(Truth::Yes, |signers| signers.iter().any(|signer| signer.matches(&request.signer_name)).into()),
+            self.requestors.holds(Truth::Yes, requestor),
+            self.excluded.holds(Truth::No, requestor).not(),
+            self.rest.holds(Truth::Yes, |()| Truth::Yes),
+        ])
+    }
+
+    /// The signers stated, if they can be read.
+    #[must_use]
+    pub fn signers(&self) -> &[SignerPattern] {
+        match &self.signers {
+            Part::Stated(signers) => signers,
+            Part::Unstated | Part::Unreadable(_) => &[],
+        }
+    }
+}
+
+/// A compiled requestor entry: each list that is stated must have a match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RequestorMatcher {
+    pub(super) users: Option<Vec<WidePattern>>,
+    pub(super) groups: Option<Vec<WidePattern>>,
+    pub(super) service_accounts: Option<Vec<(WidePattern, WidePattern)>>,
+    pub(super) credential: Credential,
+}
+
+impl RequestorMatcher {
+    fn matches(&self, request: &Envelope) -> Truth {
+        let users = self.users.as_ref().is_none_or(|users| users.iter().any(|user| user.matches(&request.username)));
+        let groups = self.groups.as_ref().is_none_or(|groups| {
+            groups.iter().any(|pattern| request.groups.iter().any(|group| pattern.matches(group)))
+        });
+        let accounts = self.service_accounts.as_ref().is_none_or(|accounts| is_service_account(accounts, request));
+        Truth::all([
+            users.into(),
+            groups.into(),
+            accounts.into(),
+            match self.credential {
+                Credential::Any => Truth::Yes,
+                Credential::NotClientCertificate => not_a_client_certificate(request),
+            },
+        ])
+    }
+}
+
+/// A certificate may carry any CN, so the user name alone does not make a service account: the
+/// authenticator of service account tokens also puts it into the group of its namespace.
+fn is_service_account(accounts: &[(WidePattern, WidePattern)], request: &Envelope) -> bool {
+    let Some((namespace, name)) =
+        request.username.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'))
+    else {
+        return false;
+    };
+    let group = format!("system:serviceaccounts:{namespace}");
+    request.groups.contains(&group)
+        && accounts.iter().any(|account| account.0.matches(namespace) && account.1.matches(name))
+}
+
+/// `X509SHA256=…` is what the API server writes for a client certificate since Kubernetes 1.32.
+/// Impersonation and some authenticators leave the key out: then nobody can tell.
+fn not_a_client_certificate(request: &Envelope) -> Truth {
+    match request.extra.get(CREDENTIAL_ID).map(Vec::as_slice) {
+        None | Some([]) => Truth::Unknown(format!(
+            "the request does not say which credential its requestor used ({CREDENTIAL_ID} is not in spec.extra)"
+        )),
+        Some(ids) => ids.iter().all(|id| !id.starts_with("X509SHA256=")).into(),
+    }
+}

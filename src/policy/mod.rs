@@ -1,0 +1,87 @@
+//! Compile: objects become a [`PolicySet`].
+//!
+//! A [`Compiled`] object can only be had by compiling, and is either Ready, with [`Rules`], or not,
+//! with the [`Problem`]s that stand in the way. What of its `match` can be read still counts, so
+//! that a broken object touches only the requests that it could have concerned.
+
+mod compile;
+mod matcher;
+mod object;
+mod pattern;
+mod reserved;
+mod rules;
+mod set;
+mod truth;
+
+pub use matcher::{Matcher, SignerPattern};
+pub use object::{Kind, ObjectRef, PolicyObject};
+pub use pattern::{Field, Pattern, WidePattern};
+pub use reserved::{MASTERS, Reserved};
+pub use rules::{
+    CommonNameRules, Count, DnsRules, ExpirationRules, IpRules, KeyRules, ListRules, Rules, SignerRules, UsageRules,
+};
+pub use set::{PolicySet, Settings};
+pub use truth::Truth;
+
+use crate::api::{Mode, OnViolation};
+
+/// A policy or a guardrail, compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// Which object it is.
+    pub object: ObjectRef,
+    /// `metadata.generation`, if it has one.
+    pub generation: Option<i64>,
+    /// Whether it decides or only reports; a mode that this version does not know decides.
+    pub mode: Mode,
+    /// What becomes of a request that violates it.
+    pub on_violation: OnViolation,
+    /// Which requests it speaks about.
+    pub matcher: Matcher,
+    rules: Option<Rules>,
+    problems: Vec<Problem>,
+}
+
+impl Compiled {
+    /// Compiles `object`. There is always a result; see [`Compiled::problems`].
+    #[must_use]
+    pub fn new(object: &PolicyObject) -> Self {
+        compile::compile(object)
+    }
+
+    /// What it checks, if it is Ready.
+    #[must_use]
+    pub fn rules(&self) -> Option<&Rules> {
+        self.rules.as_ref()
+    }
+
+    /// What stands in the way of its being Ready, with places.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Whether it is Ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.rules.is_some()
+    }
+}
+
+/// Something in an object that this version cannot read or that is not allowed there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct Problem {
+    /// Where, as a path of fields: `spec.allow.dnsNames.allowed[1]`.
+    pub path: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+impl Problem {
+    /// Whether the problem is at `path` or below it.
+    #[must_use]
+    pub fn is_within(&self, path: &str) -> bool {
+        self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+}

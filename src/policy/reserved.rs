@@ -1,0 +1,73 @@
+//! Reserved identities: names that Kubernetes or its installer gives a meaning of their own.
+
+use crate::fold::fold;
+
+use super::Pattern;
+
+/// `system:masters`, whose members every authorization check lets through.
+pub const MASTERS: &str = "system:masters";
+
+/// The prefixes that make a name a reserved identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    prefixes: Vec<String>,
+}
+
+impl Default for Reserved {
+    fn default() -> Self {
+        Self::new(std::iter::empty())
+    }
+}
+
+impl Reserved {
+    /// `system:`, `kubeadm:` and the given prefixes (`eks:`…).
+    pub fn new(more: impl IntoIterator<Item = String>) -> Self {
+        let standard = ["system:".to_owned(), "kubeadm:".to_owned()];
+        Self { prefixes: standard.into_iter().chain(more.into_iter().filter(|prefix| !prefix.is_empty())).collect() }
+    }
+
+    /// The prefix that makes `name` a reserved identity, compared after trimming, case folding and
+    /// Unicode compatibility normalisation.
+    #[must_use]
+    pub fn prefix_of(&self, name: &str) -> Option<&str> {
+        let name = fold(name);
+        self.prefixes.iter().find(|prefix| name.starts_with(&fold(prefix))).map(String::as_str)
+    }
+
+    /// Whether `pattern`, in a policy, permits `name`: it matches, and if the name is reserved the
+    /// pattern spells the prefix out byte for byte.
+    #[must_use]
+    pub fn permits(&self, pattern: &Pattern, name: &str) -> bool {
+        let spelled = self.prefix_of(name).is_none_or(|prefix| pattern.literal_prefix().starts_with(prefix));
+        spelled && pattern.matches(name, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reserved;
+    use crate::policy::{Field, Pattern};
+
+    #[test]
+    fn only_a_pattern_that_spells_the_prefix_out_permits_a_reserved_name() {
+        let reserved = Reserved::new(["eks:".to_owned()]);
+        for (pattern, name, expected) in [
+            ("*", "amy", true),
+            ("**", "system:admin", false),
+            ("s*", "system", true),
+            ("s**", "system:admin", false),
+            ("system:*", "system:admin", true),
+            ("system:node:*", "system:node:a", true),
+            ("syste**", "system:admin", false),
+            ("**", "System:admin", false),
+            ("**", "kubeadm:cluster-admins", false),
+            ("**", "eks:node-manager", false),
+            ("eks:*", "eks:node-manager", true),
+            ("**", "oidc:system:admin", true),
+            ("\u{ff53}ystem:admin", "\u{ff53}ystem:admin", false),
+        ] {
+            let pattern = Pattern::new(pattern, Field::Identity).unwrap();
+            assert_eq!(reserved.permits(&pattern, name), expected, "{} and {name}", pattern.source());
+        }
+    }
+}

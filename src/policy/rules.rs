@@ -1,0 +1,140 @@
+//! What a compiled object checks: `allow` of a policy, `limits` of a guardrail.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::{Pattern, SignerPattern, WidePattern};
+use crate::api::WhenUnset;
+use crate::request::{Curve, Usage};
+
+/// The checks of one object. In a policy, a part that is not there permits nothing of its kind
+/// (`keys` excepted); in a guardrail, it is not checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The signers (guardrails only).
+    pub signers: Option<SignerRules>,
+    /// The CN.
+    pub common_name: Option<CommonNameRules>,
+    /// The O.
+    pub organizations: Option<ListRules>,
+    /// The OU.
+    pub organizational_units: Option<ListRules>,
+    /// `spec.usages`.
+    pub usages: Option<UsageRules>,
+    /// `spec.expirationSeconds`.
+    pub expiration: Option<ExpirationRules>,
+    /// The public key.
+    pub keys: Option<KeyRules>,
+    /// DNS names.
+    pub dns_names: Option<DnsRules>,
+    /// IP addresses.
+    pub ip_addresses: Option<IpRules>,
+    /// URIs.
+    pub uris: Option<ListRules>,
+    /// Email addresses.
+    pub email_addresses: Option<ListRules>,
+}
+
+/// Signers that there may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignerRules {
+    /// If stated, the signer must be one of these.
+    pub allowed: Option<Vec<SignerPattern>>,
+    /// The signer must be none of these.
+    pub denied: Vec<SignerPattern>,
+}
+
+/// Rules for the CN.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommonNameRules {
+    /// If stated, the CN must match one of these.
+    pub allowed: Option<Vec<Pattern>>,
+    /// The CN must match none of these.
+    pub denied: Vec<WidePattern>,
+    /// The CN must be the requestor's user name.
+    pub from_requestor: bool,
+    /// There must be a CN.
+    pub needed: bool,
+}
+
+/// Rules for a list of names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListRules {
+    /// If stated, every value must match one of these (or of `required`).
+    pub allowed: Option<Vec<Pattern>>,
+    /// No value may match any of these.
+    pub denied: Vec<WidePattern>,
+    /// Each of these must be matched by some value.
+    pub required: Vec<Pattern>,
+    /// How many values there may be.
+    pub count: Count,
+    /// Each value must be a group of the requestor.
+    pub from_requestor: bool,
+}
+
+/// Rules for DNS names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DnsRules {
+    /// As for every list.
+    pub list: ListRules,
+    /// Whether wildcard names may be there; a guardrail need not say.
+    pub wildcards: Option<bool>,
+}
+
+/// Rules for IP addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IpRules {
+    /// If stated, every address must be in one of these (or of `required`).
+    pub allowed: Option<Vec<IpNet>>,
+    /// No address may be in any of these.
+    pub denied: Vec<IpNet>,
+    /// Some address must be in each of these.
+    pub required: Vec<IpNet>,
+    /// How many addresses there may be.
+    pub count: Count,
+}
+
+/// How many values there may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// The least number.
+    pub min: Option<u32>,
+    /// The greatest number.
+    pub max: Option<u32>,
+}
+
+/// Rules for usages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsageRules {
+    /// If stated, every usage must be one of these (or of `required`).
+    pub allowed: Option<BTreeSet<Usage>>,
+    /// Usages that must not be there.
+    pub denied: BTreeSet<Usage>,
+    /// Usages that must be there.
+    pub required: BTreeSet<Usage>,
+}
+
+/// Rules for the lifetime asked for, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpirationRules {
+    /// The shortest.
+    pub min: Option<i32>,
+    /// The longest.
+    pub max: Option<i32>,
+    /// What no lifetime means.
+    pub when_unset: WhenUnset,
+}
+
+/// Rules for the public key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyRules {
+    /// If stated, the algorithm must be one of these, as [`crate::request::Key::algorithm`] names them.
+    pub algorithms: Option<Vec<&'static str>>,
+    /// The least length of an RSA modulus in bits.
+    pub rsa_min_bits: Option<u32>,
+    /// The greatest length of an RSA modulus in bits.
+    pub rsa_max_bits: Option<u32>,
+    /// If stated, the curve of an ECDSA key must be one of these.
+    pub curves: Option<Vec<Curve>>,
+}

@@ -1,0 +1,84 @@
+//! All that a review is held against.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Compiled, Kind, PolicyObject, Reserved, SignerPattern};
+
+/// The options that change verdicts, the same for the controller and the offline commands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The signers whose requests are reviewed (`--managed-signer`).
+    pub managed_signers: Vec<SignerPattern>,
+    /// What makes a name a reserved identity (`--reserved-prefix`).
+    pub reserved: Reserved,
+    /// The longest lifetime, in seconds, that a signer gives (`--signer-max-seconds`), by signer name.
+    pub signer_max_seconds: BTreeMap<String, i64>,
+    /// Guardrails without which nothing is approved (`--require-guardrail`), by name.
+    pub required_guardrails: Vec<String>,
+    /// How old a request may be (`--max-request-age`); nothing for any age.
+    pub max_request_age: Option<Duration>,
+}
+
+impl Settings {
+    /// One year: what `kube-controller-manager --cluster-signing-duration` is unless set.
+    pub const KUBERNETES_SIGNER_MAX_SECONDS: i64 = 365 * 24 * 60 * 60;
+
+    /// The longest lifetime, in seconds, that `signer` is known to give.
+    #[must_use]
+    pub fn signer_maximum(&self, signer: &str) -> Option<i64> {
+        let stated = self.signer_max_seconds.get(signer).copied();
+        stated.or_else(|| signer.starts_with("kubernetes.io/").then_some(Self::KUBERNETES_SIGNER_MAX_SECONDS))
+    }
+}
+
+/// Compiled policies and guardrails, each sorted by name, and the settings.
+#[derive(Debug, Clone, Default)]
+pub struct PolicySet {
+    policies: Vec<Arc<Compiled>>,
+    guardrails: Vec<Arc<Compiled>>,
+    settings: Settings,
+}
+
+impl PolicySet {
+    /// Puts compiled objects together.
+    pub fn new(objects: impl IntoIterator<Item = Arc<Compiled>>, settings: Settings) -> Self {
+        let (mut policies, mut guardrails): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| object.object.kind == Kind::CSRPolicy);
+        policies.sort_by(|a, b| a.object.cmp(&b.object));
+        guardrails.sort_by(|a, b| a.object.cmp(&b.object));
+        Self { policies, guardrails, settings }
+    }
+
+    /// Compiles plain objects and puts them together. A policy that is being deleted stops at
+    /// once; a guardrail holds until it is gone.
+    pub fn compile<'a>(objects: impl IntoIterator<Item = &'a PolicyObject>, settings: Settings) -> Self {
+        let in_force = objects.into_iter().filter(|object| object.kind == Kind::CSRGuardrail || !object.deleting);
+        Self::new(in_force.map(|object| Arc::new(Compiled::new(object))), settings)
+    }
+
+    /// The policies, sorted by name.
+    #[must_use]
+    pub fn policies(&self) -> &[Arc<Compiled>] {
+        &self.policies
+    }
+
+    /// The guardrails, sorted by name.
+    #[must_use]
+    pub fn guardrails(&self) -> &[Arc<Compiled>] {
+        &self.guardrails
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether requests for `signer` are reviewed at all.
+    #[must_use]
+    pub fn manages(&self, signer: &str) -> bool {
+        self.settings.managed_signers.iter().any(|pattern| pattern.matches(signer))
+    }
+}

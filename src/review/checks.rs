@@ -1,0 +1,394 @@
+//! Every check of one object, over one request; each reports all that it finds.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::names::{self, list, not};
+use super::{Violation, ViolationCode, kubelet};
+use crate::api::WhenUnset;
+use crate::escape::printable;
+use crate::policy::{
+    Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, PolicySet, Reserved, Rules, SignerRules, UsageRules,
+};
+use crate::request::{Key, Pkcs10, SigningRequest, Usage};
+
+/// All violations of `rules` by a request that decoded.
+pub(super) fn check(
+    object: &Compiled,
+    rules: &Rules,
+    set: &PolicySet,
+    request: &SigningRequest,
+    pkcs10: &Pkcs10,
+) -> Vec<Violation> {
+    let mut checks = Checks {
+        object,
+        name: object.object.to_string(),
+        is_policy: object.object.kind == Kind::CSRPolicy,
+        reserved: &set.settings().reserved,
+        requestor_groups: &request.envelope.groups,
+        violations: Vec::new(),
+    };
+    if let Some(signers) = &rules.signers {
+        checks.signer(signers, &request.envelope.signer_name);
+    }
+    checks.kubelet_identity(request, pkcs10);
+    checks.common_name(rules, request, pkcs10);
+    let subject = &pkcs10.subject;
+    checks.names(&names::ORGANIZATIONS, rules.organizations.as_ref(), &subject.organizations, false);
+    let units = &subject.organizational_units;
+    checks.names(&names::ORGANIZATIONAL_UNITS, rules.organizational_units.as_ref(), units, false);
+    checks.other_attributes(pkcs10);
+    if let Some(usages) = &rules.usages {
+        checks.usages(usages, &request.usages);
+    }
+    if let Some(expiration) = rules.expiration {
+        let maximum = set.settings().signer_maximum(&request.envelope.signer_name);
+        checks.expiration(expiration, request.envelope.expiration_seconds, maximum);
+    }
+    if let Some(keys) = &rules.keys {
+        checks.key(keys, pkcs10.key);
+    }
+    checks.dns_names(rules.dns_names.as_ref(), &pkcs10.sans.dns_names);
+    checks.ip_addresses(rules.ip_addresses.as_ref(), &pkcs10.sans.ip_addresses);
+    checks.names(&names::URIS, rules.uris.as_ref(), &pkcs10.sans.uris, false);
+    checks.names(&names::EMAIL_ADDRESSES, rules.email_addresses.as_ref(), &pkcs10.sans.email_addresses, false);
+    checks.violations
+}
+
+pub(super) struct Checks<'a> {
+    object: &'a Compiled,
+    /// The object, as messages call it.
+    pub(super) name: String,
+    /// In a policy, what is not named is not permitted; in a guardrail, it is not checked.
+    pub(super) is_policy: bool,
+    pub(super) reserved: &'a Reserved,
+    pub(super) requestor_groups: &'a [String],
+    violations: Vec<Violation>,
+}
+
+impl Checks<'_> {
+    pub(super) fn violation(
+        &mut self,
+        code: ViolationCode,
+        field: &str,
+        found: &str,
+        permitted: impl Into<String>,
+        message: String,
+    ) {
+        self.violations.push(Violation {
+            object: Some(self.object.object.clone()),
+            code,
+            field: field.to_owned(),
+            found: found.to_owned(),
+            permitted: permitted.into(),
+            message,
+        });
+    }
+
+    fn signer(&mut self, rules: &SignerRules, signer: &str) {
+        let shown = printable(signer);
+        if rules.denied.iter().any(|pattern| pattern.matches(signer)) {
+            let message = format!("signer {shown} is denied by {}", self.name);
+            self.violation(ViolationCode::SignerDenied, "signerName", &shown, "other signers", message);
+        }
+        if let Some(allowed) = &rules.allowed
+            && !allowed.iter().any(|pattern| pattern.matches(signer))
+        {
+            let sources: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            let permitted = list(sources.iter().map(String::as_str));
+            let message = format!("signer {shown} is not allowed; {} permits {permitted}", self.name);
+            self.violation(ViolationCode::SignerNotAllowed, "signerName", &shown, permitted, message);
+        }
+    }
+
+    fn kubelet_identity(&mut self, request: &SigningRequest, pkcs10: &Pkcs10) {
+        if !self.is_policy {
+            return;
+        }
+        if let Some(wrong) = kubelet::wrong_identity(request, pkcs10) {
+            let found = printable(pkcs10.subject.common_name.as_deref().unwrap_or_default());
+            let message = format!("a kubelet's certificate speaks for its own node only: {wrong}");
+            self.violation(
+                ViolationCode::KubeletIdentity,
+                "subject.commonName",
+                &found,
+                "the requestor's own system:node: name",
+                message,
+            );
+        }
+    }
+
+    fn common_name(&mut self, rules: &Rules, request: &SigningRequest, pkcs10: &Pkcs10) {
+        const FIELD: &str = "subject.commonName";
+        let common_name = pkcs10.subject.common_name.as_deref();
+        let (rules, name) = match (&rules.common_name, common_name) {
+            (None, None) => return,
+            (None, Some(name)) => {
+                if self.is_policy {
+                    let shown = printable(name);
+                    let message =
+                        format!("common name (user name) \"{shown}\" is not allowed; {} permits none", self.name);
+                    self.violation(ViolationCode::CommonNameNotAllowed, FIELD, &shown, "none", message);
+                }
+                return;
+            }
+            (Some(rules), None) => {
+                if rules.needed {
+                    let message = format!("the request has no common name (user name), and {} needs one", self.name);
+                    self.violation(ViolationCode::CommonNameMissing, FIELD, "", "a common name", message);
+                }
+                return;
+            }
+            (Some(rules), Some(name)) => (rules, name),
+        };
+        let shown = printable(name);
+        if let Some(pattern) = rules.denied.iter().find(|pattern| pattern.hits(name)) {
+            let message =
+                format!("common name (user name) \"{shown}\" is denied by {} (\"{}\")", self.name, pattern.source());
+            self.violation(ViolationCode::CommonNameDenied, FIELD, &shown, not(&rules.denied), message);
+        }
+        let reserved = self.reserved.prefix_of(name);
+        if rules.from_requestor {
+            let username = &request.envelope.username;
+            let own = printable(username);
+            if name != username {
+                let message = format!(
+                    "common name (user name) \"{shown}\" is not the requestor's own, which is \"{own}\"; {} permits only \
+                     that",
+                    self.name
+                );
+                self.violation(ViolationCode::CommonNameNotRequestor, FIELD, &shown, own, message);
+            } else if let Some(prefix) = reserved
+                && !name.starts_with("system:node:")
+            {
+                let message = format!(
+                    "common name (user name) \"{shown}\" is reserved (it begins like {prefix}), and a requestor's own \
+                     name yields only system:node: names of these"
+                );
+                self.violation(
+                    ViolationCode::CommonNameReserved,
+                    FIELD,
+                    &shown,
+                    "names that are not reserved",
+                    message,
+                );
+            }
+        }
+        let Some(allowed) = &rules.allowed else { return };
+        let permitted = |pattern| {
+            if self.is_policy { self.reserved.permits(pattern, name) } else { pattern.matches(name, false) }
+        };
+        if allowed.iter().any(permitted) {
+            return;
+        }
+        let permitted = list(allowed.iter().map(crate::policy::Pattern::source));
+        match reserved.filter(|_| self.is_policy) {
+            Some(prefix) => {
+                let message = format!(
+                    "common name (user name) \"{shown}\" is reserved (it begins like {prefix}), and {} does not spell it \
+                     out; it permits {permitted}",
+                    self.name
+                );
+                self.violation(ViolationCode::CommonNameReserved, FIELD, &shown, permitted, message);
+            }
+            None => {
+                let message =
+                    format!("common name (user name) \"{shown}\" is not allowed; {} permits {permitted}", self.name);
+                self.violation(ViolationCode::CommonNameNotAllowed, FIELD, &shown, permitted, message);
+            }
+        }
+    }
+
+    /// C, L, ST and the like: a certificate would carry them, and no policy can speak of them.
+    fn other_attributes(&mut self, pkcs10: &Pkcs10) {
+        if !self.is_policy {
+            return;
+        }
+        for (attribute, value) in &pkcs10.subject.others {
+            let shown = printable(value);
+            let name = attribute.name();
+            let message = format!(
+                "subject attribute {name}=\"{shown}\" is not allowed, and no policy can allow it: leave it out of the \
+                 request"
+            );
+            self.violation(
+                ViolationCode::SubjectAttributeNotAllowed,
+                "subject",
+                &format!("{name}={shown}"),
+                "CN, O, OU",
+                message,
+            );
+        }
+    }
+
+    fn usages(&mut self, rules: &UsageRules, usages: &[Usage]) {
+        const FIELD: &str = "usages";
+        let names = |usages: &mut dyn Iterator<Item = &Usage>| list(usages.map(|usage| usage.name()));
+        for usage in usages {
+            if rules.denied.contains(usage) {
+                let permitted = format!("anything but {}", names(&mut rules.denied.iter()));
+                let message = format!("usage \"{usage}\" is denied by {}", self.name);
+                self.violation(ViolationCode::UsageDenied, FIELD, usage.name(), permitted, message);
+            }
+            let allowed = match &rules.allowed {
+                Some(allowed) => allowed.contains(usage) || rules.required.contains(usage),
+                None => !self.is_policy || rules.required.contains(usage),
+            };
+            if !allowed {
+                let permitted = names(&mut rules.allowed.iter().flatten().chain(&rules.required));
+                let message = format!("usage \"{usage}\" is not allowed; {} permits {permitted}", self.name);
+                self.violation(ViolationCode::UsageNotAllowed, FIELD, usage.name(), permitted, message);
+            }
+        }
+        for usage in rules.required.iter().filter(|usage| !usages.contains(usage)) {
+            let message = format!("{} requires the usage \"{usage}\", and the request does not ask for it", self.name);
+            self.violation(ViolationCode::UsageMissing, FIELD, "", usage.name(), message);
+        }
+    }
+
+    fn expiration(&mut self, rules: ExpirationRules, seconds: Option<i32>, signer_maximum: Option<i64>) {
+        const FIELD: &str = "expirationSeconds";
+        let (seconds, asked) = match (seconds, rules.when_unset) {
+            (Some(seconds), _) => (i64::from(seconds), "expirationSeconds asks for"),
+            (None, WhenUnset::Allow) => return,
+            (None, WhenUnset::Deny) => {
+                let permitted = rules.max.map(|max| format!("at most {max} s")).unwrap_or_default();
+                let hint = if permitted.is_empty() { String::new() } else { format!(", {permitted}") };
+                let message = format!(
+                    "expirationSeconds is not set, so the signer would give its longest lifetime; {} needs it set{hint}",
+                    self.name
+                );
+                return self.violation(ViolationCode::ExpirationUnset, FIELD, "", permitted, message);
+            }
+            (None, WhenUnset::SignerMaximum) => match signer_maximum {
+                Some(maximum) => (maximum, "expirationSeconds is not set, and the signer gives up to"),
+                None => {
+                    let message = format!(
+                        "expirationSeconds is not set, and nothing says how long a lifetime the signer gives \
+                         (--signer-max-seconds); {} judges by that",
+                        self.name
+                    );
+                    return self.violation(ViolationCode::ExpirationSignerMaximumUnknown, FIELD, "", "", message);
+                }
+            },
+        };
+        let mut report = |code, permitted: String| {
+            let message = format!("{asked} {}, and {} permits {permitted}", duration(seconds), self.name);
+            self.violation(code, FIELD, &seconds.to_string(), permitted, message);
+        };
+        if let Some(max) = rules.max
+            && seconds > i64::from(max)
+        {
+            report(ViolationCode::ExpirationTooLong, format!("at most {}", duration(i64::from(max))));
+        }
+        if let Some(min) = rules.min
+            && seconds < i64::from(min)
+        {
+            report(ViolationCode::ExpirationTooShort, format!("at least {}", duration(i64::from(min))));
+        }
+    }
+
+    fn key(&mut self, rules: &KeyRules, key: Key) {
+        const FIELD: &str = "key";
+        let found = key.to_string();
+        if let Some(algorithms) = &rules.algorithms
+            && !algorithms.contains(&key.algorithm())
+        {
+            let permitted = list(algorithms.iter().copied());
+            let message = format!("the key is {found}, and {} permits {permitted}", self.name);
+            self.violation(ViolationCode::KeyAlgorithmNotAllowed, FIELD, &found, permitted, message);
+        }
+        match key {
+            Key::Rsa { bits } => {
+                if let Some(min) = rules.rsa_min_bits
+                    && bits < min
+                {
+                    let message = format!("the RSA key has {bits} bits, and {} needs at least {min}", self.name);
+                    self.violation(ViolationCode::KeyTooShort, FIELD, &found, format!("at least {min} bits"), message);
+                }
+                if let Some(max) = rules.rsa_max_bits
+                    && bits > max
+                {
+                    let message = format!("the RSA key has {bits} bits, and {} permits at most {max}", self.name);
+                    self.violation(ViolationCode::KeyTooLong, FIELD, &found, format!("at most {max} bits"), message);
+                }
+            }
+            Key::Ecdsa { curve } => {
+                if let Some(curves) = &rules.curves
+                    && !curves.contains(&curve)
+                {
+                    let permitted = list(curves.iter().map(|curve| curve.name()));
+                    let message =
+                        format!("the key is on curve {}, and {} permits {permitted}", curve.name(), self.name);
+                    self.violation(ViolationCode::KeyCurveNotAllowed, FIELD, &found, permitted, message);
+                }
+            }
+            Key::Ed25519 => {}
+        }
+    }
+
+    fn dns_names(&mut self, rules: Option<&DnsRules>, values: &[String]) {
+        let wildcards = rules.and_then(|rules| rules.wildcards);
+        for value in values.iter().filter(|value| value.contains('*')) {
+            let well_formed = value.strip_prefix("*.").is_some_and(|rest| !rest.is_empty() && !rest.contains('*'));
+            // A guardrail that does not speak of wildcards leaves well-formed ones to its patterns.
+            if rules.is_some() && (wildcards == Some(false) || !well_formed) {
+                let shown = printable(value);
+                let message = format!("DNS name \"{shown}\" is a wildcard, and {} permits none such", self.name);
+                self.violation(ViolationCode::DnsNameWildcard, "dnsNames", &shown, "names without *", message);
+            }
+        }
+        let covers = wildcards != Some(false);
+        self.names(&names::DNS_NAMES, rules.map(|rules| &rules.list), values, covers);
+    }
+
+    fn ip_addresses(&mut self, rules: Option<&IpRules>, values: &[IpAddr]) {
+        let kind = &names::IP_ADDRESSES;
+        let Some(rules) = rules else {
+            if self.is_policy {
+                for value in values {
+                    self.not_named(kind, &value.to_string());
+                }
+            }
+            return;
+        };
+        let networks = |networks: &mut dyn Iterator<Item = &IpNet>| {
+            let networks: Vec<String> = networks.map(ToString::to_string).collect();
+            list(networks.iter().map(String::as_str))
+        };
+        for value in values {
+            let found = value.to_string();
+            if let Some(network) = rules.denied.iter().find(|network| network.contains(value)) {
+                let message = format!("IP address {found} is denied by {} ({network})", self.name);
+                let permitted = format!("anything but {}", networks(&mut rules.denied.iter()));
+                self.violation(kind.denied, kind.field, &found, permitted, message);
+            }
+            let required = rules.required.iter().any(|network| network.contains(value));
+            let allowed = match &rules.allowed {
+                Some(allowed) => required || allowed.iter().any(|network| network.contains(value)),
+                None => required || !self.is_policy,
+            };
+            if !allowed {
+                let permitted = networks(&mut rules.allowed.iter().flatten().chain(&rules.required));
+                let message = format!("IP address {found} is not allowed; {} permits {permitted}", self.name);
+                self.violation(kind.not_allowed, kind.field, &found, permitted, message);
+            }
+        }
+        for network in &rules.required {
+            if !values.iter().any(|value| network.contains(value)) {
+                self.missing(kind, &network.to_string());
+            }
+        }
+        self.count(kind, rules.count, values.len());
+    }
+}
+
+/// Seconds, and in days or hours where that is exact.
+fn duration(seconds: i64) -> String {
+    match seconds {
+        86_400.. if seconds % 86_400 == 0 => format!("{seconds} s ({} days)", seconds / 86_400),
+        3_600.. if seconds % 3_600 == 0 => format!("{seconds} s ({} h)", seconds / 3_600),
+        _ => format!("{seconds} s"),
+    }
+}

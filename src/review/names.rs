@@ -1,0 +1,224 @@
+//! Lists of names: O, OU, DNS names, URIs and email addresses, all by the same rules.
+
+use super::ViolationCode;
+use super::checks::Checks;
+use crate::escape::printable;
+use crate::policy::{Count, ListRules, Pattern, WidePattern};
+
+/// How one list of names is spoken about.
+pub(super) struct ListKind {
+    /// Where it is in the request.
+    pub(super) field: &'static str,
+    /// One of it, for people.
+    pub(super) noun: &'static str,
+    /// More than one of it.
+    pub(super) plural: &'static str,
+    pub(super) not_allowed: ViolationCode,
+    pub(super) denied: ViolationCode,
+    pub(super) missing: ViolationCode,
+    pub(super) count: ViolationCode,
+    /// For names that may be reserved identities.
+    pub(super) reserved: Option<ViolationCode>,
+}
+
+pub(super) const ORGANIZATIONS: ListKind = ListKind {
+    field: "subject.organizations",
+    noun: "organization (group)",
+    plural: "organizations (groups)",
+    not_allowed: ViolationCode::OrganizationNotAllowed,
+    denied: ViolationCode::OrganizationDenied,
+    missing: ViolationCode::OrganizationMissing,
+    count: ViolationCode::OrganizationCount,
+    reserved: Some(ViolationCode::OrganizationReserved),
+};
+
+pub(super) const ORGANIZATIONAL_UNITS: ListKind = ListKind {
+    field: "subject.organizationalUnits",
+    noun: "organizational unit",
+    plural: "organizational units",
+    not_allowed: ViolationCode::OrganizationalUnitNotAllowed,
+    denied: ViolationCode::OrganizationalUnitDenied,
+    missing: ViolationCode::OrganizationalUnitMissing,
+    count: ViolationCode::OrganizationalUnitCount,
+    reserved: Some(ViolationCode::OrganizationalUnitReserved),
+};
+
+pub(super) const DNS_NAMES: ListKind = ListKind {
+    field: "dnsNames",
+    noun: "DNS name",
+    plural: "DNS names",
+    not_allowed: ViolationCode::DnsNameNotAllowed,
+    denied: ViolationCode::DnsNameDenied,
+    missing: ViolationCode::DnsNameMissing,
+    count: ViolationCode::DnsNameCount,
+    reserved: None,
+};
+
+pub(super) const IP_ADDRESSES: ListKind = ListKind {
+    field: "ipAddresses",
+    noun: "IP address",
+    plural: "IP addresses",
+    not_allowed: ViolationCode::IpAddressNotAllowed,
+    denied: ViolationCode::IpAddressDenied,
+    missing: ViolationCode::IpAddressMissing,
+    count: ViolationCode::IpAddressCount,
+    reserved: None,
+};
+
+pub(super) const URIS: ListKind = ListKind {
+    field: "uris",
+    noun: "URI",
+    plural: "URIs",
+    not_allowed: ViolationCode::UriNotAllowed,
+    denied: ViolationCode::UriDenied,
+    missing: ViolationCode::UriMissing,
+    count: ViolationCode::UriCount,
+    reserved: None,
+};
+
+pub(super) const EMAIL_ADDRESSES: ListKind = ListKind {
+    field: "emailAddresses",
+    noun: "email address",
+    plural: "email addresses",
+    not_allowed: ViolationCode::EmailAddressNotAllowed,
+    denied: ViolationCode::EmailAddressDenied,
+    missing: ViolationCode::EmailAddressMissing,
+    count: ViolationCode::EmailAddressCount,
+    reserved: None,
+};
+
+impl Checks<'_> {
+    /// Checks a list of names. In a policy, a list without rules must be empty.
+    pub(super) fn names(&mut self, kind: &ListKind, rules: Option<&ListRules>, values: &[String], wildcards: bool) {
+        let Some(rules) = rules else {
+            if self.is_policy {
+                for value in values {
+                    self.not_named(kind, value);
+                }
+            }
+            return;
+        };
+        for value in values {
+            self.name(kind, rules, value, wildcards);
+        }
+        for pattern in &rules.required {
+            if !values.iter().any(|value| self.permits(kind, pattern, value, wildcards)) {
+                self.missing(kind, pattern.source());
+            }
+        }
+        self.count(kind, rules.count, values.len());
+    }
+
+    fn name(&mut self, kind: &ListKind, rules: &ListRules, value: &str, wildcards: bool) {
+        let shown = printable(value);
+        if let Some(pattern) = rules.denied.iter().find(|pattern| pattern.hits(value)) {
+            let message = format!("{} \"{shown}\" is denied by {} (\"{}\")", kind.noun, self.name, pattern.source());
+            self.violation(kind.denied, kind.field, &shown, not(&rules.denied), message);
+        }
+        if rules.from_requestor {
+            self.group_of_requestor(kind, value);
+        }
+        let permits =
+            |patterns: &[Pattern]| patterns.iter().any(|pattern| self.permits(kind, pattern, value, wildcards));
+        let allowed = match &rules.allowed {
+            Some(allowed) => permits(allowed) || permits(&rules.required),
+            None => rules.from_requestor || !self.is_policy || permits(&rules.required),
+        };
+        if allowed {
+            return;
+        }
+        let patterns: Vec<&Pattern> = rules.allowed.iter().flatten().chain(&rules.required).collect();
+        let permitted = list(patterns.iter().map(|pattern| pattern.source()));
+        if self.is_policy
+            && let Some(code) = kind.reserved
+            && let Some(prefix) = self.reserved.prefix_of(value)
+        {
+            let message = format!(
+                "{} \"{shown}\" is reserved (it begins like {prefix}), and {} does not spell it out; it permits \
+                 {permitted}",
+                kind.noun, self.name
+            );
+            return self.violation(code, kind.field, &shown, permitted, message);
+        }
+        let message = format!("{} \"{shown}\" is not allowed; {} permits {permitted}", kind.noun, self.name);
+        self.violation(kind.not_allowed, kind.field, &shown, permitted, message);
+    }
+
+    /// Whether `pattern` permits `value`; in a policy, a reserved name only if it spells it out.
+    fn permits(&self, kind: &ListKind, pattern: &Pattern, value: &str, wildcards: bool) -> bool {
+        if self.is_policy && kind.reserved.is_some() {
+            self.reserved.permits(pattern, value)
+        } else {
+            pattern.matches(value, wildcards)
+        }
+    }
+
+    fn group_of_requestor(&mut self, kind: &ListKind, value: &str) {
+        let shown = printable(value);
+        if let Some(prefix) = self.reserved.prefix_of(value) {
+            let message = format!(
+                "{} \"{shown}\" is reserved (it begins like {prefix}), and a requestor's own groups never yield such a \
+                 name",
+                kind.noun
+            );
+            self.violation(
+                ViolationCode::OrganizationReserved,
+                kind.field,
+                &shown,
+                "groups that are not reserved",
+                message,
+            );
+        } else if !self.requestor_groups.iter().any(|group| group == value) {
+            let permitted = list(self.requestor_groups.iter().map(String::as_str));
+            let message = format!(
+                "{} \"{shown}\" is not a group of the requestor, who is in {permitted}; {} permits only those",
+                kind.noun, self.name
+            );
+            self.violation(ViolationCode::OrganizationNotRequestor, kind.field, &shown, permitted, message);
+        }
+    }
+
+    pub(super) fn not_named(&mut self, kind: &ListKind, value: &str) {
+        let shown = printable(value);
+        let message = format!("{} \"{shown}\" is not allowed; {} permits no {}", kind.noun, self.name, kind.plural);
+        self.violation(kind.not_allowed, kind.field, &shown, "none", message);
+    }
+
+    pub(super) fn missing(&mut self, kind: &ListKind, required: &str) {
+        let message = format!("{} requires the {} \"{required}\", and the request has none such", self.name, kind.noun);
+        self.violation(kind.missing, kind.field, "", required, message);
+    }
+
+    pub(super) fn count(&mut self, kind: &ListKind, count: Count, number: usize) {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let mut report = |bound: String| {
+            let message = format!("the request has {number} {}, and {} permits {bound}", kind.plural, self.name);
+            self.violation(kind.count, kind.field, &number.to_string(), bound, message);
+        };
+        if let Some(min) = count.min
+            && number < min
+        {
+            report(format!("at least {min}"));
+        }
+        if let Some(max) = count.max
+            && number > max
+        {
+            report(format!("at most {max}"));
+        }
+    }
+}
+
+/// Up to ten names in a row, for people.
+pub(super) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(printable).collect();
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=10 => names.join(", "),
+        more => format!("{} and {} more", names[..10].join(", "), more - 10),
+    }
+}
+
+/// What is permitted where only a list of denied names says so.
+pub(super) fn not(denied: &[WidePattern]) -> String {
+    format!("anything but {}", list(denied.iter().map(WidePattern::source)))
+}

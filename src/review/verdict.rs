@@ -1,0 +1,267 @@
+//! The verdict: the rules in their order, each in its place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::outcome::Outcome;
+use super::{ReasonCode, Violation};
+use crate::api::{Mode, OnViolation};
+use crate::policy::{Compiled, ObjectRef, PolicySet};
+use crate::request::SigningRequest;
+
+/// What Countersign does about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Decision {
+    /// Approve it.
+    Approve,
+    /// Deny it.
+    Deny,
+    /// Leave it as it is.
+    NoOpinion,
+}
+
+impl Decision {
+    /// `Approve`, `Deny` or `NoOpinion`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "Approve",
+            Self::Deny => "Deny",
+            Self::NoOpinion => "NoOpinion",
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a verdict rests on besides the request and the policies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The present time; offline there is none unless it is given.
+    pub now: Option<Timestamp>,
+}
+
+/// A decision and everything that explains it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// The decision.
+    pub decision: Decision,
+    /// Which rule made it.
+    pub reason_code: ReasonCode,
+    /// The one policy that decided, if one did.
+    pub policy: Option<ObjectRef>,
+    /// The reason in a sentence, safe to print.
+    pub reason: String,
+    /// Every violation that the decision rests on, or that stood in the way of an approval.
+    pub violations: Vec<Violation>,
+    /// What the decision would be if audit objects decided too, where that differs.
+    pub audit: Option<AuditDifference>,
+}
+
+/// What would have been decided, had the objects in mode `Audit` been enforced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditDifference {
+    /// The decision.
+    pub decision: Decision,
+    /// The reason in a sentence.
+    pub reason: String,
+    /// What that decision rests on.
+    pub violations: Vec<Violation>,
+}
+
+/// Reviews `request` under `set`.
+#[must_use]
+pub fn review(set: &PolicySet, request: &SigningRequest, facts: &Facts) -> Review {
+    let mut review = decide(set, request, facts, |object| object.mode == Mode::Enforce);
+    let audited = set.policies().iter().chain(set.guardrails()).any(|object| object.mode == Mode::Audit);
+    if audited {
+        let promoted = decide(set, request, facts, |_| true);
+        if promoted.decision != review.decision {
+            review.audit = Some(AuditDifference {
+                decision: promoted.decision,
+                reason: promoted.reason,
+                violations: promoted.violations,
+            });
+        }
+    }
+    review
+}
+
+/// The rules in their order, over the objects that are `enforced`.
+fn decide(
+    set: &PolicySet,
+    request: &SigningRequest,
+    facts: &Facts,
+    enforced: impl Fn(&Compiled) -> bool + Copy,
+) -> Review {
+    not_ours(set, request)
+        .or_else(|| settled(set, request, facts))
+        .or_else(|| asks_for_masters(request))
+        .or_else(|| guardrails(set, request, enforced))
+        .unwrap_or_else(|| policies(set, request, enforced))
+}
+
+impl Review {
+    fn new(decision: Decision, reason_code: ReasonCode, reason: String) -> Self {
+        Self { decision, reason_code, policy: None, reason, violations: Vec::new(), audit: None }
+    }
+
+    fn no_opinion(reason_code: ReasonCode, reason: impl Into<String>) -> Self {
+        Self::new(Decision::NoOpinion, reason_code, reason.into())
+    }
+}
+
+/// Rule 1.
+fn not_ours(set: &PolicySet, request: &SigningRequest) -> Option<Review> {
+    (!set.manages(&request.envelope.signer_name)).then(|| {
+        Review::no_opinion(ReasonCode::SignerNotManaged, "the signer is not one that Countersign manages here")
+    })
+}
+
+/// Rule 2.
+fn settled(set: &PolicySet, request: &SigningRequest, facts: &Facts) -> Option<Review> {
+    if let Some(settled) = request.envelope.settled {
+        return Some(Review::no_opinion(ReasonCode::Settled, format!("nothing is left to decide: {settled}")));
+    }
+    let age = facts.now?.duration_since(request.envelope.created?);
+    let max = set.settings().max_request_age?;
+    (age.as_secs() > i64::try_from(max.as_secs()).unwrap_or(i64::MAX)).then(|| {
+        let reason = format!(
+            "the request is {} s old and may be {} s at most, because its requestor's groups are those of the time it \
+             was filed: file it again",
+            age.as_secs(),
+            max.as_secs()
+        );
+        Review::no_opinion(ReasonCode::TooOld, reason)
+    })
+}
+
+/// Rule 3.
+fn asks_for_masters(request: &SigningRequest) -> Option<Review> {
+    request.asks_for_masters.then(|| {
+        let violation = Violation::masters();
+        let mut review = Review::new(Decision::Deny, ReasonCode::SystemMasters, violation.message.clone());
+        review.violations.push(violation);
+        review
+    })
+}
+
+/// Rules 5 and 6, and the guardrails that must be there.
+fn guardrails(
+    set: &PolicySet,
+    request: &SigningRequest,
+    enforced: impl Fn(&Compiled) -> bool + Copy,
+) -> Option<Review> {
+    let in_force = set.guardrails().iter().filter(|guardrail| enforced(guardrail));
+    let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
+        in_force.map(|guardrail| (guardrail, Outcome::of(guardrail, set, request))).collect();
+    let violated = Violated::collect(&outcomes);
+    if !violated.objects.is_empty() {
+        let deny = violated.objects.iter().any(|object| object.on_violation == OnViolation::Deny);
+        let decision = if deny { Decision::Deny } else { Decision::NoOpinion };
+        return Some(violated.review(decision, ReasonCode::GuardrailViolated, request));
+    }
+    if let Some((guardrail, why)) = first_unknown(&outcomes) {
+        return Some(Review::no_opinion(
+            ReasonCode::GuardrailUnknown,
+            format!("{} might forbid the request and cannot be evaluated: {why}", guardrail.object),
+        ));
+    }
+    missing_guardrail(set, enforced)
+}
+
+fn missing_guardrail(set: &PolicySet, enforced: impl Fn(&Compiled) -> bool) -> Option<Review> {
+    set.settings().required_guardrails.iter().find_map(|name| {
+        let guardrail = set.guardrails().iter().find(|guardrail| guardrail.object.name == *name);
+        let why = match guardrail {
+            None => "does not exist",
+            Some(guardrail) if !guardrail.is_ready() => "is not Ready",
+            Some(guardrail) if !enforced(guardrail) => "is not enforced",
+            Some(_) => return None,
+        };
+        Some(Review::no_opinion(
+            ReasonCode::GuardrailRequired,
+            format!("CSRGuardrail {name} must be there before anything is approved, and it {why}"),
+        ))
+    })
+}
+
+/// Rules 7, 8 and 9.
+fn policies(set: &PolicySet, request: &SigningRequest, enforced: impl Fn(&Compiled) -> bool) -> Review {
+    let in_force = set.policies().iter().filter(|policy| enforced(policy));
+    let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
+        in_force.map(|policy| (policy, Outcome::of(policy, set, request))).collect();
+    if let Some((policy, _)) = outcomes.iter().find(|(_, outcome)| *outcome == Outcome::Satisfied) {
+        let reason = format!("{} permits the request, and no guardrail forbids it", policy.object);
+        let mut review = Review::new(Decision::Approve, ReasonCode::PolicySatisfied, reason);
+        review.policy = Some(policy.object.clone());
+        return review;
+    }
+    let violated = Violated::collect(&outcomes);
+    if let Some((policy, why)) = first_unknown(&outcomes) {
+        let mut review = Review::no_opinion(
+            ReasonCode::PolicyUnknown,
+            format!("{} might permit the request and cannot be evaluated: {why}", policy.object),
+        );
+        review.violations = violated.violations;
+        return review;
+    }
+    if violated.objects.is_empty() {
+        return Review::no_opinion(
+            ReasonCode::NoPolicyMatches,
+            "no policy speaks about this signer and this requestor, so a person decides",
+        );
+    }
+    let deny = violated.objects.iter().all(|object| object.on_violation == OnViolation::Deny);
+    let decision = if deny { Decision::Deny } else { Decision::NoOpinion };
+    violated.review(decision, ReasonCode::PolicyViolated, request)
+}
+
+fn first_unknown<'a>(outcomes: &'a [(&'a Arc<Compiled>, Outcome)]) -> Option<(&'a Compiled, &'a str)> {
+    outcomes.iter().find_map(|(object, outcome)| match outcome {
+        Outcome::Unknown(why) => Some((object.as_ref(), why.as_str())),
+        Outcome::NoMatch | Outcome::Satisfied | Outcome::Violated(_) => None,
+    })
+}
+
+/// The objects that a request violates, and how.
+struct Violated<'a> {
+    objects: Vec<&'a Compiled>,
+    violations: Vec<Violation>,
+}
+
+impl<'a> Violated<'a> {
+    fn collect(outcomes: &'a [(&'a Arc<Compiled>, Outcome)]) -> Self {
+        let mut violated = Self { objects: Vec::new(), violations: Vec::new() };
+        for (object, outcome) in outcomes {
+            if let Outcome::Violated(violations) = outcome {
+                violated.objects.push(object.as_ref());
+                // What no object can permit is said once, not once for each object.
+                let new = violations.iter().filter(|violation| !violated.violations.contains(violation));
+                let new: Vec<Violation> = new.cloned().collect();
+                violated.violations.extend(new);
+            }
+        }
+        violated
+    }
+
+    fn review(self, decision: Decision, code: ReasonCode, request: &SigningRequest) -> Review {
+        // Rule 4: whatever matches counts as violated, but the reason is the request itself.
+        let code = if request.content.is_err() { ReasonCode::RequestRefused } else { code };
+        let messages: Vec<&str> = self.violations.iter().map(|violation| violation.message.as_str()).collect();
+        let mut review = Review::new(decision, code, messages.join("; "));
+        if let [object] = self.objects.as_slice()
+            && code == ReasonCode::PolicyViolated
+        {
+            review.policy = Some(object.object.clone());
+        }
+        review.violations = self.violations;
+        review
+    }
+}
