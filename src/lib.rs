@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+#[cfg(feature = "controller")]
+pub mod controller;
+mod codes;
 pub mod escape;
 pub mod fold;
 pub mod policy;

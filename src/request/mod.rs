@@ -18,7 +18,7 @@ mod usages;
 
 pub use error::{DecodeCode, DecodeError};
 pub use key::{Curve, Key};
-pub use object::{Envelope, Settled, SigningRequest};
+pub use object::{CsrObject, Envelope, Settled, SigningRequest};
 pub use pkcs10::{Pkcs10, Sans};
 pub use subject::{Subject, SubjectAttribute};
 pub use usages::Usage;

@@ -66,3 +66,30 @@ impl std::fmt::Display for Settled {
         f.write_str("x")
     }
 }
+
+/// stub
+#[derive(Debug, Clone, Default)]
+pub struct Metadata { /// n
+pub name: String, /// n
+pub uid: String, /// n
+pub resource_version: String, /// n
+pub labels: serde_json::Value, /// n
+pub annotations: serde_json::Value, /// n
+pub finalizers: serde_json::Value, /// n
+pub owner_references: serde_json::Value }
+/// stub
+#[derive(Debug, Clone, Default)]
+pub struct CsrObject { /// n
+pub metadata: Metadata, /// n
+pub conditions: Vec<serde_json::Value> }
+impl CsrObject {
+/// n
+pub fn settled(&self) -> Option<Settled> { None }
+/// n
+pub fn signer_name(&self) -> &str { "" }
+/// n
+pub fn created(&self) -> Option<Timestamp> { None }
+/// n
+pub fn signing_request(&self) -> SigningRequest { unreachable!() }
+}
+impl<'de> serde::Deserialize<'de> for CsrObject { fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> { unreachable!() } }

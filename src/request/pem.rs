@@ -1,1 +1,123 @@
-//! stub
+//! PEM (RFC 7468), strictly: one block, no headers, nothing but white space around it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{DecodeCode, DecodeError, MAX_REQUEST_BYTES};
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE REQUEST-----";
+const END: &str = "-----END CERTIFICATE REQUEST-----";
+
+/// The DER bytes of the one block in `pem`.
+pub(super) fn decode(pem: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    if pem.len() > MAX_REQUEST_BYTES {
+        return Err(too_large(pem.len()));
+    }
+    let wrong = |what: &str| {
+        DecodeError::new(
+            DecodeCode::PemMalformed,
+            "request",
+            "",
+            format!(
+                "the request is not exactly one PEM block CERTIFICATE REQUEST ({what}): make it, for example, with \
+                 openssl req -new"
+            ),
+        )
+    };
+    if pem.is_empty() {
+        return Err(wrong("it is empty"));
+    }
+    let text = std::str::from_utf8(pem).ok().filter(|text| text.is_ascii()).ok_or_else(|| wrong("it is not text"))?;
+    let text = text.trim_matches(is_space);
+    let body = text.strip_prefix(BEGIN).ok_or_else(|| {
+        wrong(if text.contains(BEGIN) { "something stands before it" } else { "its first line is another" })
+    })?;
+    let body = body.strip_suffix(END).ok_or_else(|| {
+        wrong(if body.contains(END) { "something stands after it" } else { "its last line is missing" })
+    })?;
+    // Both boundaries are lines of their own; trailing blanks are what some editors leave.
+    let body = body.trim_start_matches([' ', '\t']);
+    if !body.starts_with(['\n', '\r']) || !body.ends_with(['\n', '\r']) {
+        return Err(wrong("its first and last line are not lines of their own"));
+    }
+    if body.contains("-----") {
+        return Err(wrong("there are several blocks"));
+    }
+    if body.contains(':') {
+        return Err(wrong("it has headers"));
+    }
+    let digits: Vec<u8> = body.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r' | b' ' | b'\t')).collect();
+    STANDARD.decode(digits).map_err(|_| wrong("its content is not base64"))
+}
+
+/// The white space that may stand around a block.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+pub(super) fn too_large(bytes: usize) -> DecodeError {
+    DecodeError::new(
+        DecodeCode::RequestTooLarge,
+        "request",
+        &bytes.to_string(),
+        format!("the request has {bytes} bytes, and at most {MAX_REQUEST_BYTES} are read: ask for fewer names"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decode;
+    use crate::request::{DecodeCode, MAX_REQUEST_BYTES};
+
+    fn block(body: &str) -> String {
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n")
+    }
+
+    #[test]
+    fn takes_one_block_with_white_space_around_it() {
+        for text in [
+            block("AAEC"),
+            block("AAE\nC"),
+            block("AAEC").replace('\n', "\r\n"),
+            block("AAEC").trim_end().to_owned(),
+            format!("\n \t{}\n\n", block("AAEC")),
+        ] {
+            assert_eq!(decode(text.as_bytes()).unwrap(), [0, 1, 2], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_every_other_shape() {
+        let good = block("AAEC");
+        for text in [
+            String::new(),
+            "AAEC".to_owned(),
+            format!("{good}{good}"),
+            format!("x\n{good}"),
+            format!("{good}x"),
+            good.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"),
+            good.replace("CERTIFICATE REQUEST", "CERTIFICATE"),
+            good.replace("-----\nAAEC", "-----AAEC"),
+            good.replace("AAEC\n", "AAEC"),
+            block("Proc-Type: 4,ENCRYPTED\n\nAAEC"),
+            block("AAE"),
+            block("AAE="),
+            block("AAEC===="),
+            block("AA-_"),
+            block("AA\u{b}EC"),
+            good.replace("END", "END "),
+            format!("\u{feff}{good}"),
+        ] {
+            if text == block("AAE=") {
+                // Two bytes: canonical base64 after all.
+                assert!(decode(text.as_bytes()).is_ok());
+                continue;
+            }
+            assert_eq!(decode(text.as_bytes()).unwrap_err().code, DecodeCode::PemMalformed, "{text:?}");
+        }
+        // Bits after the last byte are not zero.
+        assert!(decode(block("AAF=").as_bytes()).is_err());
+        let long = block(&"AAAA".repeat(MAX_REQUEST_BYTES / 4));
+        assert_eq!(decode(long.as_bytes()).unwrap_err().code, DecodeCode::RequestTooLarge);
+    }
+}

@@ -33,6 +33,12 @@ pub struct Sans {
 }
 
 impl Pkcs10 {
+    /// SHA-256 in hexadecimal digits.
+    #[must_use]
+    pub fn sha256_hex(&self) -> String {
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Decodes the PEM bytes of `spec.request` (design: strict on raw bytes). `usages` are those
     /// of `spec.usages`: the request's own keyUsage and extendedKeyUsage may ask for no others.
     pub fn from_pem(_pem: &[u8], _usages: &[Usage]) -> Result<Self, DecodeError> {

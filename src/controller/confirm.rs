@@ -1,0 +1,52 @@
+//! Consistent reads: whether the policies in memory are what the API server has at this moment.
+
+use kube::Client;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Error;
+use super::client::get;
+use super::gate::Moment;
+use super::policies::{Version, Versions};
+use crate::api::{GROUP, VERSION};
+use crate::policy::Kind;
+
+/// Metadata alone is asked for: names and generations tell all.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// What the API server has, and since when that is known.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) since: Moment,
+    pub(super) policies: Versions,
+    pub(super) guardrails: Versions,
+}
+
+/// Lists both kinds without a `resourceVersion`, which makes the API server read consistently
+/// (Kubernetes API concepts, "resource versions": unset is most recent).
+pub(super) async fn read(client: &Client) -> Result<Current, Error> {
+    let since = Moment::now();
+    let (policies, guardrails) =
+        tokio::try_join!(versions(client, Kind::CSRPolicy), versions(client, Kind::CSRGuardrail))?;
+    Ok(Current { since, policies, guardrails })
+}
+
+#[derive(Deserialize)]
+struct List {
+    items: Vec<Value>,
+}
+
+async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
+    let path = format!("/apis/{GROUP}/{VERSION}/{}", kind.plural());
+    let list: List = get(client, &path, METADATA).await?;
+    let version = |item: &Value| {
+        let metadata = &item["metadata"];
+        let version = Version {
+            uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
+            generation: metadata["generation"].as_i64(),
+            deleting: !metadata["deletionTimestamp"].is_null(),
+        };
+        (metadata["name"].as_str().unwrap_or_default().to_owned(), version)
+    };
+    Ok(list.items.iter().map(version).collect())
+}

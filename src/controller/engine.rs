@@ -1,0 +1,469 @@
+//! All state in one task: what was seen goes in, reviews are made, decisions go out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::approval::{self, Sent};
+use super::confirm::{self, Current};
+use super::gate::{Gate, Refusal};
+use super::metrics::Metrics;
+use super::pending::{Pending, age};
+use super::policies::{Change, Policies};
+use super::queue::Queue;
+use super::record::Recorder;
+use super::server::Readiness;
+use super::skew::Skew;
+use super::status;
+use super::watch::{PolicyEntry, Seen};
+use super::{Config, Error};
+use crate::policy::{Kind, ObjectRef};
+use crate::request::CsrObject;
+use crate::review::{Decision, Facts, Review, review};
+
+/// How many decisions are sent at a time.
+const IN_FLIGHT: usize = 16;
+/// How many reviews are made before other work gets its turn.
+const BATCH: usize = 64;
+/// After how long a consistent read is repeated while there is something to decide: early enough
+/// that what is sent rests on one within [`super::gate::FRESH`].
+const CONFIRM_AFTER: Duration = Duration::from_secs(5);
+/// How long the watch may lag behind a consistent read before it is restarted.
+const LAG: Duration = Duration::from_secs(3);
+/// How long after a failed status update the object is tried again.
+const STATUS_RETRY: Duration = Duration::from_secs(5);
+
+/// What comes in.
+#[derive(Debug)]
+pub(super) enum Input {
+    Request(Seen<CsrObject>),
+    Policy(Kind, Seen<PolicyEntry>),
+    Skew(Skew),
+}
+
+/// What comes back from a call that the engine made.
+enum Done {
+    Sent { name: String, object: Arc<CsrObject>, review: Arc<Review>, sent: Sent },
+    Confirmed(Result<Current, Error>),
+    Status(ObjectRef, Result<(), Error>),
+}
+
+pub(super) struct Engine {
+    pub(super) client: Client,
+    pub(super) gate: Arc<Gate>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) recorder: Recorder,
+    pub(super) readiness: Readiness,
+    /// Makes the policy watches start over.
+    pub(super) restart_policies: [Arc<Notify>; 2],
+    policy_settle: Duration,
+    max_age: Option<Duration>,
+    pending: Pending,
+    policies: Policies,
+    queue: Queue,
+    /// Names that a list in progress has brought so far.
+    listed: Option<HashSet<String>>,
+    requests_synced: bool,
+    skew: Skew,
+    /// Policies were complete at least once: later changes settle.
+    policies_seen: bool,
+    settles_at: Instant,
+    confirming: bool,
+    /// Since when consistent reads and the watch disagree.
+    lagging_since: Option<Instant>,
+    deciding: usize,
+    status_in_flight: HashSet<ObjectRef>,
+    status_retry_at: HashMap<ObjectRef, Instant>,
+    calls: FuturesUnordered<BoxFuture<'static, Done>>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        config: &Config,
+        client: Client,
+        gate: Arc<Gate>,
+        metrics: Arc<Metrics>,
+        recorder: Recorder,
+        readiness: Readiness,
+        restart_policies: [Arc<Notify>; 2],
+    ) -> Self {
+        let engine = Self {
+            client,
+            gate,
+            metrics,
+            recorder,
+            readiness,
+            restart_policies,
+            policy_settle: config.policy_settle,
+            max_age: config.settings.max_request_age,
+            pending: Pending::default(),
+            policies: Policies::new(config.settings.clone()),
+            queue: Queue::default(),
+            listed: None,
+            requests_synced: false,
+            skew: Skew::Unknown("the CRDs were not looked at yet".to_owned()),
+            policies_seen: false,
+            settles_at: Instant::now(),
+            confirming: false,
+            lagging_since: None,
+            deciding: 0,
+            status_in_flight: HashSet::new(),
+            status_retry_at: HashMap::new(),
+            calls: FuturesUnordered::new(),
+        };
+        engine.show_readiness();
+        engine
+    }
+
+    /// Works until `stop`, then waits for the decisions on their way.
+    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let more = self.work();
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(done) = self.calls.next(), if !self.calls.is_empty() => self.done(done),
+                input = inputs.recv() => match input {
+                    Some(input) => self.input(input),
+                    None => break,
+                },
+                _ = tick.tick() => self.tick(),
+                () = tokio::time::sleep_until(wake.into()) => {}
+                () = std::future::ready(()), if more => {}
+            }
+        }
+        while self.deciding > 0 {
+            let Some(done) = self.calls.next().await else { break };
+            self.done(done);
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Request(seen) => self.request(seen),
+            Input::Policy(kind, seen) => self.policy(kind, seen),
+            Input::Skew(skew) => {
+                match &skew {
+                    Skew::None => tracing::info!("the API server serves every field of the CRDs"),
+                    Skew::Older(why) => tracing::error!(
+                        why,
+                        "nothing is approved until the CRDs are upgraded: countersign crd | kubectl apply -f -"
+                    ),
+                    Skew::Unknown(why) => tracing::warn!(why, "cannot tell whether the CRDs are current"),
+                }
+                let before = std::mem::replace(&mut self.skew, skew);
+                if matches!(before, Skew::Older(_)) || matches!(self.skew, Skew::Older(_)) {
+                    // What was pruned may be back, or gone: only a new list tells.
+                    self.gate.advance();
+                    self.restart_policies();
+                }
+            }
+        }
+        self.show_readiness();
+    }
+
+    fn request(&mut self, seen: Seen<CsrObject>) {
+        match seen {
+            Seen::Restarted => self.listed = Some(HashSet::new()),
+            Seen::Listed(object) => {
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(object.metadata.name.clone());
+                }
+                self.upsert(object);
+            }
+            Seen::Synced => {
+                if let Some(listed) = self.listed.take() {
+                    self.pending.retain(&listed);
+                }
+                self.requests_synced = true;
+            }
+            Seen::Changed(object) => self.upsert(object),
+            Seen::Deleted(object) => {
+                self.pending.remove(&object.metadata.name, &object.metadata.uid);
+                self.queue.forget(&object.metadata.name);
+            }
+            Seen::Lost => self.requests_synced = false,
+        }
+    }
+
+    fn upsert(&mut self, object: CsrObject) {
+        let name = object.metadata.name.clone();
+        if self.pending.upsert(object, self.policies.set()) {
+            self.queue.push(&name);
+        } else {
+            self.queue.forget(&name);
+        }
+    }
+
+    fn policy(&mut self, kind: Kind, seen: Seen<PolicyEntry>) {
+        let change = self.policies.see(kind, seen);
+        if change == Change::None {
+            return;
+        }
+        self.gate.advance();
+        if change == Change::Content {
+            self.metrics.policies(self.policies.set());
+            if self.policies_seen {
+                self.settles_at = Instant::now() + self.policy_settle;
+            }
+            self.review_all();
+        }
+        self.policies_seen |= Kind::ALL.into_iter().all(|kind| self.policies.synced(kind));
+    }
+
+    fn review_all(&mut self) {
+        let names: Vec<String> = self.pending.names().map(str::to_owned).collect();
+        for name in names {
+            self.queue.push(&name);
+        }
+    }
+
+    fn restart_policies(&self) {
+        for restart in &self.restart_policies {
+            restart.notify_one();
+        }
+    }
+
+    /// Why nothing can be decided now, apart from the lease and from freshness.
+    fn not_ready(&self) -> Option<(&'static str, String)> {
+        self.gates().into_iter().find_map(|(gate, why_not)| why_not.map(|why| (gate, why)))
+    }
+
+    fn gates(&self) -> [(&'static str, Option<String>); 4] {
+        let unsynced = |synced: bool| (!synced).then(|| "no complete list yet, or the watch broke".to_owned());
+        [
+            ("requests", unsynced(self.requests_synced)),
+            ("policies", unsynced(self.policies.synced(Kind::CSRPolicy))),
+            ("guardrails", unsynced(self.policies.synced(Kind::CSRGuardrail))),
+            ("crds", match &self.skew {
+                Skew::None => None,
+                Skew::Unknown(why) | Skew::Older(why) => Some(why.clone()),
+            }),
+        ]
+    }
+
+    fn show_readiness(&self) {
+        for (gate, why_not) in self.gates() {
+            self.readiness.set(gate, why_not);
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let settles = (self.settles_at > Instant::now() && !self.queue.is_empty()).then_some(self.settles_at);
+        let far = Instant::now() + Duration::from_secs(60);
+        [settles, self.queue.next_wake()].into_iter().flatten().min().unwrap_or(far).min(far)
+    }
+
+    /// Reviews what is due, if anything may be decided now; whether there is more to do at once.
+    fn work(&mut self) -> bool {
+        self.queue.wake();
+        if self.queue.is_empty()
+            || self.not_ready().is_some()
+            || !self.gate.is_leader()
+            || Instant::now() < self.settles_at
+        {
+            return false;
+        }
+        if self.gate.confirmed_ago().is_none_or(|ago| ago > CONFIRM_AFTER) {
+            self.confirm(Duration::ZERO);
+            return false;
+        }
+        for _ in 0..BATCH {
+            if self.deciding >= IN_FLIGHT {
+                return false;
+            }
+            let Some(name) = self.queue.pop() else { return false };
+            self.review(&name);
+        }
+        true
+    }
+
+    fn confirm(&mut self, after: Duration) {
+        if self.confirming {
+            return;
+        }
+        self.confirming = true;
+        let client = self.client.clone();
+        self.calls.push(Box::pin(async move {
+            tokio::time::sleep(after).await;
+            Done::Confirmed(confirm::read(&client).await)
+        }));
+    }
+
+    fn review(&mut self, name: &str) {
+        let set = Arc::clone(self.policies.set());
+        let Some(entry) = self.pending.get_mut(name) else { return };
+        if entry.in_flight {
+            // Its answer brings it back here if it is still pending.
+            return;
+        }
+        let began = Instant::now();
+        let facts = Facts { now: Some(Timestamp::now()) };
+        let verdict = review(&set, &entry.object.signing_request(), &facts);
+        self.metrics.reviewed(began.elapsed());
+        if verdict.decision == Decision::NoOpinion {
+            let said = (verdict.decision, verdict.reason_code, verdict.audit.as_ref().map(|audit| audit.decision));
+            if entry.said.replace(said) != Some(said) {
+                self.recorder.record(&set, &entry.object, &verdict, age(entry.created, Timestamp::now()));
+            }
+            return;
+        }
+        entry.in_flight = true;
+        self.deciding += 1;
+        let (object, review) = (Arc::clone(&entry.object), Arc::new(verdict));
+        let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
+        let name = name.to_owned();
+        self.calls.push(Box::pin(async move {
+            let sent = approval::send(client, gate, Arc::clone(&object), Arc::clone(&review), revision).await;
+            Done::Sent { name, object, review, sent }
+        }));
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Sent { name, object, review, sent } => self.sent(&name, &object, &review, sent),
+            Done::Confirmed(Ok(current)) => self.confirmed(&current),
+            Done::Confirmed(Err(error)) => {
+                self.confirming = false;
+                self.metrics.api_error("confirm-policies", &error);
+                tracing::warn!(error = %error, "cannot confirm that the policies are current, so nothing is decided");
+                self.confirm(Duration::from_secs(1));
+            }
+            Done::Status(object, result) => {
+                self.status_in_flight.remove(&object);
+                if let Err(error) = result {
+                    // A conflict means that the object changed: the watch brings the new one.
+                    if error.status() != Some(409) && error.status() != Some(404) {
+                        self.metrics.api_error("status", &error);
+                        tracing::warn!(error = %error, object = %object, "cannot write the status");
+                    }
+                    self.status_retry_at.insert(object, Instant::now() + STATUS_RETRY);
+                }
+            }
+        }
+    }
+
+    fn confirmed(&mut self, current: &Current) {
+        self.confirming = false;
+        let same = current.policies == self.policies.versions(Kind::CSRPolicy)
+            && current.guardrails == self.policies.versions(Kind::CSRGuardrail);
+        if same {
+            self.lagging_since = None;
+            self.gate.confirm(self.gate.revision(), current.since);
+            return;
+        }
+        // The watch is behind, or has just gone ahead: look again, and do not wait for ever.
+        let since = *self.lagging_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > LAG {
+            tracing::warn!("the watch of the policies lags behind a consistent read and starts over");
+            self.lagging_since = None;
+            self.restart_policies();
+        }
+        self.confirm(Duration::from_millis(100));
+    }
+
+    fn sent(&mut self, name: &str, object: &CsrObject, review: &Review, sent: Sent) {
+        self.deciding -= 1;
+        let uid = &object.metadata.uid;
+        if let Some(entry) = self.pending.get_mut(name)
+            && entry.object.metadata.uid == *uid
+        {
+            entry.in_flight = false;
+        }
+        match sent {
+            Sent::Accepted => {
+                let age = age(object.created(), Timestamp::now());
+                self.recorder.record(self.policies.set(), object, review, age);
+                self.pending.remove(name, uid);
+                self.queue.forget(name);
+            }
+            Sent::Gone => {
+                self.pending.remove(name, uid);
+                self.queue.forget(name);
+            }
+            Sent::Changed(now) => {
+                if now.settled().is_some() {
+                    tracing::info!(
+                        name = crate::escape::printable(name),
+                        uid = crate::escape::printable(uid),
+                        decision = review.decision.as_str(),
+                        "somebody else decided first"
+                    );
+                }
+                self.upsert(*now);
+            }
+            Sent::Refused(refusal) => {
+                if refusal == Refusal::NotFresh {
+                    self.confirm(Duration::ZERO);
+                }
+                self.queue.push(name);
+            }
+            Sent::Failed(error) => {
+                let operation = if review.decision == Decision::Approve { "approve" } else { "deny" };
+                self.metrics.api_error(operation, &error);
+                let hint = if error.status() == Some(403) {
+                    "the service account needs update on certificatesigningrequests/approval and approve on the signer"
+                } else {
+                    "it is tried again"
+                };
+                tracing::error!(
+                    error = crate::escape::printable(&error.to_string()),
+                    category = error.category(),
+                    signer = crate::escape::printable(object.signer_name()),
+                    name = crate::escape::printable(name),
+                    operation,
+                    hint,
+                    "cannot write a decision"
+                );
+                let at_least = error.retry_after_seconds().map(|seconds| Duration::from_secs(seconds.into()));
+                self.queue.retry(name, at_least);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.metrics.pending(&self.pending.by_signer(self.policies.set()));
+        if let Some(max) = self.max_age {
+            for name in self.pending.grown_too_old(max) {
+                self.queue.push(&name);
+            }
+        }
+        self.write_status();
+    }
+
+    /// Writes what `status` should say where it does not, one object after the other.
+    fn write_status(&mut self) {
+        if !self.gate.is_leader() || self.not_ready().is_some() {
+            return;
+        }
+        let now = Instant::now();
+        let patches: Vec<status::Patch> = self
+            .policies
+            .held()
+            .filter(|held| !self.status_in_flight.contains(&held.compiled.object))
+            .filter(|held| self.status_retry_at.get(&held.compiled.object).is_none_or(|at| *at <= now))
+            .filter_map(status::patch)
+            .take(IN_FLIGHT.saturating_sub(self.status_in_flight.len()))
+            .collect();
+        for patch in patches {
+            self.status_retry_at.remove(&patch.object);
+            self.status_in_flight.insert(patch.object.clone());
+            let client = self.client.clone();
+            self.calls.push(Box::pin(async move {
+                let (object, result) = status::write(client, patch).await;
+                Done::Status(object, result)
+            }));
+        }
+    }
+}

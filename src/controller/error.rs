@@ -1,0 +1,79 @@
+use std::net::SocketAddr;
+
+/// Why the controller could not start, or a call to the API server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No kubeconfig and not in a cluster, or neither can be read.
+    #[error("cannot find a cluster: {0}; give --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account")]
+    Config(String),
+    /// The address for health and metrics cannot be bound.
+    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A metric cannot be registered.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The API server answered with an error, or did not answer.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// A request could not be built, for example because a name is too long for a URL.
+    #[error("cannot build the request: {0}")]
+    Request(#[from] http::Error),
+    /// A body could not be written as JSON.
+    #[error("cannot write the body: {0}")]
+    Body(#[from] serde_json::Error),
+    /// The API server did not answer in time.
+    #[error("the API server did not answer within {0} s")]
+    Timeout(u64),
+    /// A task of the controller ended that should not have.
+    #[error("the task {0} ended unexpectedly")]
+    Task(&'static str),
+}
+
+impl Error {
+    /// One of a fixed, small set of words, for metric labels.
+    #[must_use]
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Api(kube::Error::Api(status)) => match status.code {
+                401 => "unauthorized",
+                403 => "forbidden",
+                404 => "not-found",
+                409 => "conflict",
+                410 => "gone",
+                422 => "invalid",
+                429 => "too-many-requests",
+                400..=499 => "client-error",
+                _ => "server-error",
+            },
+            Self::Api(_) => "connection",
+            Self::Timeout(_) => "timeout",
+            Self::Request(_) | Self::Body(_) => "unsendable",
+            Self::Config(_) | Self::Listen { .. } | Self::Metrics(_) | Self::Task(_) => "internal",
+        }
+    }
+
+    /// The HTTP status that the API server answered with, if it did.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Api(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// What the API server wants to wait for before the next try, in seconds.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Self::Api(kube::Error::Api(status)) => {
+                status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0)
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What is exported: few and bounded labels, never anything that a requestor chose.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use super::Error;
+use crate::api::Mode;
+use crate::policy::{Kind, PolicySet, SignerPattern};
+use crate::review::{Decision, Review, Violation};
+
+/// Signers that no object and no option names.
+const OTHER: &str = "other";
+
+/// All metrics of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    decisions: IntCounterVec,
+    violations: IntCounterVec,
+    audit_differences: IntCounterVec,
+    review_duration: Histogram,
+    decision_latency: HistogramVec,
+    pending: IntGaugeVec,
+    oldest_pending: GaugeVec,
+    api_errors: IntCounterVec,
+    policies: IntGaugeVec,
+    leader: IntGauge,
+    events_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("countersign".to_owned()), None)?;
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let review_duration = Histogram::with_opts(
+            HistogramOpts::new("review_duration_seconds", "Time to decode and review one request.")
+                .buckets(vec![1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 1e-1]),
+        )?;
+        registry.register(Box::new(review_duration.clone()))?;
+        let decision_latency = HistogramVec::new(
+            HistogramOpts::new(
+                "decision_latency_seconds",
+                "Time from the creation of a request, which the API server keeps in whole seconds, to its decision.",
+            )
+            .buckets(vec![0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0]),
+            &["signer", "decision"],
+        )?;
+        registry.register(Box::new(decision_latency.clone()))?;
+        let oldest_pending = GaugeVec::new(
+            Opts::new("oldest_pending_seconds", "Age of the oldest request without a decision."),
+            &["signer"],
+        )?;
+        registry.register(Box::new(oldest_pending.clone()))?;
+        let leader = IntGauge::new("leader", "Whether this replica holds the lease.")?;
+        registry.register(Box::new(leader.clone()))?;
+        let events_dropped = IntCounter::new("events_dropped_total", "Events that were not written.")?;
+        registry.register(Box::new(events_dropped.clone()))?;
+        let build_info = Gauge::with_opts(
+            Opts::new("build_info", "The version of Countersign, always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        build_info.set(1.0);
+        registry.register(Box::new(build_info))?;
+        Ok(Self {
+            decisions: counters(
+                "decisions_total",
+                "Decisions, counted once the API server has accepted them; NoOpinion once for each reason.",
+                &["signer", "decision", "policy"],
+            )?,
+            violations: counters("violations_total", "Violations that were found.", &["policy", "code", "mode"])?,
+            audit_differences: counters(
+                "audit_differences_total",
+                "Decisions that would have been others, had the objects in mode Audit been enforced.",
+                &["signer", "decision", "would"],
+            )?,
+            api_errors: counters("api_errors_total", "Failed calls to the API server.", &["operation", "category"])?,
+            pending: gauges("pending_requests", "Requests without a decision.", &["signer"])?,
+            policies: gauges("policies", "Policies and guardrails.", &["kind", "mode", "ready"])?,
+            registry,
+            review_duration,
+            decision_latency,
+            oldest_pending,
+            leader,
+            events_dropped,
+        })
+    }
+
+    /// The text exposition format.
+    pub fn encode(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// A call to the API server failed.
+    pub(super) fn api_error(&self, operation: &str, error: &Error) {
+        self.api_errors.with_label_values(&[operation, error.category()]).inc();
+    }
+
+    /// Whether the lease is held.
+    pub(super) fn leader(&self, holds: bool) {
+        self.leader.set(holds.into());
+    }
+
+    /// One request was decoded and reviewed.
+    pub(super) fn reviewed(&self, took: Duration) {
+        self.review_duration.observe(took.as_secs_f64());
+    }
+
+    /// A decision was accepted, or the lack of an opinion found for the first time.
+    pub(super) fn decided(&self, signer: &str, review: &Review, age: Option<Duration>) {
+        let policy = review.policy.as_ref().map(|policy| policy.name.as_str()).unwrap_or_default();
+        self.decisions.with_label_values(&[signer, review.decision.as_str(), policy]).inc();
+        self.violated(&review.violations, "Enforce");
+        if let Some(audit) = &review.audit {
+            let labels = [signer, review.decision.as_str(), audit.decision.as_str()];
+            self.audit_differences.with_label_values(&labels).inc();
+            self.violated(&audit.violations, "Audit");
+        }
+        if let Some(age) = age
+            && review.decision != Decision::NoOpinion
+        {
+            self.decision_latency.with_label_values(&[signer, review.decision.as_str()]).observe(age.as_secs_f64());
+        }
+    }
+
+    fn violated(&self, violations: &[Violation], mode: &str) {
+        for violation in violations {
+            let policy = violation.object.as_ref().map(|object| object.name.as_str()).unwrap_or_default();
+            self.violations.with_label_values(&[policy, violation.code.as_str(), mode]).inc();
+        }
+    }
+
+    /// An Event was not written.
+    pub(super) fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// What is pending: for each signer's label the number, and the age of the oldest.
+    pub(super) fn pending(&self, pending: &BTreeMap<String, (i64, Duration)>) {
+        self.pending.reset();
+        self.oldest_pending.reset();
+        for (signer, (number, oldest)) in pending {
+            self.pending.with_label_values(&[signer.as_str()]).set(*number);
+            self.oldest_pending.with_label_values(&[signer.as_str()]).set(oldest.as_secs_f64());
+        }
+    }
+
+    /// What the policies in memory are like.
+    pub(super) fn policies(&self, set: &PolicySet) {
+        self.policies.reset();
+        for object in set.policies().iter().chain(set.guardrails()) {
+            let mode = if object.mode == Mode::Audit { "Audit" } else { "Enforce" };
+            let ready = if object.is_ready() { "true" } else { "false" };
+            self.policies.with_label_values(&[object.object.kind.name(), mode, ready]).inc();
+        }
+        for kind in Kind::ALL {
+            // A kind without objects is zero, not absent: alerts can rely on it.
+            let _ = self.policies.with_label_values(&[kind.name(), "Enforce", "true"]);
+            let _ = self.policies.with_label_values(&[kind.name(), "Enforce", "false"]);
+        }
+    }
+}
+
+/// The label for `signer`: its name if an object or an option names it, else `other`.
+pub(super) fn signer_label<'a>(set: &PolicySet, signer: &'a str) -> &'a str {
+    let options = set.settings().managed_signers.iter();
+    let objects = set.policies().iter().chain(set.guardrails()).flat_map(|object| object.matcher.signers());
+    let named = options.chain(objects).any(|pattern| *pattern == SignerPattern::Exact(signer.to_owned()));
+    if named { signer } else { OTHER }
+}

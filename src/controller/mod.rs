@@ -1,0 +1,30 @@
+//! Watch, act, record: the only code that talks to a cluster.
+//!
+//! - [`watch`] keeps the pending requests and the policy objects, decoded tolerantly;
+//! - [`engine`](mod@engine) owns all state in one task, reviews what is pending and decides what to do;
+//! - [`gate`] says what stands in the way of acting: not synced, not the leader, policies not
+//!   confirmed current, a change of policies that has not settled, CRDs that are too old;
+//! - [`approval`] writes a decision, [`events`] and [`status`] record it;
+//! - [`server`] exports health and metrics.
+
+mod approval;
+mod client;
+mod confirm;
+mod engine;
+mod error;
+mod events;
+mod gate;
+mod leader;
+mod metrics;
+mod pending;
+mod policies;
+mod queue;
+mod record;
+mod run;
+mod server;
+mod skew;
+mod status;
+mod watch;
+
+pub use error::Error;
+pub use run::{Config, run};

@@ -1,0 +1,105 @@
+//! The requests without a decision. A decided one keeps nothing here, nor does one whose signer
+//! is not managed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::metrics::signer_label;
+use crate::policy::PolicySet;
+use crate::request::CsrObject;
+use crate::review::{Decision, ReasonCode};
+
+/// A request that waits for a decision.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) object: Arc<CsrObject>,
+    pub(super) created: Option<Timestamp>,
+    /// What was last said about it, so that it is said once.
+    pub(super) said: Option<(Decision, ReasonCode, Option<Decision>)>,
+    /// A decision about it is on its way.
+    pub(super) in_flight: bool,
+    /// It was last reviewed before it became too old.
+    pub(super) may_grow_too_old: bool,
+}
+
+/// Pending requests by name.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    entries: HashMap<String, Entry>,
+}
+
+impl Pending {
+    /// Takes in a request; whether it is to be reviewed.
+    pub(super) fn upsert(&mut self, object: CsrObject, set: &PolicySet) -> bool {
+        let name = object.metadata.name.clone();
+        if object.settled().is_some() || !set.manages(object.signer_name()) {
+            self.entries.remove(&name);
+            return false;
+        }
+        let same = |entry: &Entry| entry.object.metadata.uid == object.metadata.uid;
+        let (said, in_flight) =
+            self.entries.get(&name).filter(|entry| same(entry)).map_or((None, false), |e| (e.said, e.in_flight));
+        let created = object.created();
+        let entry = Entry { object: Arc::new(object), created, said, in_flight, may_grow_too_old: true };
+        self.entries.insert(name, entry);
+        true
+    }
+
+    /// The request is gone or decided, if it is still the one with `uid`.
+    pub(super) fn remove(&mut self, name: &str, uid: &str) {
+        if self.entries.get(name).is_some_and(|entry| entry.object.metadata.uid == uid) {
+            self.entries.remove(name);
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
+        self.entries.get_mut(name)
+    }
+
+    /// Every name.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Drops what a complete list did not bring.
+    pub(super) fn retain(&mut self, listed: &std::collections::HashSet<String>) {
+        self.entries.retain(|name, _| listed.contains(name));
+    }
+
+    /// The requests that have become older than `max` since they were last reviewed.
+    pub(super) fn grown_too_old(&mut self, max: Duration) -> Vec<String> {
+        let now = Timestamp::now();
+        let mut names = Vec::new();
+        for (name, entry) in &mut self.entries {
+            if entry.may_grow_too_old && age(entry.created, now).is_some_and(|age| age > max + Duration::from_secs(1)) {
+                entry.may_grow_too_old = false;
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    /// For each signer's label how many are pending, and the age of the oldest.
+    pub(super) fn by_signer(&self, set: &PolicySet) -> BTreeMap<String, (i64, Duration)> {
+        let now = Timestamp::now();
+        let mut result = BTreeMap::<String, (i64, Duration)>::new();
+        for entry in self.entries.values() {
+            let (number, oldest) = result.entry(signer_label(set, entry.object.signer_name()).to_owned()).or_default();
+            *number += 1;
+            *oldest = (*oldest).max(age(entry.created, now).unwrap_or_default());
+        }
+        result
+    }
+}
+
+/// How long ago `created` was; nothing if it is in the future.
+pub(super) fn age(created: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    now.duration_since(created?).try_into().ok()
+}

@@ -1,0 +1,154 @@
+//! The policies and guardrails in memory: compiled one by one as they change, and compared with
+//! what the API server has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::watch::{PolicyEntry, Seen};
+use crate::policy::{Compiled, Kind, PolicyObject, PolicySet, Settings};
+
+/// What identifies one state of an object: neither its status nor its labels change what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) uid: String,
+    pub(super) generation: Option<i64>,
+    pub(super) deleting: bool,
+}
+
+impl From<&PolicyObject> for Version {
+    fn from(object: &PolicyObject) -> Self {
+        Self { uid: object.uid.clone(), generation: object.generation, deleting: object.deleting }
+    }
+}
+
+/// The versions of all objects of a kind, by name.
+pub(super) type Versions = BTreeMap<String, Version>;
+
+/// An object as it was seen last.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) object: PolicyObject,
+    pub(super) compiled: Arc<Compiled>,
+    /// `status` as the API server has it.
+    pub(super) status: Value,
+    /// `metadata.resourceVersion`.
+    pub(super) resource_version: String,
+}
+
+impl Held {
+    fn new(entry: PolicyEntry) -> Self {
+        let compiled = Arc::new(Compiled::new(&entry.object));
+        Self { object: entry.object, compiled, status: entry.status, resource_version: entry.resource_version }
+    }
+}
+
+/// All objects of one kind.
+#[derive(Debug, Default)]
+struct Store {
+    objects: BTreeMap<String, Held>,
+    /// What a list in progress has brought so far.
+    listing: BTreeMap<String, Held>,
+    synced: bool,
+}
+
+/// Both kinds, and the set that reviews are held against.
+#[derive(Debug)]
+pub(super) struct Policies {
+    policies: Store,
+    guardrails: Store,
+    settings: Settings,
+    set: Arc<PolicySet>,
+}
+
+/// What a watch event meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing that a verdict depends on.
+    None,
+    /// Whether the objects in memory can be relied on.
+    Reliability,
+    /// What the objects say.
+    Content,
+}
+
+impl Policies {
+    pub(super) fn new(settings: Settings) -> Self {
+        let set = Arc::new(PolicySet::new([], settings.clone()));
+        Self { policies: Store::default(), guardrails: Store::default(), settings, set }
+    }
+
+    /// The set of what is in memory now.
+    pub(super) fn set(&self) -> &Arc<PolicySet> {
+        &self.set
+    }
+
+    /// Whether the watch of `kind` is complete and unbroken.
+    pub(super) fn synced(&self, kind: Kind) -> bool {
+        self.store(kind).synced
+    }
+
+    /// Takes in what the watch of `kind` brought.
+    pub(super) fn see(&mut self, kind: Kind, seen: Seen<PolicyEntry>) -> Change {
+        let store = self.store_mut(kind);
+        let (reliability, content) = match seen {
+            Seen::Restarted => {
+                store.listing.clear();
+                (std::mem::replace(&mut store.synced, false), false)
+            }
+            Seen::Listed(entry) => {
+                store.listing.insert(entry.object.name.clone(), Held::new(entry));
+                (false, false)
+            }
+            Seen::Synced => {
+                let before = std::mem::replace(&mut store.objects, std::mem::take(&mut store.listing));
+                store.synced = true;
+                let same = before.len() == store.objects.len()
+                    && before.values().zip(store.objects.values()).all(|(before, now)| before.object == now.object);
+                (true, !same)
+            }
+            Seen::Changed(entry) => {
+                let held = Held::new(entry);
+                let same = store.objects.get(&held.object.name).is_some_and(|before| before.object == held.object);
+                store.objects.insert(held.object.name.clone(), held);
+                (false, !same)
+            }
+            Seen::Deleted(entry) => (false, store.objects.remove(&entry.object.name).is_some()),
+            Seen::Lost => (std::mem::replace(&mut store.synced, false), false),
+        };
+        if !content {
+            return if reliability { Change::Reliability } else { Change::None };
+        }
+        let held = self.policies.objects.values().chain(self.guardrails.objects.values());
+        // A policy that is being deleted stops at once; a guardrail holds until it is gone.
+        let in_force = held.filter(|held| held.object.kind == Kind::CSRGuardrail || !held.object.deleting);
+        let compiled: Vec<Arc<Compiled>> = in_force.map(|held| Arc::clone(&held.compiled)).collect();
+        self.set = Arc::new(PolicySet::new(compiled, self.settings.clone()));
+        Change::Content
+    }
+
+    /// The versions in memory, to compare with what the API server has.
+    pub(super) fn versions(&self, kind: Kind) -> Versions {
+        self.store(kind).objects.iter().map(|(name, held)| (name.clone(), Version::from(&held.object))).collect()
+    }
+
+    /// Everything in memory.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Held> {
+        self.policies.objects.values().chain(self.guardrails.objects.values())
+    }
+
+    fn store(&self, kind: Kind) -> &Store {
+        match kind {
+            Kind::CSRPolicy => &self.policies,
+            Kind::CSRGuardrail => &self.guardrails,
+        }
+    }
+
+    fn store_mut(&mut self, kind: Kind) -> &mut Store {
+        match kind {
+            Kind::CSRPolicy => &mut self.policies,
+            Kind::CSRGuardrail => &mut self.guardrails,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The order in which pending requests are reviewed: each at most once at a time, and again after
+//! a failure only when its time has come.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// The first wait after a failure.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait after a failure.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Keys that wait for their review.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    ready: VecDeque<String>,
+    queued: HashSet<String>,
+    later: BTreeSet<(Instant, String)>,
+    failures: HashMap<String, u32>,
+}
+
+impl Queue {
+    /// `key` is to be reviewed, once, however often this is called before it is.
+    pub(super) fn push(&mut self, key: &str) {
+        if self.queued.insert(key.to_owned()) {
+            self.ready.push_back(key.to_owned());
+        }
+    }
+
+    /// `key` failed: it comes again after a wait that doubles with each failure, by up to a
+    /// quarter longer so that many do not come at once, or after `at_least`.
+    pub(super) fn retry(&mut self, key: &str, at_least: Option<Duration>) {
+        let failures = self.failures.entry(key.to_owned()).or_default();
+        let wait = FIRST_WAIT.saturating_mul(1 << (*failures).min(6)).min(LONGEST_WAIT);
+        *failures = failures.saturating_add(1);
+        let wait = wait.max(at_least.unwrap_or_default());
+        let jitter = wait.mul_f64(f64::from(jitter(key, *failures)) / 1024.0);
+        self.later.insert((Instant::now() + wait + jitter, key.to_owned()));
+    }
+
+    /// `key` was dealt with, or is gone.
+    pub(super) fn forget(&mut self, key: &str) {
+        self.failures.remove(key);
+    }
+
+    /// Moves what has waited long enough to the others.
+    pub(super) fn wake(&mut self) {
+        let now = Instant::now();
+        while let Some((at, _)) = self.later.first()
+            && *at <= now
+        {
+            if let Some((_, key)) = self.later.pop_first() {
+                self.push(&key);
+            }
+        }
+    }
+
+    /// The next key to review.
+    pub(super) fn pop(&mut self) -> Option<String> {
+        let key = self.ready.pop_front()?;
+        self.queued.remove(&key);
+        Some(key)
+    }
+
+    /// Whether nothing is to be reviewed now.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// When the next key has waited long enough.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.later.first().map(|(at, _)| *at)
+    }
+}
+
+/// 0 to 255, different for different keys.
+fn jitter(key: &str, failures: u32) -> u8 {
+    key.bytes().fold(failures.to_le_bytes()[0], |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Queue;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_key_is_queued_once() {
+        let mut queue = Queue::default();
+        queue.push("a");
+        queue.push("b");
+        queue.push("a");
+        assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some("a".into()), Some("b".into()), None));
+        queue.push("a");
+        assert_eq!(queue.pop(), Some("a".into()));
+    }
+
+    #[test]
+    fn a_failed_key_waits_longer_each_time_and_at_least_as_long_as_asked() {
+        let mut queue = Queue::default();
+        let wait = |queue: &mut Queue, at_least| {
+            let before = Instant::now();
+            queue.later.clear();
+            queue.retry("a", at_least);
+            queue.next_wake().unwrap() - before
+        };
+        let first = wait(&mut queue, None);
+        assert!(first >= Duration::from_secs(1) && first < Duration::from_secs(2), "{first:?}");
+        assert!(wait(&mut queue, None) >= Duration::from_secs(2));
+        assert!(wait(&mut queue, Some(Duration::from_secs(90))) >= Duration::from_secs(90));
+        queue.wake();
+        assert_eq!(queue.pop(), None);
+        queue.forget("a");
+        assert!(wait(&mut queue, None) < Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,109 @@
+//! Record: one log line, one Event and the metrics for each verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::approval::message;
+use super::events::{EventType, Events, Note};
+use super::metrics::{Metrics, signer_label};
+use crate::escape::printable;
+use crate::policy::PolicySet;
+use crate::request::{CsrObject, Pkcs10};
+use crate::review::{Decision, Review, Violation};
+
+/// Where verdicts are recorded.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) events: Events,
+    /// Whether requests that are left alone get an Event.
+    pub(super) no_opinion_events: bool,
+}
+
+impl Recorder {
+    /// Records a verdict that took effect.
+    pub(super) fn record(&self, set: &PolicySet, object: &CsrObject, review: &Review, age: Option<Duration>) {
+        let signer = signer_label(set, object.signer_name());
+        self.metrics.decided(signer, review, age);
+        log(set, object, review, age);
+        let (type_, reason) = match review.decision {
+            Decision::Approve => (EventType::Normal, "Approved"),
+            Decision::Deny => (EventType::Warning, "Denied"),
+            Decision::NoOpinion => (EventType::Normal, "NoOpinion"),
+        };
+        if review.decision != Decision::NoOpinion || self.no_opinion_events {
+            self.event(object, type_, reason, review.reason_code.as_str(), message(review));
+        }
+        if let Some(audit) = &review.audit {
+            let note = format!(
+                "with the objects in mode Audit enforced, the decision would be {} instead of {}: {}",
+                audit.decision, review.decision, audit.reason
+            );
+            self.event(object, EventType::Normal, "AuditDiffers", audit.decision.as_str(), note);
+        }
+    }
+
+    fn event(&self, object: &CsrObject, type_: EventType, reason: &'static str, key: &'static str, note: String) {
+        self.events.send(Note {
+            name: object.metadata.name.clone(),
+            uid: object.metadata.uid.clone(),
+            type_,
+            reason,
+            key,
+            note,
+        });
+    }
+}
+
+/// One line with everything that an auditor asks for; all that the requestor chose is escaped.
+fn log(set: &PolicySet, object: &CsrObject, review: &Review, age: Option<Duration>) {
+    let request = object.signing_request();
+    let envelope = &request.envelope;
+    let pkcs10 = request.content.as_ref().ok();
+    let policy = review.policy.as_ref();
+    let generation = policy.and_then(|policy| {
+        set.policies().iter().find(|object| object.object == *policy).and_then(|object| object.generation)
+    });
+    let codes = |violations: &[Violation]| {
+        let codes: Vec<&str> = violations.iter().map(|violation| violation.code.as_str()).collect();
+        codes.join(",")
+    };
+    tracing::info!(
+        target: "countersign::decision",
+        decision = review.decision.as_str(),
+        reason_code = review.reason_code.as_str(),
+        reason = review.reason,
+        name = printable(&envelope.name),
+        uid = printable(&envelope.uid),
+        signer = printable(&envelope.signer_name),
+        requestor = printable(&envelope.username),
+        requestor_uid = printable(&envelope.user_uid),
+        requestor_groups = join(&envelope.groups),
+        usages = join(&envelope.usages),
+        expiration_seconds = envelope.expiration_seconds,
+        common_name = pkcs10.and_then(|pkcs10| pkcs10.subject.common_name.as_deref()).map(printable),
+        organizations = pkcs10.map(|pkcs10| join(&pkcs10.subject.organizations)),
+        sans = pkcs10.map(sans),
+        key = pkcs10.map(|pkcs10| pkcs10.key.to_string()),
+        sha256 = pkcs10.map(Pkcs10::sha256_hex),
+        policy = policy.map(|policy| policy.name.as_str()),
+        policy_uid = policy.map(|policy| policy.uid.as_str()),
+        policy_generation = generation,
+        codes = codes(&review.violations),
+        audit_decision = review.audit.as_ref().map(|audit| audit.decision.as_str()),
+        audit_codes = review.audit.as_ref().map(|audit| codes(&audit.violations)),
+        age_seconds = age.map(|age| age.as_secs()),
+        "decision"
+    );
+}
+
+fn join(values: &[String]) -> String {
+    values.iter().map(|value| printable(value)).collect::<Vec<_>>().join(",")
+}
+
+fn sans(pkcs10: &Pkcs10) -> String {
+    let sans = &pkcs10.sans;
+    let addresses = sans.ip_addresses.iter().map(ToString::to_string);
+    let texts = sans.dns_names.iter().chain(&sans.uris).chain(&sans.email_addresses);
+    texts.map(|text| printable(text)).chain(addresses).collect::<Vec<_>>().join(",")
+}

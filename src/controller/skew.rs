@@ -1,0 +1,166 @@
+//! Version skew: whether the API server serves every field that this version knows.
+//!
+//! An older CRD prunes newer fields before anybody sees them: a guardrail would lose a limit, a
+//! policy a condition. So nothing is decided until the CRDs are upgraded.
+
+use std::time::Duration;
+
+use kube::Client;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Error;
+use super::client::get;
+use crate::api::schema::schema_of_spec;
+use crate::api::{GROUP, VERSION};
+use crate::policy::Kind;
+
+/// How often the schema is looked at while it is right.
+const WHILE_RIGHT: Duration = Duration::from_secs(30);
+/// How often it is looked at while it is not, or cannot be read.
+const WHILE_WRONG: Duration = Duration::from_secs(2);
+
+/// What was found out about the CRDs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Skew {
+    /// It was not looked at yet, or cannot be.
+    Unknown(String),
+    /// Every field is served.
+    None,
+    /// The CRDs are missing or older; what is wrong first.
+    Older(String),
+}
+
+/// The paths of OpenAPI v3, each with a URL that changes with its content.
+#[derive(Deserialize)]
+struct Root {
+    paths: std::collections::BTreeMap<String, Group>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Group {
+    server_relative_url: String,
+}
+
+/// Looks at the served schema for ever, and says what it found whenever that changes.
+pub(super) async fn observe(client: Client, mut found: impl AsyncFnMut(Skew)) {
+    let mut last = Skew::Unknown("the CRDs were not looked at yet".to_owned());
+    let mut known_url = String::new();
+    loop {
+        let skew = match look(&client, &mut known_url, &last).await {
+            Ok(skew) => skew,
+            // What was right stays so while the API server is away; watches and consistent reads
+            // stop approvals then.
+            Err(_) if last == Skew::None => Skew::None,
+            Err(error) => Skew::Unknown(format!("cannot read the served schema: {error}")),
+        };
+        if skew != last {
+            last = skew.clone();
+            found(skew).await;
+        }
+        tokio::time::sleep(if last == Skew::None { WHILE_RIGHT } else { WHILE_WRONG }).await;
+    }
+}
+
+async fn look(client: &Client, known_url: &mut String, last: &Skew) -> Result<Skew, Error> {
+    let root: Root = get(client, "/openapi/v3", "application/json").await?;
+    let Some(group) = root.paths.get(&format!("apis/{GROUP}/{VERSION}")) else {
+        known_url.clear();
+        return Ok(Skew::Older("the CRDs are not installed".to_owned()));
+    };
+    if group.server_relative_url == *known_url && *last == Skew::None {
+        return Ok(Skew::None);
+    }
+    let document: Value = get(client, &group.server_relative_url, "application/json").await?;
+    known_url.clone_from(&group.server_relative_url);
+    Ok(compare(&document))
+}
+
+/// Compares an OpenAPI v3 document of the group with the schemas of this version.
+fn compare(document: &Value) -> Skew {
+    for kind in Kind::ALL {
+        let schemas = document["components"]["schemas"].as_object();
+        let served = schemas.into_iter().flatten().find(|(_, schema)| {
+            let kinds = schema["x-kubernetes-group-version-kind"].as_array();
+            kinds.into_iter().flatten().any(|gvk| gvk["group"] == GROUP && gvk["version"] == VERSION && gvk["kind"] == kind.name())
+        });
+        let Some((_, served)) = served else {
+            return Skew::Older(format!("the CRD of {kind} is not installed"));
+        };
+        if let Some(path) = missing("spec", &served["properties"]["spec"], schema_of_spec(kind)) {
+            return Skew::Older(format!("the CRD of {kind} is older than this version: it does not know {path}"));
+        }
+    }
+    Skew::None
+}
+
+/// The first field of `own` that `served` does not know.
+fn missing(path: &str, served: &Value, own: &Value) -> Option<String> {
+    if served.is_null() {
+        return Some(path.to_owned());
+    }
+    if let Some(values) = own["enum"].as_array() {
+        let known = served["enum"].as_array();
+        let unknown = values.iter().find(|value| !known.is_some_and(|known| known.contains(value)));
+        if let Some(value) = unknown {
+            return Some(format!("{path}: {value}"));
+        }
+    }
+    let properties = own["properties"].as_object();
+    properties
+        .into_iter()
+        .flatten()
+        .find_map(|(name, own)| missing(&format!("{path}.{name}"), &served["properties"][name], own))
+        .or_else(|| if own["items"].is_null() { None } else { missing(&format!("{path}[]"), &served["items"], &own["items"]) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Skew, compare};
+    use crate::api::schema::crds;
+
+    fn served(change: impl Fn(&mut Value)) -> Skew {
+        let mut schemas = serde_json::Map::new();
+        for crd in crds() {
+            let mut schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+            let kind = &crd["spec"]["names"]["kind"];
+            schema["x-kubernetes-group-version-kind"] =
+                json!([{ "group": "countersign.dev", "version": "v1alpha1", "kind": kind }]);
+            change(&mut schema);
+            schemas.insert(format!("dev.countersign.v1alpha1.{}", kind.as_str().unwrap()), schema);
+        }
+        compare(&json!({ "components": { "schemas": schemas } }))
+    }
+
+    #[test]
+    fn the_own_schema_is_served_completely() {
+        assert_eq!(served(|_| {}), Skew::None);
+    }
+
+    #[test]
+    fn a_field_that_the_api_server_does_not_know_is_named() {
+        let skew = served(|schema| {
+            if let Some(limits) = schema.pointer_mut("/properties/spec/properties/limits/properties") {
+                limits.as_object_mut().unwrap().remove("uris");
+            }
+        });
+        assert_eq!(
+            skew,
+            Skew::Older(
+                "the CRD of CSRGuardrail is older than this version: it does not know spec.limits.uris".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_value_that_the_api_server_does_not_know_is_named() {
+        let skew = served(|schema| {
+            let mode = schema.pointer_mut("/properties/spec/properties/mode/enum").unwrap();
+            *mode = json!(["Enforce"]);
+        });
+        assert!(matches!(&skew, Skew::Older(why) if why.contains("spec.mode: \"Audit\"")), "{skew:?}");
+    }
+}
