@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod codes;
 #[cfg(feature = "controller")]
 pub mod controller;
-mod codes;
 pub mod escape;
 pub mod fold;
 pub mod policy;

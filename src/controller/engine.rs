@@ -246,10 +246,13 @@ impl Engine {
             ("requests", unsynced(self.requests_synced)),
             ("policies", unsynced(self.policies.synced(Kind::CSRPolicy))),
             ("guardrails", unsynced(self.policies.synced(Kind::CSRGuardrail))),
-            ("crds", match &self.skew {
-                Skew::None => None,
-                Skew::Unknown(why) | Skew::Older(why) => Some(why.clone()),
-            }),
+            (
+                "crds",
+                match &self.skew {
+                    Skew::None => None,
+                    Skew::Unknown(why) | Skew::Older(why) => Some(why.clone()),
+                },
+            ),
         ]
     }
 

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No kubeconfig and not in a cluster, or neither can be read.
-    #[error("cannot find a cluster: {0}; give --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account")]
+    #[error(
+        "cannot find a cluster: {0}; give --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account"
+    )]
     Config(String),
     /// The address for health and metrics cannot be bound.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]

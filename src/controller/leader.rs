@@ -100,7 +100,11 @@ impl Observed {
         let duration = spec["leaseDurationSeconds"].as_u64().map_or(LEASE_DURATION, Duration::from_secs);
         match &self.0 {
             Some((seen, since)) if *seen == lease["metadata"]["resourceVersion"] => {
-                if since.elapsed() > duration { Step::Take } else { Step::Wait }
+                if since.elapsed() > duration {
+                    Step::Take
+                } else {
+                    Step::Wait
+                }
             }
             _ => {
                 self.0 = Some((lease["metadata"]["resourceVersion"].clone(), Moment::now()));
@@ -212,8 +216,7 @@ impl Elector {
         spec["leaseDurationSeconds"] = json!(duration.as_secs());
         spec["renewTime"] = json!(now);
         let path = self.path(Some(&self.config.name));
-        let _: serde::de::IgnoredAny =
-            call(&self.client, Method::PUT, &path, "application/json", &lease).await?;
+        let _: serde::de::IgnoredAny = call(&self.client, Method::PUT, &path, "application/json", &lease).await?;
         Ok(())
     }
 

@@ -55,10 +55,6 @@ impl Pending {
         }
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
-        self.entries.get(name)
-    }
-
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
         self.entries.get_mut(name)
     }

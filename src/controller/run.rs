@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{Engine, Input};
 use super::events::Events;
 use super::gate::Gate;
-use super::leader::{self, LeaseConfig, Leadership};
+use super::leader::{self, Leadership, LeaseConfig};
 use super::metrics::Metrics;
 use super::record::Recorder;
 use super::server::{self, Readiness};
@@ -50,9 +50,8 @@ pub struct Config {
 pub async fn run(config: Config) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new()?);
     let client = client::connect(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|source| Error::Listen { address: config.listen, source })?;
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
     let signers: Vec<String> = config.settings.managed_signers.iter().map(ToString::to_string).collect();
     tracing::info!(
@@ -76,12 +75,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     });
 
     let gate = Arc::new(Gate::new(leadership));
-    let (events, write_events) = Events::new(
-        client.clone(),
-        Arc::clone(&metrics),
-        config.event_namespace.clone(),
-        config.instance.clone(),
-    );
+    let (events, write_events) =
+        Events::new(client.clone(), Arc::clone(&metrics), config.event_namespace.clone(), config.instance.clone());
     let write_events = tokio::spawn(write_events);
     let recorder = Recorder { metrics: Arc::clone(&metrics), events, no_opinion_events: config.no_opinion_events };
     let restart = [Arc::new(Notify::new()), Arc::new(Notify::new())];

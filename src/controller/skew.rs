@@ -83,7 +83,10 @@ fn compare(document: &Value) -> Skew {
         let schemas = document["components"]["schemas"].as_object();
         let served = schemas.into_iter().flatten().find(|(_, schema)| {
             let kinds = schema["x-kubernetes-group-version-kind"].as_array();
-            kinds.into_iter().flatten().any(|gvk| gvk["group"] == GROUP && gvk["version"] == VERSION && gvk["kind"] == kind.name())
+            kinds
+                .into_iter()
+                .flatten()
+                .any(|gvk| gvk["group"] == GROUP && gvk["version"] == VERSION && gvk["kind"] == kind.name())
         });
         let Some((_, served)) = served else {
             return Skew::Older(format!("the CRD of {kind} is not installed"));
@@ -112,7 +115,9 @@ fn missing(path: &str, served: &Value, own: &Value) -> Option<String> {
         .into_iter()
         .flatten()
         .find_map(|(name, own)| missing(&format!("{path}.{name}"), &served["properties"][name], own))
-        .or_else(|| if own["items"].is_null() { None } else { missing(&format!("{path}[]"), &served["items"], &own["items"]) })
+        .or_else(|| {
+            if own["items"].is_null() { None } else { missing(&format!("{path}[]"), &served["items"], &own["items"]) }
+        })
 }
 
 #[cfg(test)]

@@ -79,7 +79,6 @@ pub(super) async fn write(client: Client, patch: Patch) -> (ObjectRef, Result<()
         patch.object.kind.plural(),
         segment(&patch.object.name)
     );
-    let result =
-        call::<IgnoredAny>(&client, Method::PATCH, &path, "application/merge-patch+json", &patch.body).await;
+    let result = call::<IgnoredAny>(&client, Method::PATCH, &path, "application/merge-patch+json", &patch.body).await;
     (patch.object, result.map(|_| ()))
 }

@@ -67,8 +67,7 @@ impl<'a> Reader<'a> {
             0x80 => return Err(malformed("a length is indefinite")),
             0x81..=0x83 => {
                 let count = usize::from(first & 0x7f);
-                let (digits, after) =
-                    rest.split_at_checked(count).ok_or_else(|| malformed("a length is cut off"))?;
+                let (digits, after) = rest.split_at_checked(count).ok_or_else(|| malformed("a length is cut off"))?;
                 rest = after;
                 let length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
                 if digits[0] == 0 || length < 0x80 {
@@ -179,7 +178,9 @@ pub(super) fn malformed(what: &str) -> DecodeError {
         DecodeCode::DerMalformed,
         "request",
         "",
-        format!("the request is not a DER-encoded PKCS#10 request ({what}): make it anew, for example with openssl req"),
+        format!(
+            "the request is not a DER-encoded PKCS#10 request ({what}): make it anew, for example with openssl req"
+        ),
     )
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::der::{self, Element};
+use super::{DecodeCode, DecodeError};
+
 /// A public key that the floor admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
@@ -69,4 +72,135 @@ impl fmt::Display for Key {
             Self::Ed25519 => f.write_str("Ed25519"),
         }
     }
+}
+
+/// 1.2.840.113549.1.1.1 (RFC 8017).
+const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+/// 1.2.840.10045.2.1 (RFC 5480).
+const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+/// 1.3.101.112 (RFC 8410).
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+/// 1.2.840.10045.3.1.7.
+const SECP256R1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// 1.3.132.0.34.
+const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+
+/// Public keys that are refused by name: whoever asks learns what was recognised.
+const NAMED: [(&[u8], &str); 6] = [
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a], "RSASSA-PSS"),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "DSA"),
+    (&[0x2b, 0x65, 0x71], "Ed448"),
+    (&[0x2b, 0x65, 0x6e], "X25519"),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x23], "P-521"),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "secp256k1"),
+];
+
+const FIELD: &str = "key";
+
+impl Key {
+    /// Decodes a SubjectPublicKeyInfo (RFC 5280 section 4.1), and returns the bytes of the public
+    /// key with it.
+    pub(super) fn decode(info: Element<'_>) -> Result<(Self, &[u8]), DecodeError> {
+        let mut parts = info.inside();
+        let (algorithm, parameters) = super::pkcs10::algorithm(parts.expect(der::SEQUENCE)?)?;
+        let bits = parts.expect(der::BIT_STRING)?;
+        parts.end()?;
+        let Some((0, public_key)) = bits.content.split_first() else {
+            return Err(malformed("its bits do not fill whole bytes"));
+        };
+        let key = match algorithm {
+            RSA_ENCRYPTION => {
+                if parameters.is_none_or(|parameters| parameters.tag != der::NULL) {
+                    return Err(malformed("the parameters of an RSA key are not NULL"));
+                }
+                rsa(public_key)?
+            }
+            EC_PUBLIC_KEY => ecdsa(parameters, public_key)?,
+            ED25519 => {
+                if parameters.is_some() || public_key.len() != 32 {
+                    return Err(malformed("an Ed25519 key has 32 bytes and no parameters"));
+                }
+                Self::Ed25519
+            }
+            other => return Err(unsupported(other)),
+        };
+        Ok((key, public_key))
+    }
+}
+
+fn rsa(public_key: &[u8]) -> Result<Key, DecodeError> {
+    der::check(public_key)?;
+    let mut parts = der::only(public_key, der::SEQUENCE)?.inside();
+    let modulus = positive(parts.expect(der::INTEGER)?)?;
+    let exponent = positive(parts.expect(der::INTEGER)?)?;
+    parts.end()?;
+    let bits = bit_length(modulus);
+    if !(2048..=8192).contains(&bits) {
+        return Err(DecodeError::new(
+            DecodeCode::KeySize,
+            FIELD,
+            &format!("RSA {bits} bits"),
+            format!("the RSA key has {bits} bits, and 2048 to 8192 are needed: make one of 3072, for example"),
+        ));
+    }
+    let value = exponent.iter().take(4).fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    if bit_length(exponent) > 31 || value < 65537 || value % 2 == 0 {
+        return Err(DecodeError::new(
+            DecodeCode::KeyExponent,
+            FIELD,
+            "",
+            "the RSA key has a public exponent that is not an odd number from 65537 to 2147483647: make one with 65537",
+        ));
+    }
+    Ok(Key::Rsa { bits })
+}
+
+/// The digits of an INTEGER above zero, without the leading one that only carries the sign.
+fn positive(integer: Element<'_>) -> Result<&[u8], DecodeError> {
+    match integer.content {
+        [0, rest @ ..] if !rest.is_empty() => Ok(rest),
+        [first, ..] if *first != 0 && first & 0x80 == 0 => Ok(integer.content),
+        _ => Err(malformed("a number of an RSA key is not above zero")),
+    }
+}
+
+fn bit_length(digits: &[u8]) -> u32 {
+    let unused = digits.first().map_or(0, |first| first.leading_zeros());
+    u32::try_from(digits.len() * 8).unwrap_or(u32::MAX).saturating_sub(unused)
+}
+
+fn ecdsa(parameters: Option<Element<'_>>, public_key: &[u8]) -> Result<Key, DecodeError> {
+    let curve = match parameters {
+        Some(Element { tag: der::OID, content: SECP256R1, .. }) => Curve::P256,
+        Some(Element { tag: der::OID, content: SECP384R1, .. }) => Curve::P384,
+        Some(Element { tag: der::OID, content, .. }) => return Err(unsupported(content)),
+        _ => return Err(malformed("an ECDSA key names no curve")),
+    };
+    let coordinate = match curve {
+        Curve::P256 => 32,
+        Curve::P384 => 48,
+    };
+    if public_key.len() != 1 + 2 * coordinate || public_key.first() != Some(&4) {
+        return Err(malformed("an ECDSA key is not an uncompressed point"));
+    }
+    Ok(Key::Ecdsa { curve })
+}
+
+fn unsupported(oid: &[u8]) -> DecodeError {
+    let name = NAMED.iter().find(|(known, _)| *known == oid).map_or("of an unknown algorithm", |(_, name)| name);
+    DecodeError::new(
+        DecodeCode::KeyUnsupported,
+        FIELD,
+        name,
+        format!("the key is {name}, and only RSA, ECDSA on P-256 or P-384, and Ed25519 are supported"),
+    )
+}
+
+fn malformed(what: &str) -> DecodeError {
+    DecodeError::new(
+        DecodeCode::KeyMalformed,
+        FIELD,
+        "",
+        format!("the public key is not encoded as its algorithm asks ({what}): make the request anew"),
+    )
 }

@@ -13,6 +13,8 @@ mod masters;
 mod object;
 mod pem;
 mod pkcs10;
+mod sans;
+mod signature;
 mod subject;
 mod usages;
 

@@ -2,10 +2,16 @@
 //! review needs, so that nothing else in the object can make it unreadable.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde::de::{self, DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use super::{DecodeError, Pkcs10, Usage};
+use super::{DecodeCode, DecodeError, MAX_REQUEST_BYTES, Pkcs10, Usage, masters, pem};
 
 /// What the API server vouches for about a request, beside its PKCS#10 content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,35 +67,425 @@ pub struct SigningRequest {
     /// The known usages of `spec.usages`, sorted, without repetition.
     pub usages: Vec<Usage>,
 }
-impl std::fmt::Display for Settled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("x")
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Approved => "the request is approved",
+            Self::Denied => "the request is denied",
+            Self::Failed => "its signer has given up on it",
+            Self::Issued => "its certificate is issued",
+            Self::Deleting => "the request is being deleted",
+        })
     }
 }
 
-/// stub
-#[derive(Debug, Clone, Default)]
-pub struct Metadata { /// n
-pub name: String, /// n
-pub uid: String, /// n
-pub resource_version: String, /// n
-pub labels: serde_json::Value, /// n
-pub annotations: serde_json::Value, /// n
-pub finalizers: serde_json::Value, /// n
-pub owner_references: serde_json::Value }
-/// stub
-#[derive(Debug, Clone, Default)]
-pub struct CsrObject { /// n
-pub metadata: Metadata, /// n
-pub conditions: Vec<serde_json::Value> }
-impl CsrObject {
-/// n
-pub fn settled(&self) -> Option<Settled> { None }
-/// n
-pub fn signer_name(&self) -> &str { "" }
-/// n
-pub fn created(&self) -> Option<Timestamp> { None }
-/// n
-pub fn signing_request(&self) -> SigningRequest { unreachable!() }
+/// The PEM bytes of a request, or why there are none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Request {
+    Bytes(Vec<u8>),
+    /// Dropped unread, with its length in bytes.
+    TooLarge(usize),
+    NotBase64,
 }
-impl<'de> serde::Deserialize<'de> for CsrObject { fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> { unreachable!() } }
+
+/// A `CertificateSigningRequest` object, of which only what a review and an approval need was read.
+#[derive(Debug, Clone)]
+pub struct CsrObject {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// `status.conditions` as they are.
+    pub conditions: Vec<Value>,
+    issued: bool,
+    created: Option<Timestamp>,
+    deleting: bool,
+    envelope: Envelope,
+    request: Request,
+    /// A field whose type it cannot have.
+    malformed: Option<&'static str>,
+}
+
+/// The metadata that an update has to give back, since one without it would erase it.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    /// `name`; arbitrary text.
+    pub name: String,
+    /// `uid`.
+    pub uid: String,
+    /// `resourceVersion`.
+    pub resource_version: String,
+    /// `labels` as they are.
+    pub labels: Value,
+    /// `annotations` as they are.
+    pub annotations: Value,
+    /// `finalizers` as they are.
+    pub finalizers: Value,
+    /// `ownerReferences` as they are.
+    pub owner_references: Value,
+}
+
+impl CsrObject {
+    /// Why there is nothing left to decide, if so.
+    #[must_use]
+    pub fn settled(&self) -> Option<Settled> {
+        let has = |kind: &str| self.conditions.iter().any(|condition| condition["type"] == kind);
+        if self.deleting {
+            Some(Settled::Deleting)
+        } else if has("Denied") {
+            Some(Settled::Denied)
+        } else if has("Failed") {
+            Some(Settled::Failed)
+        } else if self.issued {
+            Some(Settled::Issued)
+        } else if has("Approved") {
+            Some(Settled::Approved)
+        } else {
+            None
+        }
+    }
+
+    /// `spec.signerName`.
+    #[must_use]
+    pub fn signer_name(&self) -> &str {
+        &self.envelope.signer_name
+    }
+
+    /// `metadata.creationTimestamp`, if it can be read.
+    #[must_use]
+    pub const fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
+    /// A field of `spec` whose value is not of the type that the API server would take.
+    #[must_use]
+    pub const fn malformed(&self) -> Option<&'static str> {
+        self.malformed
+    }
+
+    /// What the API server vouches for; offline it can be completed before a review.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        Envelope { settled: self.settled(), ..self.envelope.clone() }
+    }
+
+    /// Decodes the request.
+    #[must_use]
+    pub fn signing_request(&self) -> SigningRequest {
+        self.signing_request_with(self.envelope())
+    }
+
+    /// Decodes the request, with `envelope` in place of the object's own.
+    #[must_use]
+    pub fn signing_request_with(&self, envelope: Envelope) -> SigningRequest {
+        if let Some(field) = self.malformed {
+            let asks_for_masters = matches!(&self.request, Request::Bytes(pem) if masters::hidden(pem));
+            let message = format!("{field} has a type that it cannot have: write it as the Kubernetes API says");
+            let error = DecodeError::new(DecodeCode::ObjectMalformed, "spec", field, message);
+            return SigningRequest { envelope, content: Err(error), asks_for_masters, usages: Vec::new() };
+        }
+        let refused = |envelope, error| SigningRequest {
+            envelope,
+            content: Err(error),
+            asks_for_masters: false,
+            usages: Vec::new(),
+        };
+        match &self.request {
+            Request::Bytes(pem) => SigningRequest::decode(envelope, pem),
+            Request::TooLarge(bytes) => refused(envelope, pem::too_large(*bytes)),
+            Request::NotBase64 => {
+                let message =
+                    "spec.request is not base64 of a PEM request: encode the file, for example with base64 -w0";
+                refused(envelope, DecodeError::new(DecodeCode::ObjectMalformed, "request", "", message))
+            }
+        }
+    }
+}
+
+impl SigningRequest {
+    /// Decodes `pem`, the bytes of `spec.request`.
+    #[must_use]
+    pub fn decode(envelope: Envelope, pem: &[u8]) -> Self {
+        let mut usages: Vec<Usage> = envelope.usages.iter().filter_map(|usage| Usage::from_name(usage)).collect();
+        usages.sort_unstable();
+        usages.dedup();
+        let content = Pkcs10::from_pem(pem, &usages);
+        let asks_for_masters = match &content {
+            Ok(pkcs10) => masters::named(pkcs10),
+            Err(_) => masters::hidden(pem),
+        };
+        let content = content.and_then(|pkcs10| usages_fit(&envelope.usages).map(|()| pkcs10));
+        Self { envelope, content, asks_for_masters, usages }
+    }
+}
+
+/// `spec.usages` above the floor.
+fn usages_fit(usages: &[String]) -> Result<(), DecodeError> {
+    const FIELD: &str = "usages";
+    if usages.is_empty() {
+        return Err(DecodeError::new(
+            DecodeCode::UsagesMissing,
+            FIELD,
+            "",
+            "the request states no usages: state them, for example client auth",
+        ));
+    }
+    for name in usages {
+        let usage = Usage::from_name(name).ok_or_else(|| {
+            DecodeError::quoting(
+                DecodeCode::UsageUnknown,
+                FIELD,
+                name,
+                "is not a usage that Kubernetes knows: correct it",
+            )
+        })?;
+        if usage.never_allowed() {
+            return Err(DecodeError::quoting(
+                DecodeCode::UsageNeverAllowed,
+                FIELD,
+                name,
+                "is a usage that no policy can allow: leave it out",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The object as it comes, every part optional and of any type where a type does not decide what
+/// is read. `managedFields` is not among them: it alone can make a typed list fail.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Raw {
+    metadata: Option<RawMetadata>,
+    spec: Option<RawSpec>,
+    status: Option<RawStatus>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawMetadata {
+    name: Value,
+    uid: Value,
+    resource_version: Value,
+    creation_timestamp: Value,
+    deletion_timestamp: Value,
+    labels: Value,
+    annotations: Value,
+    finalizers: Value,
+    owner_references: Value,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawSpec {
+    request: RawRequest,
+    signer_name: Value,
+    username: Value,
+    uid: Value,
+    groups: Value,
+    extra: Value,
+    usages: Value,
+    expiration_seconds: Value,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawStatus {
+    conditions: Value,
+    certificate: Value,
+}
+
+/// `spec.request`: dropped where it is too long, before it is stored.
+enum RawRequest {
+    Text(String),
+    TooLarge(usize),
+    Other,
+}
+
+impl Default for RawRequest {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl<'de> Deserialize<'de> for RawRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = RawRequest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("base64 text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawRequest, E> {
+                // Four digits for three bytes; line ends among them do not matter here.
+                Ok(if text.len() > MAX_REQUEST_BYTES.div_ceil(3) * 4 {
+                    RawRequest::TooLarge(text.len() / 4 * 3)
+                } else {
+                    RawRequest::Text(text.to_owned())
+                })
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<RawRequest, E> {
+                Ok(RawRequest::default())
+            }
+
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<RawRequest, E> {
+                Ok(RawRequest::Other)
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<RawRequest, E> {
+                Ok(RawRequest::Other)
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<RawRequest, E> {
+                Ok(RawRequest::Other)
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<RawRequest, E> {
+                Ok(RawRequest::Other)
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<RawRequest, A::Error> {
+                while items.next_element::<de::IgnoredAny>()?.is_some() {}
+                Ok(RawRequest::Other)
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<RawRequest, A::Error> {
+                while entries.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
+                Ok(RawRequest::Other)
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+impl<'de> Deserialize<'de> for CsrObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Raw::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl From<Raw> for CsrObject {
+    fn from(raw: Raw) -> Self {
+        let metadata = raw.metadata.unwrap_or_default();
+        let spec = raw.spec.unwrap_or_default();
+        let status = raw.status.unwrap_or_default();
+        let mut reader = TypeReader { malformed: None };
+        let envelope = Envelope {
+            name: text(metadata.name),
+            uid: text(metadata.uid),
+            created: metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok()),
+            settled: None,
+            signer_name: reader.read("spec.signerName", spec.signer_name),
+            username: reader.read("spec.username", spec.username),
+            user_uid: reader.read("spec.uid", spec.uid),
+            groups: reader.read("spec.groups", spec.groups),
+            extra: reader.read("spec.extra", spec.extra),
+            usages: reader.read("spec.usages", spec.usages),
+            expiration_seconds: reader.read("spec.expirationSeconds", spec.expiration_seconds),
+        };
+        let request = match spec.request {
+            RawRequest::Text(text) => {
+                let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
+                match STANDARD.decode(digits) {
+                    Ok(pem) if pem.len() > MAX_REQUEST_BYTES => Request::TooLarge(pem.len()),
+                    Ok(pem) => Request::Bytes(pem),
+                    Err(_) => Request::NotBase64,
+                }
+            }
+            RawRequest::TooLarge(bytes) => Request::TooLarge(bytes),
+            RawRequest::Other => {
+                reader.malformed.get_or_insert("spec.request");
+                Request::NotBase64
+            }
+        };
+        Self {
+            metadata: Metadata {
+                name: envelope.name.clone(),
+                uid: envelope.uid.clone(),
+                resource_version: text(metadata.resource_version),
+                labels: metadata.labels,
+                annotations: metadata.annotations,
+                finalizers: metadata.finalizers,
+                owner_references: metadata.owner_references,
+            },
+            conditions: if let Value::Array(conditions) = status.conditions { conditions } else { Vec::new() },
+            issued: !matches!(&status.certificate, Value::Null) && status.certificate != "",
+            created: envelope.created,
+            deleting: !metadata.deletion_timestamp.is_null(),
+            envelope,
+            request,
+            malformed: reader.malformed,
+        }
+    }
+}
+
+fn text(value: Value) -> String {
+    if let Value::String(text) = value { text } else { String::new() }
+}
+
+struct TypeReader {
+    malformed: Option<&'static str>,
+}
+
+impl TypeReader {
+    fn read<T: DeserializeOwned + Default>(&mut self, field: &'static str, value: Value) -> T {
+        if value.is_null() {
+            return T::default();
+        }
+        serde_json::from_value(value).unwrap_or_else(|_| {
+            self.malformed.get_or_insert(field);
+            T::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{CsrObject, Settled};
+    use crate::request::DecodeCode;
+
+    fn object(value: serde_json::Value) -> CsrObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn an_odd_object_is_read_as_far_as_it_goes() {
+        for value in [
+            json!({}),
+            json!({"metadata": null, "spec": null, "status": null}),
+            json!({"metadata": {"name": 7, "managedFields": [{"time": "9999-12-31T23:59:59Z"}], "creationTimestamp": "x"}}),
+            json!({"spec": {"request": [1], "groups": "x", "usages": {}, "expirationSeconds": "x"}, "status": {"conditions": 1}}),
+        ] {
+            assert!(object(value).signing_request().content.is_err());
+        }
+        let odd = object(json!({"spec": {"groups": ["a", 1]}}));
+        assert_eq!(odd.malformed(), Some("spec.groups"));
+        assert_eq!(odd.signing_request().content.unwrap_err().code, DecodeCode::ObjectMalformed);
+    }
+
+    #[test]
+    fn a_huge_request_is_dropped_and_its_length_kept() {
+        let huge = object(json!({"spec": {"request": "AAAA".repeat(500_000)}}));
+        let error = huge.signing_request().content.unwrap_err();
+        assert_eq!((error.code, error.found.as_str()), (DecodeCode::RequestTooLarge, "1500000"));
+    }
+
+    #[test]
+    fn any_decision_settles() {
+        let with =
+            |kind: &str| object(json!({"status": {"conditions": [{"type": kind, "status": "False"}]}})).settled();
+        assert_eq!(with("Approved"), Some(Settled::Approved));
+        assert_eq!(with("Denied"), Some(Settled::Denied));
+        assert_eq!(with("Failed"), Some(Settled::Failed));
+        assert_eq!(with("Other"), None);
+        assert_eq!(object(json!({"status": {"certificate": "AAAA"}})).settled(), Some(Settled::Issued));
+        assert_eq!(
+            object(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})).settled(),
+            Some(Settled::Deleting)
+        );
+    }
+}

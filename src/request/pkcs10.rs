@@ -2,7 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::{DecodeError, Key, Subject, Usage};
+use ring::digest::{SHA256, digest};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
+
+use super::der::{self, Reader};
+use super::{DecodeCode, DecodeError, Key, Subject, Usage, extensions, pem, signature};
 
 /// A certification request that can be read in one way only, whose key is above the floor and
 /// whose self-signature verifies. It can only be had by decoding.
@@ -39,9 +44,94 @@ impl Pkcs10 {
         self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Decodes the PEM bytes of `spec.request` (design: strict on raw bytes). `usages` are those
-    /// of `spec.usages`: the request's own keyUsage and extendedKeyUsage may ask for no others.
-    pub fn from_pem(_pem: &[u8], _usages: &[Usage]) -> Result<Self, DecodeError> {
-        unreachable!()
+    /// Decodes the PEM bytes of `spec.request`. `usages` are those of `spec.usages`: the request's
+    /// own keyUsage and extendedKeyUsage may ask for no others.
+    pub fn from_pem(pem: &[u8], usages: &[Usage]) -> Result<Self, DecodeError> {
+        Self::from_der(&pem::decode(pem)?, usages)
     }
+
+    /// Decodes the DER bytes of a request, as [`Pkcs10::from_pem`] does.
+    pub fn from_der(bytes: &[u8], usages: &[Usage]) -> Result<Self, DecodeError> {
+        der::check(bytes)?;
+        let mut request = der::only(bytes, der::SEQUENCE)?.inside();
+        let info = request.expect(der::SEQUENCE)?;
+        let algorithm = request.expect(der::SEQUENCE)?;
+        let signed = request.expect(der::BIT_STRING)?;
+        request.end()?;
+
+        let mut parts = info.inside();
+        let version = parts.expect(der::INTEGER)?;
+        if version.content != [0] {
+            return Err(DecodeError::new(
+                DecodeCode::VersionUnsupported,
+                "request",
+                "",
+                "the version of the request is not 0, and RFC 2986 knows no other",
+            ));
+        }
+        let subject = Subject::decode(parts.expect(der::SEQUENCE)?)?;
+        let (key, public_key) = Key::decode(parts.expect(der::SEQUENCE)?)?;
+        let attributes = parts.expect(der::CONTEXT_0)?;
+        parts.end()?;
+        let sans = extensions::decode_attributes(attributes, usages)?;
+        signature::verify(key, public_key, algorithm, signed, info.raw)?;
+        second_reading(bytes, &subject)?;
+
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest(&SHA256, bytes).as_ref());
+        Ok(Self { subject, sans, key, sha256 })
+    }
+
+    /// Every text that a certificate made from the request would carry.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        let subject = &self.subject;
+        let sans = &self.sans;
+        subject
+            .common_name
+            .iter()
+            .chain(&subject.organizations)
+            .chain(&subject.organizational_units)
+            .chain(subject.others.iter().map(|(_, value)| value))
+            .chain(&sans.dns_names)
+            .chain(&sans.uris)
+            .chain(&sans.email_addresses)
+            .map(String::as_str)
+    }
+}
+
+/// x509-parser reads the same subject, or the request is refused: two readers that were written
+/// apart seldom err alike.
+fn second_reading(bytes: &[u8], subject: &Subject) -> Result<(), DecodeError> {
+    let differ = || {
+        DecodeError::new(
+            DecodeCode::ReadingsDiffer,
+            "request",
+            "",
+            "two readers of the request disagree about it, so a signer might read a third: make it anew, for example \
+             with openssl req",
+        )
+    };
+    let (rest, request) = X509CertificationRequest::from_der(bytes).map_err(|_| differ())?;
+    let name = &request.certification_request_info.subject;
+    let total = 1 + subject.organizations.len() + subject.organizational_units.len() + subject.others.len()
+        - usize::from(subject.common_name.is_none());
+    let texts = |read: &mut dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>>| {
+        read.map(|attribute| attribute.as_str().map(str::to_owned)).collect::<Result<Vec<_>, _>>().ok()
+    };
+    let same = rest.is_empty()
+        && name.iter_attributes().count() == total
+        && texts(&mut name.iter_common_name()) == Some(subject.common_name.iter().cloned().collect())
+        && texts(&mut name.iter_organization()).as_ref() == Some(&subject.organizations)
+        && texts(&mut name.iter_organizational_unit()).as_ref() == Some(&subject.organizational_units);
+    if same { Ok(()) } else { Err(differ()) }
+}
+
+/// The content of an AlgorithmIdentifier (RFC 5280 section 4.1.1.2): its OID, and the parameters
+/// if there are any.
+pub(super) fn algorithm<'a>(element: der::Element<'a>) -> Result<(&'a [u8], Option<der::Element<'a>>), DecodeError> {
+    let mut reader: Reader<'a> = element.inside();
+    let oid = reader.expect(der::OID)?;
+    let parameters = if reader.is_empty() { None } else { Some(reader.next()?) };
+    reader.end()?;
+    Ok((oid.content, parameters))
 }

@@ -1,5 +1,9 @@
 //! The subject of a request (RFC 2986 section 4.1, RFC 5280 section 4.1.2.6).
 
+use super::der::{self, Element};
+use super::{DecodeCode, DecodeError};
+use crate::escape::{is_format, is_visible};
+
 /// A decoded subject: only what Kubernetes reads, and what it must not be mixed up with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
@@ -43,4 +47,131 @@ impl SubjectAttribute {
             Self::SerialNumber => "serialNumber",
         }
     }
+}
+
+/// The most O of a request; each is a group, and each certificate carries them in every handshake.
+const MAX_ORGANIZATIONS: usize = 32;
+
+impl Subject {
+    /// Decodes a Name (RFC 5280 section 4.1.2.4).
+    pub(super) fn decode(name: Element<'_>) -> Result<Self, DecodeError> {
+        let mut subject = Self::default();
+        let mut relative_names = name.inside();
+        while !relative_names.is_empty() {
+            let mut attributes = relative_names.expect(der::SET)?.inside();
+            if attributes.is_empty() {
+                return Err(der::malformed("a relative distinguished name is empty"));
+            }
+            while !attributes.is_empty() {
+                subject.add(attributes.expect(der::SEQUENCE)?)?;
+            }
+        }
+        Ok(subject)
+    }
+
+    fn add(&mut self, attribute: Element<'_>) -> Result<(), DecodeError> {
+        let mut parts = attribute.inside();
+        let oid = parts.expect(der::OID)?;
+        let value = parts.next()?;
+        parts.end()?;
+        // id-at, 2.5.4 (X.520): the last arc says which.
+        let [0x55, 0x04, arc] = *oid.content else { return Err(unknown_type()) };
+        let other =
+            |attribute: SubjectAttribute| -> Result<_, DecodeError> { Ok((attribute, text("subject", value)?)) };
+        match arc {
+            3 => {
+                let name = text("subject.commonName", value)?;
+                if let Some(first) = &self.common_name {
+                    return Err(DecodeError::quoting(
+                        DecodeCode::CommonNameRepeated,
+                        "subject.commonName",
+                        &format!("{first}, {name}"),
+                        "is more than one common name, and readers differ about which one counts: keep one",
+                    ));
+                }
+                self.common_name = Some(name);
+            }
+            10 => {
+                self.organizations.push(text("subject.organizations", value)?);
+                if self.organizations.len() > MAX_ORGANIZATIONS {
+                    return Err(DecodeError::new(
+                        DecodeCode::OrganizationsTooMany,
+                        "subject.organizations",
+                        "",
+                        format!("the request has more than {MAX_ORGANIZATIONS} organizations (groups): ask for fewer"),
+                    ));
+                }
+            }
+            11 => self.organizational_units.push(text("subject.organizationalUnits", value)?),
+            5 => self.others.push(other(SubjectAttribute::SerialNumber)?),
+            6 => self.others.push(other(SubjectAttribute::Country)?),
+            7 => self.others.push(other(SubjectAttribute::Locality)?),
+            8 => self.others.push(other(SubjectAttribute::State)?),
+            9 => self.others.push(other(SubjectAttribute::Street)?),
+            17 => self.others.push(other(SubjectAttribute::PostalCode)?),
+            _ => return Err(unknown_type()),
+        }
+        Ok(())
+    }
+}
+
+fn unknown_type() -> DecodeError {
+    DecodeError::new(
+        DecodeCode::SubjectAttributeUnknown,
+        "subject",
+        "",
+        "the subject has an attribute other than CN, O and OU (and C, L, ST, street, postalCode, serialNumber), which \
+         Kubernetes does not read or reads as something else: leave it out",
+    )
+}
+
+/// An attribute value: of the five string types only the two that every reader reads alike.
+fn text(field: &'static str, value: Element<'_>) -> Result<String, DecodeError> {
+    let wrong_type = || {
+        DecodeError::new(
+            DecodeCode::SubjectStringType,
+            field,
+            "",
+            format!("{field} is not a UTF8String or PrintableString with characters of its own: make the request anew"),
+        )
+    };
+    let text = std::str::from_utf8(value.content).map_err(|_| wrong_type())?;
+    match value.tag {
+        der::UTF8_STRING => {}
+        der::PRINTABLE_STRING if text.bytes().all(is_printable_string) => {}
+        _ => return Err(wrong_type()),
+    }
+    if text.is_empty() {
+        return Err(DecodeError::new(
+            DecodeCode::SubjectValueEmpty,
+            field,
+            "",
+            format!("{field} has an empty value: leave it out"),
+        ));
+    }
+    let mut previous = None;
+    let visible = text.chars().all(|c| {
+        let mark = previous.is_some() && is_mark(c);
+        previous = Some(c);
+        mark || is_visible(c)
+    });
+    if !visible {
+        return Err(DecodeError::quoting(
+            DecodeCode::SubjectCharacter,
+            field,
+            text,
+            "has a character that does not show (control, bidirectional, zero-width): leave it out",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The characters of PrintableString (X.680 section 41.4), with the two that Go takes besides.
+fn is_printable_string(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b" '()+,-./:=?*&".contains(&byte)
+}
+
+/// An accent or vowel sign, which shows on the letter before it.
+fn is_mark(c: char) -> bool {
+    unicode_normalization::char::is_combining_mark(c) && !is_format(c)
 }

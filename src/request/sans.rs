@@ -1,0 +1,250 @@
+//! Subject alternative names (RFC 5280 section 4.2.1.6), each in the one form that all readers read alike.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::der::{self, Element};
+use super::extensions::malformed;
+use super::{DecodeCode, DecodeError, Sans};
+
+/// The most SANs of a request.
+const MAX_SANS: usize = 100;
+/// The longest DNS name, in characters (RFC 1035 section 2.3.4, without the trailing dot).
+const MAX_DNS: usize = 253;
+
+pub(super) fn decode(names: Element<'_>) -> Result<Sans, DecodeError> {
+    if names.tag != der::SEQUENCE || names.content.is_empty() {
+        return Err(malformed("subjectAltName"));
+    }
+    let mut sans = Sans::default();
+    let mut reader = names.inside();
+    let mut count = 0;
+    while !reader.is_empty() {
+        let name = reader.next()?;
+        count += 1;
+        if count > MAX_SANS {
+            return Err(DecodeError::new(
+                DecodeCode::SansTooMany,
+                "subjectAltName",
+                "",
+                format!("the request has more than {MAX_SANS} subject alternative names: ask for fewer"),
+            ));
+        }
+        match name.tag {
+            0x81 => sans.email_addresses.push(email(name.content)?),
+            0x82 => sans.dns_names.push(dns(name.content)?),
+            0x86 => sans.uris.push(uri(name.content)?),
+            0x87 => sans.ip_addresses.push(ip(name.content)?),
+            tag => {
+                let kind = match tag {
+                    0xa0 => "an otherName",
+                    0xa4 => "a directoryName",
+                    0x88 => "a registeredID",
+                    _ => "of an unknown kind",
+                };
+                return Err(DecodeError::new(
+                    DecodeCode::SanTypeUnsupported,
+                    "subjectAltName",
+                    kind,
+                    format!(
+                        "a subject alternative name is {kind}, and only DNS names, IP addresses, URIs and email addresses \
+                         are supported: leave it out"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(sans)
+}
+
+fn dns(content: &[u8]) -> Result<String, DecodeError> {
+    let name = String::from_utf8_lossy(content);
+    if is_dns_name(content) {
+        return Ok(name.into_owned());
+    }
+    Err(DecodeError::quoting(
+        DecodeCode::SanDnsMalformed,
+        "dnsNames",
+        &name,
+        "is not a DNS name (letters, digits, - and _ between single dots; no dot at the end, no address): correct it",
+    ))
+}
+
+/// Whether `name` is a DNS name in its one form. A `*` may stand anywhere: policies decide about it.
+fn is_dns_name(name: &[u8]) -> bool {
+    let label = |label: &[u8]| {
+        (1..=63).contains(&label.len())
+            && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'*'))
+    };
+    // Text that some resolver reads as an address ends in a number (RFC 3696, WHATWG URL "ends in a number").
+    let numeric = |label: &[u8]| {
+        label.iter().all(u8::is_ascii_digit)
+            || label.len() > 1
+                && label[0] == b'0'
+                && label[1].eq_ignore_ascii_case(&b'x')
+                && label[2..].iter().all(u8::is_ascii_hexdigit)
+    };
+    name.len() <= MAX_DNS
+        && name.split(|byte| *byte == b'.').all(label)
+        && !name.rsplit(|byte| *byte == b'.').next().is_some_and(numeric)
+}
+
+fn ip(content: &[u8]) -> Result<IpAddr, DecodeError> {
+    let address = match content.len() {
+        4 => <[u8; 4]>::try_from(content).ok().map(|bytes| IpAddr::V4(Ipv4Addr::from(bytes))),
+        16 => <[u8; 16]>::try_from(content)
+            .ok()
+            .map(Ipv6Addr::from)
+            .filter(|address| address.to_ipv4_mapped().is_none())
+            .map(IpAddr::V6),
+        _ => None,
+    };
+    address.ok_or_else(|| {
+        DecodeError::new(
+            DecodeCode::SanIpMalformed,
+            "ipAddresses",
+            &format!("{} bytes", content.len()),
+            "an IP address does not have 4 or 16 bytes, or is an IPv4 address written as IPv6 (::ffff:0:0/96): write it \
+             plainly",
+        )
+    })
+}
+
+fn uri(content: &[u8]) -> Result<String, DecodeError> {
+    let text = String::from_utf8_lossy(content);
+    if is_uri(&text) {
+        return Ok(text.into_owned());
+    }
+    Err(DecodeError::quoting(
+        DecodeCode::SanUriMalformed,
+        "uris",
+        &text,
+        "is not a URI that all readers read alike (scheme:, a plain host, no user, no %, no . or .. segments): correct it",
+    ))
+}
+
+/// RFC 3986, less what readers normalise differently: escapes, user information, dot segments.
+fn is_uri(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#@!$&'()*+,;=[]".contains(c);
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    if !scheme_fits
+        || rest.is_empty()
+        || !text.chars().all(plain)
+        || text.ends_with('#')
+        || text.matches('#').count() > 1
+    {
+        return false;
+    }
+    let (path, authority_fits) = match rest.strip_prefix("//") {
+        Some(rest) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            (&rest[end..], is_authority(&rest[..end]))
+        }
+        None => (rest, !rest.contains(['[', ']', '@']) || scheme.eq_ignore_ascii_case("mailto")),
+    };
+    let end = path.find(['?', '#']).unwrap_or(path.len());
+    authority_fits
+        && path[..end].split('/').all(|segment| segment != "." && segment != "..")
+        && !path.contains(['[', ']'])
+}
+
+/// A host with or without a port, never a user. Empty is `file:///path`.
+fn is_authority(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => ("", port),
+            _ => return false,
+        },
+        None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
+    };
+    let port_fits = port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port));
+    let host_fits = host.is_empty() && port.is_empty()
+        || authority.starts_with('[')
+        || host.parse::<Ipv4Addr>().is_ok()
+        || is_dns_name(host.as_bytes()) && !host.contains('*');
+    host_fits && port_fits
+}
+
+fn email(content: &[u8]) -> Result<String, DecodeError> {
+    let text = String::from_utf8_lossy(content);
+    let local = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+    let fits = text.split_once('@').is_some_and(|(name, domain)| {
+        (1..=64).contains(&name.len())
+            && name.chars().all(local)
+            && name.split('.').all(|part| !part.is_empty())
+            && is_dns_name(domain.as_bytes())
+            && !domain.contains('*')
+    });
+    if fits {
+        return Ok(text.into_owned());
+    }
+    Err(DecodeError::quoting(
+        DecodeCode::SanEmailMalformed,
+        "emailAddresses",
+        &text,
+        "is not an email address name@domain in plain ASCII: correct it",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{dns, email, ip, uri};
+
+    #[test]
+    fn takes_names_that_clients_ask_for() {
+        for name in ["a", "vpn.example.com", "*.example.com", "_acme.example.com", "xn--bcher-kva.example", "x1.2a"] {
+            assert_eq!(dns(name.as_bytes()).unwrap(), name);
+        }
+        for text in [
+            "spiffe://example.com/ns/default/sa/web",
+            "https://example.com:8443/a?b=c#d",
+            "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+            "https://[2001:db8::1]/x",
+            "file:///etc/x",
+        ] {
+            assert_eq!(uri(text.as_bytes()).unwrap(), text);
+        }
+        assert_eq!(email(b"a.b+c@example.com").unwrap(), "a.b+c@example.com");
+        assert_eq!(ip(&[10, 0, 0, 1]).unwrap().to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn refuses_names_that_can_be_read_in_two_ways() {
+        let long = "a".repeat(64);
+        for name in
+            ["", ".", "a.", ".a", "a..b", "a b", "a/b", "a\0b", "10.0.0.1", "1", "a.1", "0x7f", "z\u{eb}", &long]
+        {
+            assert!(dns(name.as_bytes()).is_err(), "{name:?}");
+        }
+        for text in [
+            "",
+            "a",
+            "//a/b",
+            "1a://b",
+            "http://",
+            "http://u@h/",
+            "http://h/%2e",
+            "http://h/a/../b",
+            "http://h/./b",
+            "http://h#",
+            "http://h:0080/",
+            "http://h:99999/",
+            "http://h\\x",
+            "http://a..b/",
+            "http://h:",
+            "http://[::1",
+            "spiffe://h/a b",
+        ] {
+            assert!(uri(text.as_bytes()).is_err() || text == "http://", "{text:?}");
+        }
+        for text in ["", "a", "@b.c", "a@", "a@b@c", "a b@c.d", "\"a\"@c.d", "a@10.0.0.1", "a..b@c.d"] {
+            assert!(email(text.as_bytes()).is_err(), "{text:?}");
+        }
+        assert!(ip(&[0; 5]).is_err());
+        assert!(ip(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1]).is_err());
+    }
+}
