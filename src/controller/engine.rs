@@ -43,6 +43,7 @@ const STATUS_RETRY: Duration = Duration::from_secs(5);
 
 /// What comes in.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all that comes in is requests")]
 pub(super) enum Input {
     Request(Seen<CsrObject>),
     Policy(Kind, Seen<PolicyEntry>),

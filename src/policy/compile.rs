@@ -186,7 +186,7 @@ impl Compiler {
             let service_accounts = entry.service_accounts.map(|list| {
                 let path = format!("{path}.serviceAccounts");
                 self.not_empty(&path, &list, "name at least one as namespace/name, or remove the list");
-                self.each(&path, &list, |item| service_account(item))
+                self.each(&path, &list, service_account)
             });
             result.push(RequestorMatcher { users, groups, service_accounts, credential: entry.credential });
         }

@@ -100,7 +100,7 @@ impl Matcher {
             self.signers
                 .holds(Truth::Yes, |signers| signers.iter().any(|signer| signer.matches(&request.signer_name)).into()),
             self.requestors.holds(Truth::Yes, requestor),
-            self.excluded.holds(Truth::No, requestor).not(),
+            !self.excluded.holds(Truth::No, requestor),
             self.rest.holds(Truth::Yes, |()| Truth::Yes),
         ])
     }

@@ -166,7 +166,7 @@ impl WidePattern {
         }
         let plain = steps(&tokens(&field.normalize(source)), str::to_owned);
         // Each literal is folded by itself, and then without trimming: the space in `a *` counts.
-        let folded = steps(&tokens(&field.normalize(source)), |text| fold_untrimmed(text));
+        let folded = steps(&tokens(&field.normalize(source)), fold_untrimmed);
         Ok(Self { source: source.to_owned(), field, plain, folded })
     }
 

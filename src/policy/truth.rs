@@ -25,12 +25,15 @@ impl Truth {
 
     /// Any of them holds (Kleene's disjunction): one `Yes` decides, then one `Unknown`.
     pub fn any(truths: impl IntoIterator<Item = Self>) -> Self {
-        Self::all(truths.into_iter().map(Self::not)).not()
+        !Self::all(truths.into_iter().map(|truth| !truth))
     }
+}
+
+impl std::ops::Not for Truth {
+    type Output = Self;
 
     /// The opposite; what cannot be told stays so.
-    #[must_use]
-    pub fn not(self) -> Self {
+    fn not(self) -> Self {
         match self {
             Self::Yes => Self::No,
             Self::No => Self::Yes,

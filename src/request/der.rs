@@ -119,7 +119,7 @@ fn check_element(element: Element<'_>, depth: u8) -> Result<(), DecodeError> {
     let content = element.content;
     let primitive = |valid: bool, what: &str| if valid { Ok(()) } else { Err(malformed(what)) };
     match element.tag {
-        BOOLEAN => primitive(matches!(content, [0] | [0xff]), "a BOOLEAN is neither 00 nor ff"),
+        BOOLEAN => primitive(matches!(content, [0 | 0xff]), "a BOOLEAN is neither 00 nor ff"),
         INTEGER => primitive(is_integer(content), "an INTEGER is not in its shortest form"),
         BIT_STRING => primitive(is_bit_string(content), "a BIT STRING has bits that are not its own"),
         NULL => primitive(content.is_empty(), "a NULL is not empty"),
