@@ -1,7 +1,22 @@
-//! Countersign reviews Kubernetes `CertificateSigningRequest` objects.
+//! Countersign reviews Kubernetes `CertificateSigningRequest` objects: it decodes each PKCS#10
+//! request strictly, holds it against `CSRPolicy` and `CSRGuardrail` objects, and approves or
+//! denies it, saying why.
+//!
+//! ```text
+//! watch ──► decode ──► decide ──► act ──► record
+//! CSR       request    review     controller
+//! CSRPolicy, CSRGuardrail ──► policy ─┘
+//! ```
+//!
+//! - [`request`] decodes, [`policy`] compiles, [`review`] decides: pure, without I/O, clock or
+//!   client, and the same for the controller and for the offline commands;
+//! - [`api`] is what platform teams write;
+//! - `controller` (feature of that name) is the only code that talks to a cluster;
+//! - [`cli`] is the `countersign` command.
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod cli;
 mod codes;
 #[cfg(feature = "controller")]
 pub mod controller;

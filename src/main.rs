@@ -1,8 +1,13 @@
 //! The `countersign` command.
-#![allow(clippy::print_stdout)]
 
-fn main() {
-    for crd in countersign::api::schema::crds() {
-        println!("---\n{}", serde_saphyr::to_string(&crd).unwrap_or_default());
+use countersign::cli::{self, Exit};
+
+fn main() -> Exit {
+    match cli::run() {
+        Ok(exit) => exit,
+        Err(error) => {
+            cli::complain(&error);
+            Exit::Unconcluded
+        }
     }
 }

@@ -27,4 +27,5 @@ mod status;
 mod watch;
 
 pub use error::Error;
+pub use leader::LeaseConfig;
 pub use run::{Config, run};

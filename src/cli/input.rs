@@ -1,0 +1,148 @@
+//! Files, directories and standard input become text, and text becomes documents.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::located::{self, Located};
+use super::problem::Problem;
+
+/// The largest file that is read, in bytes: ten thousand requests fit.
+const MAX_BYTES: u64 = 32 * 1024 * 1024;
+/// The endings of the files that are read from a directory.
+const ENDINGS: [&str; 5] = ["yaml", "yml", "json", "pem", "csr"];
+
+/// A document, or a PEM block.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// The path, with `#N` for the N-th document of several.
+    pub(super) source: String,
+    /// The path alone, for places.
+    pub(super) path: String,
+    pub(super) content: Content,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Manifest(Located),
+    Pem(Vec<u8>),
+}
+
+/// Everything that `paths` hold, in order; what could not be read goes to `problems`.
+pub(super) fn read(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Document> {
+    let mut documents = Vec::new();
+    for path in paths {
+        let before = (documents.len(), problems.len());
+        visit(path, true, &mut Vec::new(), &mut documents, problems);
+        if (documents.len(), problems.len()) == before {
+            let message = format!("there is no file in it that ends in {}", ENDINGS.join(", "));
+            problems.push(Problem::new(&path.display().to_string(), None, message));
+        }
+    }
+    documents
+}
+
+fn visit(
+    path: &Path,
+    named: bool,
+    ancestors: &mut Vec<PathBuf>,
+    documents: &mut Vec<Document>,
+    problems: &mut Vec<Problem>,
+) {
+    let shown = path.display().to_string();
+    let mut problem = |message: String| problems.push(Problem::new(&shown, None, message));
+    if path == Path::new("-") {
+        match bytes(std::io::stdin().lock()) {
+            Ok(bytes) => parse("-", &bytes, documents, problems),
+            Err(message) => problem(message),
+        }
+        return;
+    }
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            if named || path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)) {
+                match fs::File::open(path).map_err(|error| format!("cannot be opened: {error}")).and_then(bytes) {
+                    Ok(bytes) => parse(&shown, &bytes, documents, problems),
+                    Err(message) => problem(message),
+                }
+            }
+            return;
+        }
+        Err(error) => return problem(format!("cannot be read: {error}")),
+    }
+    let entries = fs::canonicalize(path).and_then(|real| {
+        let mut entries =
+            fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        entries.sort();
+        Ok((real, entries))
+    });
+    let (real, entries) = match entries {
+        Ok(read) => read,
+        Err(error) => return problem(format!("cannot be listed: {error}")),
+    };
+    if ancestors.contains(&real) {
+        return problem("the directory contains itself through a symbolic link: remove the link".to_owned());
+    }
+    ancestors.push(real);
+    for entry in entries {
+        let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden {
+            visit(&entry, false, ancestors, documents, problems);
+        }
+    }
+    ancestors.pop();
+}
+
+fn bytes(reader: impl Read) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    reader.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("is larger than {} MiB: split it", MAX_BYTES >> 20));
+    }
+    Ok(bytes)
+}
+
+fn parse(path: &str, bytes: &[u8], documents: &mut Vec<Document>, problems: &mut Vec<Problem>) {
+    let mut problem = |place, message: &str| problems.push(Problem::new(path, place, message));
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return problem(
+            None,
+            "is not text: give a manifest (YAML or JSON) or a PEM request; openssl req -inform DER -in FILE makes PEM of DER",
+        );
+    };
+    if text.trim().is_empty() {
+        return problem(None, "is empty: give a manifest (YAML or JSON) or a PEM request");
+    }
+    if text.trim_start().starts_with("-----BEGIN ") {
+        let content = Content::Pem(bytes.to_vec());
+        documents.push(Document { source: path.to_owned(), path: path.to_owned(), content });
+        return;
+    }
+    let parsed = match located::documents(text) {
+        Ok(parsed) => parsed,
+        Err((place, message)) => return problem(place, &format!("is neither YAML nor JSON: {message}")),
+    };
+    let objects: Vec<Located> = parsed.into_iter().flat_map(flatten).collect();
+    if objects.is_empty() {
+        return problem(None, "holds no object: give a manifest (YAML or JSON) or a PEM request");
+    }
+    let several = objects.len() > 1;
+    for (index, object) in objects.into_iter().enumerate() {
+        if !object.value().is_object() {
+            problem(Some(object.place()), "is not a Kubernetes object: it needs apiVersion, kind, metadata and spec");
+            continue;
+        }
+        let source = if several { format!("{path}#{}", index + 1) } else { path.to_owned() };
+        documents.push(Document { source, path: path.to_owned(), content: Content::Manifest(object) });
+    }
+}
+
+/// A `List` is its items.
+fn flatten(document: Located) -> Vec<Located> {
+    let is_list = {
+        let value = document.value();
+        value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array()
+    };
+    if is_list { document.into_items() } else { vec![document] }
+}

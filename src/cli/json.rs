@@ -1,0 +1,166 @@
+//! Verdicts for programs: one `ReviewList`, stable between versions.
+
+use serde::Serialize;
+
+use super::review::Reviewed;
+use crate::api::API_VERSION;
+use crate::request::{Key, Pkcs10};
+use crate::review::{Decision, Violation};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReviewList<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    reviews: Vec<Entry<'a>>,
+    summary: Summary,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    approved: usize,
+    denied: usize,
+    undecided: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    source: &'a str,
+    name: &'a str,
+    uid: &'a str,
+    decision: &'static str,
+    reason_code: &'static str,
+    policy: Option<&'a str>,
+    reason: &'a str,
+    violations: Vec<ViolationEntry<'a>>,
+    audit_decision: Option<&'static str>,
+    audit_violations: Vec<ViolationEntry<'a>>,
+    request: RequestEntry<'a>,
+}
+
+#[derive(Serialize)]
+struct ViolationEntry<'a> {
+    kind: Option<&'static str>,
+    policy: Option<&'a str>,
+    code: &'static str,
+    field: &'a str,
+    found: &'a str,
+    permitted: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestEntry<'a> {
+    signer_name: &'a str,
+    username: &'a str,
+    groups: &'a [String],
+    usages: &'a [String],
+    expiration_seconds: Option<i32>,
+    #[serde(flatten)]
+    content: Option<ContentEntry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContentEntry<'a> {
+    subject: SubjectEntry<'a>,
+    dns_names: &'a [String],
+    ip_addresses: Vec<String>,
+    uris: &'a [String],
+    email_addresses: &'a [String],
+    key: KeyEntry,
+    sha256: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SubjectEntry<'a> {
+    common_name: Option<&'a str>,
+    organizations: &'a [String],
+    organizational_units: &'a [String],
+}
+
+#[derive(Serialize)]
+struct KeyEntry {
+    algorithm: &'static str,
+    bits: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    curve: Option<&'static str>,
+}
+
+pub(super) fn render(all: &[Reviewed]) -> serde_json::Result<String> {
+    let count = |decision| all.iter().filter(|reviewed| reviewed.review.decision == decision).count();
+    let list = ReviewList {
+        api_version: API_VERSION,
+        kind: "ReviewList",
+        reviews: all.iter().map(entry).collect(),
+        summary: Summary {
+            approved: count(Decision::Approve),
+            denied: count(Decision::Deny),
+            undecided: count(Decision::NoOpinion),
+        },
+    };
+    serde_json::to_string_pretty(&list).map(|text| text + "\n")
+}
+
+fn entry(reviewed: &Reviewed) -> Entry<'_> {
+    let review = &reviewed.review;
+    let envelope = &reviewed.sourced.request.envelope;
+    let audit = review.audit.as_ref();
+    Entry {
+        source: &reviewed.sourced.source,
+        name: &envelope.name,
+        uid: &envelope.uid,
+        decision: review.decision.as_str(),
+        reason_code: review.reason_code.as_str(),
+        policy: review.policy.as_ref().map(|policy| policy.name.as_str()),
+        reason: &review.reason,
+        violations: review.violations.iter().map(violation).collect(),
+        audit_decision: audit.map(|audit| audit.decision.as_str()),
+        audit_violations: audit.into_iter().flat_map(|audit| &audit.violations).map(violation).collect(),
+        request: RequestEntry {
+            signer_name: &envelope.signer_name,
+            username: &envelope.username,
+            groups: &envelope.groups,
+            usages: &envelope.usages,
+            expiration_seconds: envelope.expiration_seconds,
+            content: reviewed.sourced.request.content.as_ref().ok().map(content),
+        },
+    }
+}
+
+fn violation(violation: &Violation) -> ViolationEntry<'_> {
+    let object = violation.object.as_ref();
+    ViolationEntry {
+        kind: object.map(|object| object.kind.name()),
+        policy: object.map(|object| object.name.as_str()),
+        code: violation.code.as_str(),
+        field: &violation.field,
+        found: &violation.found,
+        permitted: &violation.permitted,
+        message: &violation.message,
+    }
+}
+
+fn content(pkcs10: &Pkcs10) -> ContentEntry<'_> {
+    let (subject, sans) = (&pkcs10.subject, &pkcs10.sans);
+    ContentEntry {
+        subject: SubjectEntry {
+            common_name: subject.common_name.as_deref(),
+            organizations: &subject.organizations,
+            organizational_units: &subject.organizational_units,
+        },
+        dns_names: &sans.dns_names,
+        ip_addresses: sans.ip_addresses.iter().map(ToString::to_string).collect(),
+        uris: &sans.uris,
+        email_addresses: &sans.email_addresses,
+        key: KeyEntry {
+            algorithm: pkcs10.key.algorithm(),
+            bits: pkcs10.key.bits(),
+            curve: if let Key::Ecdsa { curve } = pkcs10.key { Some(curve.name()) } else { None },
+        },
+        sha256: pkcs10.sha256_hex(),
+    }
+}

@@ -1,0 +1,157 @@
+//! Documents become requests and policies.
+
+use std::path::PathBuf;
+
+use super::input::{self, Content, Document};
+use super::located::Located;
+use super::options::RequestOptions;
+use super::problem::Problem;
+use crate::api::GROUP;
+use crate::escape::printable;
+use crate::policy::{Compiled, Kind, PolicyObject};
+use crate::request::{CsrObject, Envelope, SigningRequest};
+
+/// A request and where it came from.
+#[derive(Debug)]
+pub(super) struct Sourced {
+    pub(super) source: String,
+    pub(super) request: SigningRequest,
+}
+
+/// The policies and guardrails that `paths` hold. Each that is not Ready is a problem, and still
+/// counts: as one that might forbid, or might permit.
+pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PolicyObject> {
+    let mut objects: Vec<(PolicyObject, String)> = Vec::new();
+    let documents = input::read(paths, problems);
+    let first = problems.len();
+    for document in &documents {
+        let Content::Manifest(located) = &document.content else {
+            problems.push(Problem::new(&document.path, None, "is a PEM file, and policies are manifests"));
+            continue;
+        };
+        let value = located.value();
+        let (api_version, kind) = (value["apiVersion"].as_str().unwrap_or_default(), value["kind"].as_str());
+        let mut problem = |path: &str, message: String| {
+            problems.push(Problem::new(&document.path, Some(located.place_of(path)), message));
+        };
+        let Some(kind) = kind.and_then(Kind::from_name).filter(|_| api_version.starts_with(&format!("{GROUP}/")))
+        else {
+            if api_version.starts_with(GROUP) || kind.is_none() || kind.and_then(Kind::from_name).is_some() {
+                problem(
+                    if kind.is_none() { "" } else { "kind" },
+                    format!(
+                        "is neither a CSRPolicy nor a CSRGuardrail of {GROUP}/v1alpha1: correct apiVersion and kind"
+                    ),
+                );
+            }
+            continue;
+        };
+        let object = PolicyObject::new(kind, value);
+        if object.name.is_empty() {
+            problem("metadata", format!("{kind} has no metadata.name"));
+        }
+        if let Some((_, other)) = objects.iter().find(|(seen, _)| (seen.kind, &seen.name) == (kind, &object.name)) {
+            problem("metadata.name", format!("{} is in {other} too: keep one", object.reference()));
+        }
+        for wrong in Compiled::new(&object).problems() {
+            problem(&wrong.path, format!("{}: {wrong}", object.reference()));
+        }
+        objects.push((object, document.source.clone()));
+    }
+    if objects.is_empty() && problems.len() == first {
+        for path in paths {
+            let message = "holds no CSRPolicy and no CSRGuardrail";
+            problems.push(Problem::new(&path.display().to_string(), None, message));
+        }
+    }
+    objects.into_iter().map(|(object, _)| object).collect()
+}
+
+/// The requests that `paths` hold. Other objects among them are passed over.
+pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &mut Vec<Problem>) -> Vec<Sourced> {
+    let before = problems.len();
+    let documents = input::read(paths, problems);
+    let mut requests = Vec::new();
+    for document in documents {
+        let request = match &document.content {
+            Content::Pem(pem) => bare(&document, pem, options),
+            Content::Manifest(located) => manifest(&document, located, options),
+        };
+        match request {
+            Ok(Some(request)) => requests.push(Sourced { source: document.source, request }),
+            Ok(None) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if requests.is_empty() && problems.len() == before {
+        for path in paths {
+            let message = "holds no CertificateSigningRequest";
+            problems.push(Problem::new(&path.display().to_string(), None, message));
+        }
+    }
+    requests
+}
+
+fn bare(document: &Document, pem: &[u8], options: &RequestOptions) -> Result<Option<SigningRequest>, Problem> {
+    let envelope = complete(Envelope::default(), options)
+        .map_err(|missing| Problem::new(&document.source, None, format!("is a bare PEM request: {missing}")))?;
+    Ok(Some(SigningRequest::decode(envelope, pem)))
+}
+
+fn manifest(
+    document: &Document,
+    located: &Located,
+    options: &RequestOptions,
+) -> Result<Option<SigningRequest>, Problem> {
+    let value = located.value();
+    if value["kind"] != "CertificateSigningRequest" {
+        return Ok(None);
+    }
+    let wrong = |path: &str, message: String| Err(Problem::new(&document.path, Some(located.place_of(path)), message));
+    if value["apiVersion"] != "certificates.k8s.io/v1" {
+        return wrong("apiVersion", "is not certificates.k8s.io/v1, the one version that Kubernetes serves".to_owned());
+    }
+    if !value["spec"]["request"].is_string() {
+        return wrong(
+            "spec.request",
+            "has no spec.request: base64 of a PEM request, for example from base64 -w0 FILE".to_owned(),
+        );
+    }
+    let object: CsrObject = match serde_json::from_value(value) {
+        Ok(object) => object,
+        Err(error) => return wrong("spec", format!("cannot be read: {error}")),
+    };
+    if let Some(field) = object.malformed() {
+        return wrong(field, format!("{field} has a type that it cannot have: write it as the Kubernetes API says"));
+    }
+    let name = printable(&object.metadata.name);
+    match complete(object.envelope(), options) {
+        Ok(envelope) => Ok(Some(object.signing_request_with(envelope))),
+        Err(missing) => wrong("spec", format!("CertificateSigningRequest {name}: {missing}")),
+    }
+}
+
+/// `envelope`, with what it leaves out taken from `options`. The requestor is taken whole from one
+/// of the two, never mixed.
+fn complete(mut envelope: Envelope, options: &RequestOptions) -> Result<Envelope, String> {
+    if envelope.signer_name.is_empty() {
+        envelope.signer_name = options.signer_name.clone().ok_or("spec.signerName is not there: give --signer-name")?;
+    }
+    if envelope.username.is_empty() {
+        envelope.username = options.username.clone().ok_or(
+            "spec.username is not there, which the API server fills in from the requestor: give --username (and --group, \
+             --uid, --extra)",
+        )?;
+        envelope.user_uid = options.uid.clone().unwrap_or_default();
+        envelope.groups.clone_from(&options.groups);
+        envelope.extra.clear();
+        for (key, value) in &options.extra {
+            envelope.extra.entry(key.clone()).or_default().push(value.clone());
+        }
+    }
+    if envelope.usages.is_empty() {
+        envelope.usages.clone_from(&options.usages);
+    }
+    envelope.expiration_seconds = envelope.expiration_seconds.or(options.expiration_seconds);
+    Ok(envelope)
+}

@@ -1,0 +1,198 @@
+//! YAML and JSON with the place of every value, so that an error names file, line and column.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Number, Value};
+use serde_saphyr::Spanned;
+
+/// Line and column, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: u64,
+    pub(super) column: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub(super) struct Located(Spanned<Node>);
+
+#[derive(Debug)]
+enum Node {
+    Scalar(Value),
+    List(Vec<Spanned<Node>>),
+    Map(Vec<(String, Spanned<Node>)>),
+}
+
+/// Every document of `text`.
+pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, String)> {
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_events: 4_000_000,
+            max_nodes: 4_000_000,
+            max_documents: 20_000,
+            max_total_scalar_bytes: 64 * 1024 * 1024,
+        },
+    };
+    let documents: Vec<Spanned<Node>> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+        let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
+        // The first line is the message; the place in it is said in front of it already.
+        let message = error.without_snippet().to_string();
+        let message = message.lines().next().unwrap_or_default();
+        (place, message.split(" at line ").next().unwrap_or_default().to_owned())
+    })?;
+    Ok(documents.into_iter().filter(|document| !document.value.is_null()).map(Located).collect())
+}
+
+impl Located {
+    /// The value without places.
+    pub(super) fn value(&self) -> Value {
+        self.0.value.plain()
+    }
+
+    /// The `items` of a `List`.
+    pub(super) fn into_items(self) -> Vec<Self> {
+        let Node::Map(entries) = self.0.value else { return Vec::new() };
+        let items = entries.into_iter().find(|(key, _)| key == "items").map(|(_, items)| items.value);
+        if let Some(Node::List(items)) = items { items.into_iter().map(Self).collect() } else { Vec::new() }
+    }
+
+    /// Where it stands.
+    pub(super) fn place(&self) -> Place {
+        place(&self.0)
+    }
+
+    /// Where the value at `path` (`spec.match.requestors[0].groups`) stands, or the nearest one
+    /// around it that is there.
+    pub(super) fn place_of(&self, path: &str) -> Place {
+        let mut at = &self.0;
+        for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
+            let next = match &at.value {
+                Node::Map(entries) => entries.iter().find(|(key, _)| key == step).map(|(_, value)| value),
+                Node::List(items) => step.trim_end_matches(']').parse().ok().and_then(|index: usize| items.get(index)),
+                Node::Scalar(_) => None,
+            };
+            match next {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        place(at)
+    }
+}
+
+fn place(node: &Spanned<Node>) -> Place {
+    Place { line: node.referenced.line(), column: node.referenced.column() }
+}
+
+impl Node {
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Scalar(Value::Null))
+    }
+
+    fn plain(&self) -> Value {
+        match self {
+            Self::Scalar(value) => value.clone(),
+            Self::List(items) => Value::Array(items.iter().map(|item| item.value.plain()).collect()),
+            Self::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, value)| (key.clone(), value.value.plain())).collect())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value, a list or a map with names as keys")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::Null))
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Node, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        Node::deserialize(deserializer)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+        Number::from_f64(value).map(|number| Node::Scalar(number.into())).ok_or_else(|| E::custom("not a number"))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Node::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::documents;
+
+    #[test]
+    fn every_value_has_its_place() {
+        let all = documents("---\na: 1\nb:\n- x: [true, null, 1.5]\n---\n---\n\"c\": y\n").unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[0].value(), json!({"a": 1, "b": [{"x": [true, null, 1.5]}]}));
+        assert_eq!(all[0].place_of("b[0].x[2]").to_string(), "4:18");
+        assert_eq!(all[0].place_of("b[0].missing").line, 4);
+        assert_eq!(all[1].value(), json!({"c": "y"}));
+    }
+
+    #[test]
+    fn what_is_no_yaml_has_a_place_and_a_message() {
+        for text in ["a: [1", "a: 1\na: 2\n", "a: b: c", "\t- x\n", "a: *unknown"] {
+            let (place, message) = documents(text).unwrap_err();
+            assert!(place.is_some() && !message.is_empty(), "{text:?} {message}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The command line: each command reads its arguments, calls the engine, and prints.
+
+mod crd;
+mod input;
+mod inspect;
+mod json;
+mod junit;
+mod load;
+mod located;
+mod options;
+mod paint;
+mod problem;
+mod review;
+#[cfg(feature = "controller")]
+mod run;
+mod text;
+
+use std::io::Write;
+use std::process::{ExitCode, Termination};
+
+use clap::Parser;
+
+/// Review Kubernetes CertificateSigningRequests against policies, and say why.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
+enum Command {
+    #[cfg(feature = "controller")]
+    Run(run::Args),
+    Review(review::Args),
+    Inspect(inspect::Args),
+    Crd(crd::Args),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: nothing to report.
+    Clean,
+    /// 1: something is denied or alarming.
+    Findings,
+    /// 2: nothing could be concluded about something.
+    Unconcluded,
+    /// 3: something is undecided.
+    Undecided,
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Clean => 0,
+            Self::Findings => 1,
+            Self::Unconcluded => 2,
+            Self::Undecided => 3,
+        })
+    }
+}
+
+/// Reads the arguments of the process and does what they say. Wrong ones end it with status 2.
+pub fn run() -> anyhow::Result<Exit> {
+    match Cli::parse().command {
+        #[cfg(feature = "controller")]
+        Command::Run(args) => run::run(args),
+        Command::Review(args) => review::run(args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Crd(args) => crd::run(&args),
+    }
+}
+
+/// Says on standard error why a command could not do its work.
+#[expect(clippy::print_stderr, reason = "an error that ends the process belongs there")]
+pub fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+/// Prints to standard output; a reader that has gone away is no error.
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,95 @@
+//! Options that change verdicts, the same for `run` and `review`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::policy::{Reserved, Settings, SignerPattern};
+
+/// Options that change verdicts.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Verdict options")]
+pub(super) struct VerdictOptions {
+    /// A signer whose requests are reviewed: NAME, DOMAIN/* or *; repeatable.
+    #[arg(long = "managed-signer", value_name = "SIGNER", value_parser = SignerPattern::managed)]
+    pub(super) managed_signers: Vec<SignerPattern>,
+    /// A prefix of reserved names besides system: and kubeadm:, for example eks:; repeatable.
+    #[arg(long = "reserved-prefix", value_name = "PREFIX")]
+    reserved_prefixes: Vec<String>,
+    /// The longest lifetime that a signer gives, in seconds (kubernetes.io/* is known: one year); repeatable.
+    #[arg(long = "signer-max-seconds", value_name = "SIGNER=SECONDS", value_parser = signer_seconds)]
+    signer_max_seconds: Vec<(String, i64)>,
+    /// A CSRGuardrail that must be there, Ready and enforced before anything is approved; repeatable.
+    #[arg(long = "require-guardrail", value_name = "NAME")]
+    required_guardrails: Vec<String>,
+}
+
+impl VerdictOptions {
+    /// The settings, with `managed` where no option names a signer.
+    pub(super) fn settings(self, managed: Vec<SignerPattern>, max_request_age: Option<Duration>) -> Settings {
+        let named = !self.managed_signers.is_empty();
+        Settings {
+            managed_signers: if named { self.managed_signers } else { managed },
+            reserved: Reserved::new(self.reserved_prefixes),
+            signer_max_seconds: self.signer_max_seconds.into_iter().collect::<BTreeMap<_, _>>(),
+            required_guardrails: self.required_guardrails,
+            max_request_age,
+        }
+    }
+}
+
+fn signer_seconds(text: &str) -> Result<(String, i64), String> {
+    let wrong = || "write SIGNER=SECONDS, for example example.com/vpn=86400".to_owned();
+    let (signer, seconds) = text.rsplit_once('=').ok_or_else(wrong)?;
+    match seconds.parse() {
+        Ok(seconds) if seconds > 0 && signer.contains('/') => Ok((signer.to_owned(), seconds)),
+        _ => Err(wrong()),
+    }
+}
+
+/// `90s`, `3m`, `1h`, or a number of seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => 0,
+    };
+    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
+        Some(seconds) if unit > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err("write a duration such as 90s, 3m or 1h".to_owned()),
+    }
+}
+
+/// What the API server would have filled in, for requests that do not say it themselves.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Request options, for bare PEM and for what a manifest leaves out")]
+pub(super) struct RequestOptions {
+    /// spec.signerName, for example kubernetes.io/kube-apiserver-client.
+    #[arg(long, value_name = "SIGNER")]
+    pub(super) signer_name: Option<String>,
+    /// spec.username: the requestor's user name.
+    #[arg(long, value_name = "USER")]
+    pub(super) username: Option<String>,
+    /// spec.uid: the requestor's uid.
+    #[arg(long, value_name = "UID")]
+    pub(super) uid: Option<String>,
+    /// A group of the requestor; repeatable.
+    #[arg(long = "group", value_name = "GROUP")]
+    pub(super) groups: Vec<String>,
+    /// An extra of the requestor, as its authenticator filled it; repeatable.
+    #[arg(long = "extra", value_name = "KEY=VALUE", value_parser = extra)]
+    pub(super) extra: Vec<(String, String)>,
+    /// A usage of spec.usages, for example "client auth"; repeatable.
+    #[arg(long = "usage", value_name = "USAGE")]
+    pub(super) usages: Vec<String>,
+    /// spec.expirationSeconds, in seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) expiration_seconds: Option<i32>,
+}
+
+fn extra(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,30 @@
+//! What keeps a command from concluding something: on standard error, with a place, and exit 2.
+
+use std::fmt;
+
+use super::located::Place;
+use crate::escape::printable;
+
+/// Something that could not be read.
+#[derive(Debug)]
+pub(super) struct Problem {
+    source: String,
+    place: Option<Place>,
+    message: String,
+}
+
+impl Problem {
+    pub(super) fn new(source: &str, place: Option<Place>, message: impl Into<String>) -> Self {
+        Self { source: source.to_owned(), place, message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.source))?;
+        if let Some(place) = self.place {
+            write!(f, ":{place}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}

@@ -1,0 +1,120 @@
+//! `countersign review`: the controller's verdicts, over files.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::load::{self, Sourced};
+use super::options::{RequestOptions, VerdictOptions};
+use super::paint::{Color, Paint};
+use super::problem::Problem;
+use super::{Exit, json, junit, print, text};
+use crate::policy::{PolicySet, SignerPattern};
+use crate::review::{Decision, Facts, Review, review};
+
+/// Review requests in files against policies in files, as the controller would.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 2 if nothing could be concluded about something, else 1 if anything is denied, else 3 if
+anything is undecided, else 0.
+
+Examples:
+  countersign review --policies examples/policies examples/requests
+  countersign review --policies policies/ -o json request.yaml
+  kubectl get csr -o yaml | countersign review --policies policies/ -
+  countersign review --policies policies/ --signer-name kubernetes.io/kube-apiserver-client \\
+    --username alice --group platform-onboarding --usage 'client auth' --expiration-seconds 86400 amy.csr")]
+pub(super) struct Args {
+    /// Manifests with CSRPolicy and CSRGuardrail objects: files, directories, or - for standard input; repeatable.
+    #[arg(long, value_name = "PATH", required = true, num_args = 1)]
+    policies: Vec<PathBuf>,
+    /// How to report.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// Exit with 0 also where requests are denied or undecided.
+    #[arg(long)]
+    exit_zero: bool,
+    /// When to colour.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+    /// The time to judge the age of requests by (RFC 3339); without it no request is too old.
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+    /// How old a request may be at that time, for example 90s, 3m or 1h.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = super::options::duration)]
+    max_request_age: std::time::Duration,
+    #[command(flatten)]
+    verdict: VerdictOptions,
+    #[command(flatten)]
+    request: RequestOptions,
+    /// Manifests with CertificateSigningRequests, PEM requests, directories, or - for standard input.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One document, for programs.
+    Json,
+    /// For CI systems.
+    Junit,
+}
+
+/// A verdict and what it is about.
+pub(super) struct Reviewed {
+    pub(super) sourced: Sourced,
+    pub(super) review: Review,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
+    let mut problems = Vec::new();
+    let reads_twice = args.policies.iter().chain(&args.files).filter(|path| path.as_os_str() == "-").count() > 1;
+    if reads_twice {
+        problems.push(Problem::new("-", None, "standard input can be read once only: give one of them as a file"));
+        return Ok(report(&problems));
+    }
+    let objects = load::policies(&args.policies, &mut problems);
+    let requests = load::requests(&args.files, &args.request, &mut problems);
+    let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
+    let set = PolicySet::compile(&objects, args.verdict.settings(named_signers(&compiled), Some(args.max_request_age)));
+    let facts = Facts { now: args.now };
+    let reviewed: Vec<Reviewed> = requests
+        .into_iter()
+        .map(|sourced| Reviewed { review: review(&set, &sourced.request, &facts), sourced })
+        .collect();
+    print(&match args.output {
+        Output::Text => text::render(&reviewed, Paint::new(args.color)),
+        Output::Json => json::render(&reviewed)?,
+        Output::Junit => junit::render(&reviewed),
+    })?;
+    if !problems.is_empty() {
+        return Ok(report(&problems));
+    }
+    let any = |decision| reviewed.iter().any(|reviewed| reviewed.review.decision == decision);
+    Ok(match () {
+        () if args.exit_zero => Exit::Clean,
+        () if any(Decision::Deny) => Exit::Findings,
+        () if any(Decision::NoOpinion) => Exit::Undecided,
+        () => Exit::Clean,
+    })
+}
+
+/// The signers that the policies name: what is managed unless options say otherwise.
+fn named_signers(set: &PolicySet) -> Vec<SignerPattern> {
+    let objects = set.policies().iter().chain(set.guardrails());
+    let mut signers: Vec<SignerPattern> = objects.flat_map(|object| object.matcher.signers().iter().cloned()).collect();
+    signers.dedup();
+    signers
+}
+
+/// Says on standard error what could not be concluded.
+#[expect(clippy::print_stderr, reason = "this is the one place where problems are shown")]
+pub(super) fn report(problems: &[Problem]) -> Exit {
+    for problem in problems {
+        eprintln!("error: {problem}");
+    }
+    Exit::Unconcluded
+}

@@ -1,0 +1,113 @@
+//! `countersign run`: the controller, from its options.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Exit;
+use super::options::{VerdictOptions, duration};
+use crate::controller::{self, Config, LeaseConfig};
+use crate::policy::SignerPattern;
+
+/// Watch CertificateSigningRequests in a cluster, and approve or deny them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  countersign run
+  countersign run --kubeconfig admin.kubeconfig --require-guardrail cluster-limits
+  countersign run --managed-signer 'example.com/*' --signer-max-seconds example.com/vpn=86400")]
+pub(super) struct Args {
+    #[command(flatten)]
+    verdict: VerdictOptions,
+    /// How old a request may be, for example 90s, 3m or 1h.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    max_request_age: Duration,
+    /// How long a change of policies settles before anything is decided under it.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    policy_settle: Duration,
+    /// The namespace that Events are written to.
+    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    event_namespace: String,
+    /// Whether requests that are left alone get an Event; false for signers that others approve.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    no_opinion_events: bool,
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// A kubeconfig file; without it KUBECONFIG, ~/.kube/config or the pod's service account.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig instead of the current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Whether one of several replicas leads; false for one that is alone.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    leader_elect: bool,
+    /// The namespace of the lease; without it the pod's own, or default.
+    #[arg(long, value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// The name of the lease.
+    #[arg(long, value_name = "NAME", default_value = "countersign")]
+    lease_name: String,
+    /// How to log; RUST_LOG filters.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where a pod finds the namespace of its service account.
+const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// What is managed unless options say otherwise.
+const MANAGED: [&str; 2] = ["kubernetes.io/kube-apiserver-client", "kubernetes.io/kubelet-serving"];
+
+pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
+    log_to_stderr(args.log_format);
+    let managed: Vec<SignerPattern> =
+        MANAGED.into_iter().map(SignerPattern::managed).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
+    let instance = instance();
+    let own_namespace = || std::fs::read_to_string(OWN_NAMESPACE).ok().map(|text| text.trim().to_owned());
+    let namespace = args.lease_namespace.or_else(own_namespace).unwrap_or_else(|| "default".to_owned());
+    let config = Config {
+        settings: args.verdict.settings(managed, Some(args.max_request_age)),
+        kubeconfig: args.kubeconfig,
+        context: args.context,
+        listen: args.listen,
+        policy_settle: args.policy_settle,
+        event_namespace: args.event_namespace,
+        no_opinion_events: args.no_opinion_events,
+        lease: args.leader_elect.then(|| LeaseConfig { namespace, name: args.lease_name, identity: instance.clone() }),
+        instance,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(controller::run(config))?;
+    Ok(Exit::Clean)
+}
+
+/// Names this process among all replicas, also when it is started again in the same pod.
+fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "countersign" } else { host };
+    format!("{host}_{}_{}", std::process::id(), jiff::Timestamp::now().as_millisecond())
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn,tower=warn,rustls=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+    }
+}
