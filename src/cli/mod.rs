@@ -29,7 +29,6 @@ struct Cli {
 }
 
 #[derive(Debug, clap::Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Command {
     #[cfg(feature = "controller")]
     Run(run::Args),
