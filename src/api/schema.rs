@@ -17,10 +17,28 @@ pub fn crds() -> [Value; 2] {
 
 /// `null` is not a value of any field: a field is stated or it is not there. So no field is
 /// nullable, and the API server refuses `allowed:` with nothing behind it.
+///
+/// No field of `spec` is `required` either: a rule in CEL says what to write where one is missing,
+/// and the API server evaluates no rule of an object that lacks a required field.
 fn crd(definition: &CustomResourceDefinition) -> Value {
     let mut value = serde_json::to_value(definition).unwrap_or_default();
     remove_nullable(&mut value);
+    if let Some(spec) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec") {
+        remove_required(spec);
+    }
     value
+}
+
+fn remove_required(schema: &mut Value) {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("required");
+    }
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(remove_required);
+    }
+    if let Some(items) = schema.get_mut("items") {
+        remove_required(items);
+    }
 }
 
 fn remove_nullable(value: &mut Value) {

@@ -40,6 +40,7 @@ struct Root {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Group {
+    #[serde(rename = "serverRelativeURL")]
     server_relative_url: String,
 }
 

@@ -1,0 +1,181 @@
+//! The offline commands.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// How a command ended: status, standard output, standard error.
+struct Ended(i32, String, String);
+
+fn countersign(arguments: &[&str], input: &[u8]) -> Ended {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that fails early does not read its input.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended(output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn review(arguments: &[&str], input: &[u8]) -> Ended {
+    let arguments: Vec<&str> = ["review", "--policies", "examples/policies"].iter().chain(arguments).copied().collect();
+    countersign(&arguments, input)
+}
+
+/// The decision about each example, by name.
+pub fn example_verdicts() -> Vec<(String, String)> {
+    let Ended(status, out, err) = review(&["-o", "json", "--managed-signer", "*", "examples/requests"], b"");
+    assert_eq!((status, err.as_str()), (1, ""));
+    let list: Value = serde_json::from_str(&out).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let reviews = list["reviews"].as_array().unwrap();
+    reviews.iter().map(|review| (text(&review["name"]), text(&review["decision"]))).collect()
+}
+
+#[test]
+fn the_main_job_runs_on_the_examples() {
+    let Ended(status, out, err) = review(&["--exit-zero", "examples/requests"], b"");
+    assert_eq!((status, err.as_str()), (0, ""));
+    for line in [
+        "Approve    amy ",
+        "Deny       everything ",
+        "Undecided  unknown-requestor ",
+        "2 approved, 7 denied, 2 undecided",
+    ] {
+        assert!(out.contains(line), "{line:?} is not in\n{out}");
+    }
+    assert!(!out.contains('\u{1b}'), "colours although it is no terminal");
+}
+
+#[test]
+fn the_exit_status_tells_the_verdict() {
+    let status = |file: &str| review(&[file], b"").0;
+    assert_eq!(status("examples/requests/amy.yaml"), 0);
+    assert_eq!(status("examples/requests/everything.yaml"), 1);
+    assert_eq!(status("examples/requests/unknown-requestor.yaml"), 3);
+    assert_eq!(status("examples/requests/missing.yaml"), 2);
+    assert_eq!(countersign(&["review"], b"").0, 2);
+    assert_eq!(countersign(&["inspect", "examples/requests/amy.yaml"], b"").0, 0);
+    assert_eq!(countersign(&["inspect", "examples/requests/everything.yaml"], b"").0, 1);
+}
+
+#[test]
+fn json_says_what_is_asked_for_and_why_it_is_refused() {
+    let Ended(_, out, _) = review(&["-o", "json", "examples/requests/a-year.yaml"], b"");
+    let list: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(list["apiVersion"], "countersign.dev/v1alpha1");
+    assert_eq!(list["kind"], "ReviewList");
+    assert_eq!(list["summary"]["denied"], 1);
+    let review = &list["reviews"][0];
+    assert_eq!(review["source"], "examples/requests/a-year.yaml");
+    assert_eq!(review["reasonCode"], "policy-violated");
+    assert_eq!(review["violations"][0]["code"], "expiration-too-long");
+    assert_eq!(review["violations"][0]["kind"], "CSRPolicy");
+    assert_eq!(review["violations"][0]["field"], "expirationSeconds");
+    assert_eq!(review["request"]["subject"]["commonName"], "amy");
+    assert_eq!(review["request"]["key"]["bits"], 2048);
+}
+
+#[test]
+fn a_bare_request_takes_its_context_from_the_options() {
+    let manifest = fs::read_to_string("examples/requests/amy.yaml").unwrap();
+    let encoded = manifest.lines().find_map(|line| line.strip_prefix("  request: ")).unwrap();
+    let decode = Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut decode = decode.unwrap();
+    decode.stdin.take().unwrap().write_all(encoded.as_bytes()).unwrap();
+    let pem = decode.wait_with_output().unwrap().stdout;
+    let options = [
+        "--signer-name=kubernetes.io/kube-apiserver-client",
+        "--username=portal",
+        "--group=platform-onboarding",
+        "--usage=client auth",
+        "--expiration-seconds=86400",
+        "-",
+    ];
+    assert_eq!(review(&options, &pem).0, 0);
+    let Ended(status, _, err) = review(&["-"], &pem);
+    assert_eq!(status, 2);
+    assert!(err.contains("--signer-name"), "{err}");
+}
+
+#[test]
+fn lists_and_several_documents_are_reviewed_one_by_one() {
+    let amy = fs::read_to_string("examples/requests/amy.yaml").unwrap();
+    let adam = fs::read_to_string("examples/requests/adam.yaml").unwrap();
+    let Ended(status, out, _) = review(&["-"], format!("---\n{amy}---\n{adam}").as_bytes());
+    assert!(status == 0 && out.contains("-#1") && out.contains("-#2"), "{out}");
+    let item = |text: &str| format!("- {}", text.trim_end().replace('\n', "\n  "));
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n{}\n{}\n", item(&amy), item(&adam));
+    let Ended(status, out, err) = review(&["-"], list.as_bytes());
+    assert!(status == 0 && out.contains("2 approved"), "{out}{err}");
+}
+
+struct Bad {
+    directory: tempfile::TempDir,
+}
+
+impl Bad {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    #[track_caller]
+    fn says(path: &Path, expected: &str) {
+        let Ended(status, out, err) = review(&[path.to_str().unwrap()], b"");
+        assert_eq!(status, 2, "{out}{err}");
+        assert!(err.starts_with("error: ") && err.contains(expected), "{err}");
+        assert!(!err.contains("panicked"), "{err}");
+    }
+}
+
+#[test]
+fn bad_input_is_a_clear_sentence_and_status_2() {
+    let bad = Bad::new();
+    Bad::says(&bad.file("empty.yaml", b""), "is empty");
+    Bad::says(&bad.file("garbage.yaml", b"{{{ a: ]"), "garbage.yaml:1:");
+    Bad::says(&bad.file("words.yaml", b"hello\n"), "is not a Kubernetes object");
+    Bad::says(&bad.file("binary", &[0xff; 100]), "is not text");
+    Bad::says(&bad.file("zeros.yaml", &vec![0; 2 << 20]), "zeros.yaml");
+    Bad::says(&bad.file("large.yaml", "a".repeat(2 << 20).as_bytes()), "is not a Kubernetes object");
+    Bad::says(&bad.file("huge.yaml", &vec![b'a'; (32 << 20) + 1]), "is larger than 32 MiB");
+    Bad::says(&bad.file("pod.yaml", b"apiVersion: v1\nkind: Pod\n"), "holds no CertificateSigningRequest");
+    let manifest = fs::read_to_string("examples/requests/amy.yaml").unwrap();
+    let odd = manifest.replace("usages: [client auth]", "usages: 7");
+    Bad::says(&bad.file("odd.yaml", odd.as_bytes()), "odd.yaml:7:11: spec.usages has a type");
+    let nobody = manifest.replace("  username: portal\n", "");
+    Bad::says(&bad.file("nobody.yaml", nobody.as_bytes()), "--username");
+
+    let looped = bad.directory.path().join("loop");
+    fs::create_dir(&looped).unwrap();
+    std::os::unix::fs::symlink(&looped, looped.join("again")).unwrap();
+    Bad::says(&looped, "contains itself");
+
+    let Ended(status, _, err) = review(&["-"], &[0x30, 0x82, 0xff, 0xfe]);
+    assert!(status == 2 && err.contains("openssl req -inform DER"), "{err}");
+}
+
+#[test]
+fn a_bad_policy_is_named_with_its_place_and_the_field_that_was_meant() {
+    let bad = Bad::new();
+    let policy = fs::read_to_string("examples/policies/developers.yaml").unwrap();
+    let path = bad.file("typo.yaml", policy.replace("    usages:", "    usage:").as_bytes());
+    let Ended(status, _, err) =
+        countersign(&["review", "--policies", path.to_str().unwrap(), "examples/requests/amy.yaml"], b"");
+    assert_eq!(status, 2);
+    assert!(err.contains("typo.yaml:20:") && err.contains("did you mean usages?"), "{err}");
+}

@@ -1,0 +1,207 @@
+//! The controller on a real kube-apiserver, with real signing.
+
+mod api;
+mod decisions;
+mod story;
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{ControlPlane, Kubectl, Options, Running, eventually, free_port};
+
+/// How long anything may take that should take a second or two.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A control plane with the CRDs.
+struct Cluster {
+    // Dropped first: the controller stops before the control plane.
+    controller: Option<Running>,
+    plane: ControlPlane,
+    admin: Kubectl,
+    port: u16,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        Self::with(&Options::default())
+    }
+
+    fn with(options: &Options) -> Self {
+        let plane = ControlPlane::start(options).unwrap();
+        let admin = plane.admin();
+        admin.run(&["apply", "--server-side", "-f", "crds"]).unwrap();
+        for crd in ["csrpolicies", "csrguardrails"] {
+            let crd = format!("crd/{crd}.countersign.dev");
+            admin.run(&["wait", "--for=condition=Established", "--timeout=30s", &crd]).unwrap();
+        }
+        Self { controller: None, plane, admin, port: free_port().unwrap() }
+    }
+
+    /// Starts the controller, and waits until it is ready.
+    fn run(&mut self, options: &[&str]) {
+        let log = self.plane.file("countersign.log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command
+            .args(["run", "--log-format=text", "--policy-settle=1s"])
+            .arg(format!("--listen=127.0.0.1:{}", self.port))
+            .arg(format!("--kubeconfig={}", self.admin.kubeconfig().display()))
+            .args(options);
+        self.controller = Some(Running::start(&command, &log).unwrap());
+        let ready = eventually("the controller is ready", LIMIT, || {
+            let answer = self.http("/readyz")?;
+            anyhow_if(answer.starts_with("HTTP/1.1 200"), &answer)
+        });
+        if let Err(error) = ready {
+            panic!("{error:#}\n{}", self.log());
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.plane.file("countersign.log")).unwrap_or_default()
+    }
+
+    fn http(&self, path: &str) -> std::io::Result<String> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn csr(&self, name: &str) -> Value {
+        self.admin.get(&["csr", name]).unwrap()
+    }
+
+    /// Waits for a decision, and returns the condition.
+    #[track_caller]
+    fn decision(&self, name: &str) -> Value {
+        let decided = eventually(&format!("{name} is decided"), LIMIT, || {
+            let csr = self.admin.get(&["csr", name])?;
+            let condition = csr["status"]["conditions"][0].clone();
+            anyhow_if(!condition.is_null(), "it has no condition").map(|()| condition)
+        });
+        decided.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()))
+    }
+
+    #[track_caller]
+    fn is_approved(&self, name: &str) {
+        let condition = self.decision(name);
+        assert_eq!(condition["type"], "Approved", "{condition}");
+        assert_eq!(condition["reason"], "PolicyApproved");
+    }
+
+    #[track_caller]
+    fn is_denied(&self, name: &str, why: &str) {
+        let condition = self.decision(name);
+        assert_eq!(condition["type"], "Denied", "{condition}");
+        assert_eq!(condition["reason"], "PolicyDenied");
+        let message = condition["message"].as_str().unwrap();
+        assert!(message.contains(why), "{why:?} is not in {message}");
+        self.event(name, "Denied", why);
+    }
+
+    /// Waits until an Event about `name` says `reason`, and checks that its note contains `why`.
+    #[track_caller]
+    fn event(&self, name: &str, reason: &str, why: &str) {
+        let note = eventually(&format!("{name} has an Event {reason}"), LIMIT, || {
+            let events = self.events(name, reason)?;
+            events.first().cloned().ok_or_else(|| std::io::Error::other("there is none").into())
+        });
+        let note = note.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
+        assert!(note.contains(why), "{why:?} is not in {note}");
+    }
+
+    fn events(&self, name: &str, reason: &str) -> testbed::Result<Vec<String>> {
+        let events = self.admin.get(&["events.events.k8s.io", "--namespace=default"])?;
+        let items = events["items"].as_array().unwrap();
+        let about = items.iter().filter(|event| event["regarding"]["name"] == name && event["reason"] == reason);
+        Ok(about.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// Waits until it is left pending for a reason that contains `why`, with an Event that says so.
+    #[track_caller]
+    fn is_left(&self, name: &str, why: &str) {
+        self.event(name, "NoOpinion", why);
+        assert!(self.csr(name)["status"]["conditions"].is_null());
+    }
+
+    fn file(&self, request: &Request) {
+        self.admin.create(&request.manifest().to_string()).unwrap();
+    }
+
+    fn apply_examples(&self) {
+        self.admin.run(&["apply", "--server-side", "-f", "examples/policies"]).unwrap();
+        for object in ["csrpolicy/developers", "csrguardrail/cluster-limits"] {
+            self.is_ready(object);
+        }
+    }
+
+    #[track_caller]
+    fn is_ready(&self, object: &str) {
+        let ready = self.admin.run(&["wait", "--for=condition=Ready", "--timeout=20s", object]);
+        ready.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
+    }
+}
+
+fn anyhow_if(holds: bool, why: &str) -> testbed::Result<()> {
+    if holds { Ok(()) } else { Err(std::io::Error::other(why.to_owned()).into()) }
+}
+
+/// A request as somebody would make it with openssl.
+struct Request {
+    name: String,
+    subject: String,
+    bits: u32,
+    signer: String,
+    expiration_seconds: Option<i32>,
+    usages: Vec<String>,
+}
+
+impl Request {
+    fn new(name: &str, subject: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            subject: subject.to_owned(),
+            bits: 2048,
+            signer: "kubernetes.io/kube-apiserver-client".to_owned(),
+            expiration_seconds: Some(2_592_000),
+            usages: vec!["client auth".to_owned()],
+        }
+    }
+
+    /// The PEM request, and the PEM key in `key`.
+    fn pem(&self, key: &std::path::Path) -> String {
+        let status = Command::new("openssl").arg("genrsa").arg("-out").arg(key).arg(self.bits.to_string()).output();
+        assert!(status.unwrap().status.success());
+        let output = Command::new("openssl").args(["req", "-new", "-subj", &self.subject, "-key"]).arg(key).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn manifest(&self) -> Value {
+        let key = tempfile::NamedTempFile::new().unwrap();
+        self.manifest_with(&self.pem(key.path()))
+    }
+
+    fn manifest_with(&self, pem: &str) -> Value {
+        let mut manifest = json!({
+            "apiVersion": "certificates.k8s.io/v1",
+            "kind": "CertificateSigningRequest",
+            "metadata": { "name": self.name },
+            "spec": { "request": base64(pem.as_bytes()), "signerName": self.signer, "usages": self.usages },
+        });
+        if let Some(seconds) = self.expiration_seconds {
+            manifest["spec"]["expirationSeconds"] = json!(seconds);
+        }
+        manifest
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

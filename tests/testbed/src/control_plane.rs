@@ -1,0 +1,195 @@
+//! One control plane in a directory of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use super::pki::Pki;
+use super::{Binaries, Kubectl, Running, binaries, eventually, free_port};
+
+/// What may differ from the usual.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Admission plugins of the API server that are on by default and shall be off.
+    pub disabled_admission_plugins: Vec<String>,
+}
+
+/// A control plane that runs until this is dropped.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // In the order in which they stop.
+    controller_manager: Option<Running>,
+    api_server: Option<Running>,
+    etcd: Option<Running>,
+    directory: TempDir,
+    binaries: Binaries,
+    port: u16,
+}
+
+impl ControlPlane {
+    /// Starts one on free ports of 127.0.0.1, and waits until it serves.
+    pub fn start(options: &Options) -> anyhow::Result<Self> {
+        let binaries = binaries()?;
+        // Between finding a free port and binding it somebody else may have taken it.
+        let mut last = None;
+        for _ in 0..3 {
+            match Self::try_start(&binaries, options) {
+                Ok(plane) => return Ok(plane),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("never tried")?)
+    }
+
+    fn try_start(binaries: &Binaries, options: &Options) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("testbed-").tempdir()?;
+        let pki = Pki::new(directory.path())?;
+        pki.server("server")?;
+        pki.client("admin", "kubernetes-admin", &["system:masters"])?;
+        pki.client("controller-manager", "system:kube-controller-manager", &[])?;
+        let (etcd, peer, port) = (free_port()?, free_port()?, free_port()?);
+        let mut plane = Self {
+            controller_manager: None,
+            api_server: None,
+            etcd: None,
+            directory,
+            binaries: binaries.clone(),
+            port,
+        };
+        for name in ["admin", "controller-manager"] {
+            plane.client_kubeconfig(name)?;
+        }
+        plane.etcd = Some(plane.start_etcd(etcd, peer)?);
+        plane.api_server = Some(plane.start_api_server(etcd, options)?);
+        plane.wait_until_ready()?;
+        plane.controller_manager = Some(plane.start_controller_manager()?);
+        Ok(plane)
+    }
+
+    /// The path of a file of this control plane.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The directory that goes with this control plane.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// kubectl as an administrator in the group `system:masters`.
+    #[must_use]
+    pub fn admin(&self) -> Kubectl {
+        Kubectl::new(self.binaries.path("kubectl"), self.file("admin.kubeconfig"))
+    }
+
+    /// A kubeconfig with the client certificate `NAME.crt` and the key `NAME.key` of this directory.
+    pub fn client_kubeconfig(&self, name: &str) -> anyhow::Result<PathBuf> {
+        self.kubeconfig(
+            name,
+            &format!(
+                "{{ client-certificate: {0}, client-key: {1} }}",
+                self.shown(&format!("{name}.crt")),
+                self.shown(&format!("{name}.key"))
+            ),
+        )
+    }
+
+    /// A kubeconfig with a bearer token.
+    pub fn token_kubeconfig(&self, name: &str, token: &str) -> anyhow::Result<PathBuf> {
+        self.kubeconfig(name, &format!("{{ token: \"{}\" }}", token.trim()))
+    }
+
+    fn kubeconfig(&self, name: &str, user: &str) -> anyhow::Result<PathBuf> {
+        let path = self.file(&format!("{name}.kubeconfig"));
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: testbed\nclusters:\n- name: testbed\n  cluster: {{ server: \
+             \"https://127.0.0.1:{}\", certificate-authority: {} }}\nusers:\n- name: {name}\n  user: {user}\ncontexts:\n\
+             - name: testbed\n  context: {{ cluster: testbed, user: {name} }}\n",
+            self.port,
+            self.shown("ca.crt"),
+        );
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.file(name).display().to_string()
+    }
+
+    fn start_etcd(&self, client: u16, peer: u16) -> anyhow::Result<Running> {
+        let mut command = Command::new(self.binaries.path("etcd"));
+        let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        command
+            .args(["--name=testbed", "--unsafe-no-fsync", "--log-level=warn"])
+            .arg(format!("--data-dir={}", self.shown("etcd")))
+            .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
+            .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
+            .arg(format!("--initial-cluster=testbed={peer}"));
+        Running::start(&command, &self.file("etcd.log"))
+    }
+
+    fn start_api_server(&self, etcd: u16, options: &Options) -> anyhow::Result<Running> {
+        let mut command = Command::new(self.binaries.path("kube-apiserver"));
+        let file = |name: &str| self.shown(name);
+        command
+            .arg(format!("--etcd-servers=http://127.0.0.1:{etcd}"))
+            .arg(format!("--secure-port={}", self.port))
+            .args(["--bind-address=127.0.0.1", "--authorization-mode=Node,RBAC", "--enable-bootstrap-token-auth"])
+            .arg(format!("--client-ca-file={}", file("ca.crt")))
+            .arg(format!("--tls-cert-file={}", file("server.crt")))
+            .arg(format!("--tls-private-key-file={}", file("server.key")))
+            .args(["--service-cluster-ip-range=10.0.0.0/24", "--service-account-issuer=https://kubernetes.default.svc"])
+            .arg(format!("--service-account-key-file={}", file("sa.pub")))
+            .arg(format!("--service-account-signing-key-file={}", file("sa.key")))
+            .arg(format!("--cert-dir={}", file("apiserver")));
+        if !options.disabled_admission_plugins.is_empty() {
+            command.arg(format!("--disable-admission-plugins={}", options.disabled_admission_plugins.join(",")));
+        }
+        Running::start(&command, &self.file("kube-apiserver.log"))
+    }
+
+    fn start_controller_manager(&self) -> anyhow::Result<Running> {
+        let mut command = Command::new(self.binaries.path("kube-controller-manager"));
+        let file = |name: &str| self.shown(name);
+        command
+            .arg(format!("--kubeconfig={}", file("controller-manager.kubeconfig")))
+            .arg(format!("--cluster-signing-cert-file={}", file("ca.crt")))
+            .arg(format!("--cluster-signing-key-file={}", file("ca.key")))
+            .arg(format!("--root-ca-file={}", file("ca.crt")))
+            .arg(format!("--service-account-private-key-file={}", file("sa.key")))
+            .arg(
+                "--controllers=certificatesigningrequest-signing-controller,certificatesigningrequest-cleaner-controller,\
+                 serviceaccount-controller,root-ca-certificate-publisher-controller,namespace-controller",
+            )
+            .args(["--use-service-account-credentials=false", "--leader-elect=false", "--secure-port=0"])
+            .args(["--kube-api-qps=200", "--kube-api-burst=400", "--concurrent-serviceaccount-token-syncs=1"]);
+        Running::start(&command, &self.file("kube-controller-manager.log"))
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let admin = self.admin();
+        let dead = |running: &mut Option<Running>| running.as_mut().is_none_or(Running::has_ended);
+        let mut ended = false;
+        let ready = eventually("the API server is ready", Duration::from_secs(60), || {
+            if dead(&mut self.etcd) || dead(&mut self.api_server) {
+                ended = true;
+                return Ok(());
+            }
+            admin.run(&["get", "--raw", "/readyz"])?;
+            // The default namespace comes a moment later.
+            admin.run(&["get", "namespace", "default"]).map(drop)
+        });
+        if ended {
+            let log = fs::read_to_string(self.file("kube-apiserver.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().rev().take(5).collect();
+            bail!("etcd or kube-apiserver ended before it was ready: {}", lines.join(" | "));
+        }
+        ready
+    }
+}
