@@ -18,6 +18,12 @@ pub struct Binaries {
 }
 
 impl Binaries {
+    /// The directory that they are in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The path of `kube-apiserver`, `kube-controller-manager`, `kubectl` or `etcd`.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

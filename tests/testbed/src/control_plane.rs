@@ -165,10 +165,10 @@ impl ControlPlane {
             .arg(format!("--service-account-private-key-file={}", file("sa.key")))
             .arg(
                 "--controllers=certificatesigningrequest-signing-controller,certificatesigningrequest-cleaner-controller,\
-                 serviceaccount-controller,root-ca-certificate-publisher-controller,namespace-controller",
+                 serviceaccount-controller,root-ca-certificate-publisher-controller,namespace-controller,clusterrole-aggregation-controller",
             )
-            .args(["--use-service-account-credentials=false", "--leader-elect=false", "--secure-port=0"])
-            .args(["--kube-api-qps=200", "--kube-api-burst=400", "--concurrent-serviceaccount-token-syncs=1"]);
+            .args(["--use-service-account-credentials=true", "--leader-elect=false", "--secure-port=0"])
+            .args(["--kube-api-qps=200", "--kube-api-burst=400"]);
         Running::start(&command, &self.file("kube-controller-manager.log"))
     }
 

@@ -1,0 +1,35 @@
+//! `testbed up`: a cluster to play with. `testbed build`: only build what it runs.
+#![allow(clippy::print_stdout, reason = "this is a program for people")]
+
+use std::io::Read;
+use std::time::Instant;
+
+use testbed::{ControlPlane, Options, binaries};
+
+const USAGE: &str = "usage: testbed up      start a control plane, print its kubeconfig, and run until Ctrl-C
+       testbed build   build etcd, kube-apiserver, kube-controller-manager and kubectl, and say where they are";
+
+fn main() -> anyhow::Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some("up") => up(),
+        Some("build") => {
+            println!("{}", binaries()?.directory().display());
+            Ok(())
+        }
+        _ => anyhow::bail!("{USAGE}"),
+    }
+}
+
+fn up() -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let plane = ControlPlane::start(&Options::default())?;
+    println!("a control plane is ready after {:.1} s; in another terminal:", begin.elapsed().as_secs_f32());
+    println!("  export KUBECONFIG={}", plane.admin().kubeconfig().display());
+    println!("  {} get namespaces", binaries()?.path("kubectl").display());
+    println!("it runs until Ctrl-C, and leaves nothing behind but {}", plane.directory().display());
+    // Ctrl-C ends this process, and with it the pipes on which everything else depends.
+    std::io::stdin().lock().read_to_end(&mut Vec::new())?;
+    loop {
+        std::thread::park();
+    }
+}
