@@ -33,7 +33,8 @@ pub(super) async fn read(client: &Client) -> Result<Current, Error> {
 
 #[derive(Deserialize)]
 struct List {
-    items: Vec<Value>,
+    /// Null where there is none.
+    items: Option<Vec<Value>>,
 }
 
 async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
@@ -48,5 +49,5 @@ async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
         };
         (metadata["name"].as_str().unwrap_or_default().to_owned(), version)
     };
-    Ok(list.items.iter().map(version).collect())
+    Ok(list.items.iter().flatten().map(version).collect())
 }

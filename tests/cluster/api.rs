@@ -31,7 +31,7 @@ const CASES: [(&str, &str, &str, &str); 31] = [
     ("CSRPolicy", "[client auth]", "[client auth], denied: [client auth]", "denied wins"),
     ("CSRPolicy", ", expirationSeconds: { max: 600 }", "", "state allow.expirationSeconds"),
     ("CSRPolicy", "{ max: 600 }", "{}", "expirationSeconds"),
-    ("CSRPolicy", "{ max: 600 }", "{ min: 700, max: 600 }", "min is above max"),
+    ("CSRPolicy", "{ max: 600 }", "{ min: 700, max: 600 }", "no request could satisfy it"),
     ("CSRPolicy", "{ max: 600 }", "{ max: 599 }", "600"),
     ("CSRPolicy", "allow: {", "allow: { subject: {}, ", "subject is empty"),
     ("CSRPolicy", "allow: {", "allow: { subject: { commonName: {} }, ", "commonName is empty"),

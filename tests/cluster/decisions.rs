@@ -249,12 +249,12 @@ fn an_older_crd_stops_approvals_until_it_is_upgraded() {
     cluster.apply_examples_unchecked();
     cluster.run(&[]);
     let crd = "crd/csrguardrails.countersign.dev";
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/limits/properties/uris";
-    let patch = json!([{ "op": "remove", "path": path }]).to_string();
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mode/enum";
+    let patch = json!([{ "op": "replace", "path": path, "value": ["Enforce"] }]).to_string();
     cluster.admin.run(&["patch", crd, "--type=json", "-p", &patch]).unwrap();
     eventually("the controller notices", LIMIT * 2, || {
         let answer = cluster.http("/readyz")?;
-        anyhow_if(answer.contains("spec.limits.uris"), &answer)
+        anyhow_if(answer.contains("spec.mode"), &answer)
     })
     .unwrap();
     cluster.file(&Request::new("waits", "/CN=waits"));
