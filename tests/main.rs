@@ -1,4 +1,6 @@
 //! Behaviour, as a user sees it: the commands over files, and the controller on a real control plane.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(clippy::missing_panics_doc, reason = "the same")]
 
 mod cli;
 mod cluster;

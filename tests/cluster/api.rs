@@ -2,10 +2,10 @@
 
 use super::Cluster;
 
-const POLICY: &str = r#"
+const POLICY: &str = "
 match: { signerNames: [kubernetes.io/kube-apiserver-client], requestors: [{ groups: [a] }] }
 allow: { usages: { allowed: [client auth] }, expirationSeconds: { max: 600 } }
-"#;
+";
 const GUARDRAIL: &str = "
 match: {}
 limits: { expirationSeconds: { max: 600, whenUnset: Deny } }

@@ -1,5 +1,7 @@
-//! `testbed up`: a cluster to play with. `testbed build`: only build what it runs.
+//! `testbed up`: a cluster to play with. `testbed demo`: a story. `testbed build`: only build what it runs.
 #![allow(clippy::print_stdout, reason = "this is a program for people")]
+
+mod demo;
 
 use std::io::Read;
 use std::time::Instant;
@@ -7,11 +9,13 @@ use std::time::Instant;
 use testbed::{ControlPlane, Options, binaries};
 
 const USAGE: &str = "usage: testbed up      start a control plane, print its kubeconfig, and run until Ctrl-C
+       testbed demo    tell the story of a request, from openssl to kubectl auth whoami
        testbed build   build etcd, kube-apiserver, kube-controller-manager and kubectl, and say where they are";
 
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("up") => up(),
+        Some("demo") => demo::demo(),
         Some("build") => {
             println!("{}", binaries()?.directory().display());
             Ok(())
