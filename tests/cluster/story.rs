@@ -2,6 +2,8 @@
 
 use super::{Cluster, LIMIT, Request, anyhow_if};
 use std::process::Command;
+
+use base64::Engine;
 use testbed::{Kubectl, eventually};
 
 /// Files the request, waits for the certificate, and returns kubectl as the new user.
@@ -16,7 +18,6 @@ fn onboard(cluster: &Cluster, name: &str, subject: &str) -> Kubectl {
         anyhow_if(!certificate.is_empty(), "there is none").map(|()| certificate)
     })
     .unwrap();
-    use base64::Engine;
     let certificate = base64::engine::general_purpose::STANDARD.decode(certificate).unwrap();
     std::fs::write(cluster.plane.file(&format!("{name}.crt")), certificate).unwrap();
     cluster.admin.with(&cluster.plane.client_kubeconfig(name).unwrap())
