@@ -1,11 +1,11 @@
 //! Watch, act, record: the only code that talks to a cluster.
 //!
-//! - [`watch`] keeps the pending requests and the policy objects, decoded tolerantly;
-//! - [`engine`](mod@engine) owns all state in one task, reviews what is pending and decides what to do;
-//! - [`gate`] says what stands in the way of acting: not synced, not the leader, policies not
+//! - `watch` keeps the pending requests and the policy objects, decoded tolerantly;
+//! - `engine` owns all state in one task, reviews what is pending and decides what to do;
+//! - `gate` says what stands in the way of acting: not synced, not the leader, policies not
 //!   confirmed current, a change of policies that has not settled, CRDs that are too old;
-//! - [`approval`] writes a decision, [`events`] and [`status`] record it;
-//! - [`server`] exports health and metrics.
+//! - `approval` writes a decision, `events` and `status` record it;
+//! - `server` exports health and metrics.
 
 mod approval;
 mod client;
