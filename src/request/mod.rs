@@ -16,6 +16,8 @@ mod pkcs10;
 mod sans;
 mod signature;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod usages;
 
 pub use error::{DecodeCode, DecodeError};

@@ -1,0 +1,379 @@
+//! Requests built from raw DER, one for each way of being refused: all are signed, so that nothing
+//! but the defect stands in the way.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+
+use super::{DecodeCode, Envelope, MAX_REQUEST_BYTES, Pkcs10, SigningRequest, Usage};
+
+/// An element with the shortest length.
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut result = vec![tag];
+    match content.len() {
+        length @ 0..=0x7f => result.push(u8::try_from(length).unwrap()),
+        length @ 0x80..=0xff => result.extend([0x81, u8::try_from(length).unwrap()]),
+        length => {
+            result.push(0x82);
+            result.extend(u16::try_from(length).unwrap().to_be_bytes());
+        }
+    }
+    result.extend(content);
+    result
+}
+
+fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    tlv(0x30, &parts.concat())
+}
+
+fn set(parts: &[&[u8]]) -> Vec<u8> {
+    tlv(0x31, &parts.concat())
+}
+
+fn oid(bytes: &[u8]) -> Vec<u8> {
+    tlv(0x06, bytes)
+}
+
+/// A relative distinguished name of one attribute of id-at.
+fn name(arc: u8, tag: u8, value: &[u8]) -> Vec<u8> {
+    set(&[&sequence(&[&oid(&[0x55, 0x04, arc]), &tlv(tag, value)])])
+}
+
+fn utf8(arc: u8, value: &str) -> Vec<u8> {
+    name(arc, 0x0c, value.as_bytes())
+}
+
+fn attribute(arc: u8, values: &[&[u8]]) -> Vec<u8> {
+    sequence(&[&oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, arc]), &set(values)])
+}
+
+fn extension(arc: u8, content: &[u8]) -> Vec<u8> {
+    sequence(&[&oid(&[0x55, 0x1d, arc]), &tlv(0x04, content)])
+}
+
+fn extensions(all: &[&[u8]]) -> Vec<u8> {
+    attribute(14, &[&sequence(all)])
+}
+
+fn san(tag: u8, content: &[u8]) -> Vec<u8> {
+    extensions(&[&extension(17, &sequence(&[&tlv(tag, content)]))])
+}
+
+/// Everything that a case may replace.
+#[derive(Clone)]
+struct Parts {
+    version: Vec<u8>,
+    subject: Vec<u8>,
+    key: Option<Vec<u8>>,
+    attributes: Vec<u8>,
+    algorithm: Vec<u8>,
+    spoilt: bool,
+    after: Vec<u8>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            version: tlv(0x02, &[0]),
+            subject: utf8(3, "amy"),
+            key: None,
+            attributes: Vec::new(),
+            algorithm: oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]),
+            spoilt: false,
+            after: Vec::new(),
+        }
+    }
+}
+
+impl Parts {
+    fn der(&self) -> Vec<u8> {
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random).unwrap();
+        let own = || ec(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07], pair.public_key().as_ref());
+        let key = self.key.clone().unwrap_or_else(own);
+        let info = sequence(&[&self.version, &tlv(0x30, &self.subject), &key, &tlv(0xa0, &self.attributes)]);
+        let mut signature = pair.sign(&random, &info).unwrap().as_ref().to_vec();
+        if self.spoilt {
+            let last = signature.len() - 1;
+            signature[last] ^= 1;
+        }
+        let signature = tlv(0x03, &[&[0][..], &signature].concat());
+        [sequence(&[&info, &tlv(0x30, &self.algorithm), &signature]), self.after.clone()].concat()
+    }
+}
+
+fn ec(curve: &[u8], point: &[u8]) -> Vec<u8> {
+    let algorithm = sequence(&[&oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01]), &oid(curve)]);
+    sequence(&[&algorithm, &tlv(0x03, &[&[0][..], point].concat())])
+}
+
+fn rsa(bits: usize, exponent: &[u8]) -> Vec<u8> {
+    let mut modulus = vec![0xff; bits / 8];
+    modulus.insert(0, 0);
+    let algorithm = sequence(&[&oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01]), &tlv(0x05, &[])]);
+    let key = sequence(&[&tlv(0x02, &modulus), &tlv(0x02, exponent)]);
+    sequence(&[&algorithm, &tlv(0x03, &[&[0][..], &key].concat())])
+}
+
+fn pem(der: &[u8]) -> Vec<u8> {
+    let body = STANDARD.encode(der);
+    format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n").into_bytes()
+}
+
+fn with(change: impl FnOnce(&mut Parts)) -> Vec<u8> {
+    let mut parts = Parts::default();
+    change(&mut parts);
+    parts.der()
+}
+
+fn subject(parts: &[Vec<u8>]) -> Vec<u8> {
+    with(|request| request.subject = parts.concat())
+}
+
+fn attributes(parts: &[Vec<u8>]) -> Vec<u8> {
+    with(|request| request.attributes = parts.concat())
+}
+
+/// The code with which a request is refused, if it is.
+fn code(der: &[u8]) -> Option<DecodeCode> {
+    Pkcs10::from_der(der, &[Usage::ClientAuth, Usage::DigitalSignature]).err().map(|error| {
+        assert!(!error.message.is_empty() && error.message.len() < 600, "{error:?}");
+        assert!(error.message.chars().all(crate::escape::is_visible), "{error:?}");
+        error.code
+    })
+}
+
+fn cases() -> Vec<(&'static str, Vec<u8>, DecodeCode)> {
+    use DecodeCode as Code;
+    let amy = || utf8(3, "amy");
+    let dns = |name: &str| san(0x82, name.as_bytes());
+    let key = |key: Vec<u8>| with(|request| request.key = Some(key));
+    let long_names: Vec<u8> = (0..101).flat_map(|_| tlv(0x82, b"a")).collect();
+    vec![
+        ("not DER", vec![0x30, 0x80, 0, 0], Code::DerMalformed),
+        (
+            "no attributes",
+            sequence(&[&sequence(&[&tlv(2, &[0]), &tlv(0x30, &[]), &rsa(2048, &[1, 0, 1])])]),
+            Code::DerMalformed,
+        ),
+        ("bytes after it", with(|request| request.after = vec![0]), Code::TrailingBytes),
+        ("version 1", with(|request| request.version = tlv(2, &[1])), Code::VersionUnsupported),
+        ("a second CN", subject(&[amy(), utf8(3, "eve")]), Code::CommonNameRepeated),
+        ("an equal second CN", subject(&[amy(), amy()]), Code::CommonNameRepeated),
+        ("an empty CN", subject(&[utf8(3, "")]), Code::SubjectValueEmpty),
+        ("an empty O", subject(&[amy(), utf8(10, "")]), Code::SubjectValueEmpty),
+        (
+            "a UID",
+            subject(&[set(&[&sequence(&[
+                &oid(&[9, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1]),
+                &tlv(0xc, b"x"),
+            ])])]),
+            Code::SubjectAttributeUnknown,
+        ),
+        ("a title", subject(&[amy(), utf8(12, "x")]), Code::SubjectAttributeUnknown),
+        ("a BMPString", subject(&[name(3, 0x1e, b"\0a")]), Code::SubjectStringType),
+        ("a T61String", subject(&[amy(), name(10, 0x14, b"a")]), Code::SubjectStringType),
+        ("an IA5String", subject(&[name(3, 0x16, b"a")]), Code::SubjectStringType),
+        ("no PrintableString", subject(&[name(3, 0x13, b"a_b")]), Code::SubjectStringType),
+        ("broken UTF-8", subject(&[name(3, 0xc, b"a\xff")]), Code::SubjectStringType),
+        ("a NUL", subject(&[utf8(3, "a\0b")]), Code::SubjectCharacter),
+        ("a right-to-left override", subject(&[utf8(3, "a\u{202e}b")]), Code::SubjectCharacter),
+        ("a zero-width space", subject(&[utf8(10, "a\u{200b}b")]), Code::SubjectCharacter),
+        ("33 O", subject(&vec![utf8(10, "a"); 33]), Code::OrganizationsTooMany),
+        (
+            "a Microsoft attribute",
+            with(|request| {
+                request.attributes =
+                    sequence(&[&oid(&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 14]), &set(&[&sequence(&[])])])
+            }),
+            Code::AttributeUnknown,
+        ),
+        ("two extensionRequests", attributes(&[dns("a"), dns("b")]), Code::AttributeRepeated),
+        ("two values", attributes(&[attribute(14, &[&sequence(&[]), &sequence(&[])])]), Code::AttributeRepeated),
+        ("no value", attributes(&[attribute(14, &[])]), Code::AttributeRepeated),
+        ("name constraints", attributes(&[extensions(&[&extension(30, &sequence(&[]))])]), Code::ExtensionUnknown),
+        (
+            "SAN twice",
+            attributes(&[extensions(&[
+                &extension(17, &sequence(&[&tlv(0x82, b"a")])),
+                &extension(17, &sequence(&[&tlv(0x82, b"b")])),
+            ])]),
+            Code::ExtensionRepeated,
+        ),
+        ("an empty SAN", attributes(&[extensions(&[&extension(17, &sequence(&[]))])]), Code::ExtensionMalformed),
+        (
+            "CA:TRUE",
+            attributes(&[extensions(&[&extension(19, &sequence(&[&tlv(1, &[0xff])]))])]),
+            Code::CertificateAuthority,
+        ),
+        ("101 SANs", attributes(&[extensions(&[&extension(17, &tlv(0x30, &long_names))])]), Code::SansTooMany),
+        ("an otherName", attributes(&[san(0xa0, &oid(&[0x2a]))]), Code::SanTypeUnsupported),
+        ("a directoryName", attributes(&[san(0xa4, &sequence(&[]))]), Code::SanTypeUnsupported),
+        ("a registeredID", attributes(&[san(0x88, &[0x2a])]), Code::SanTypeUnsupported),
+        ("an address as DNS name", attributes(&[dns("10.0.0.1")]), Code::SanDnsMalformed),
+        ("a trailing dot", attributes(&[dns("a.example.com.")]), Code::SanDnsMalformed),
+        (
+            "an IPv4-mapped address",
+            attributes(&[san(0x87, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1])]),
+            Code::SanIpMalformed,
+        ),
+        ("a URI with a user", attributes(&[san(0x86, b"https://u@h/")]), Code::SanUriMalformed),
+        ("an email address without a domain", attributes(&[san(0x81, b"amy")]), Code::SanEmailMalformed),
+        (
+            "keyEncipherment unasked",
+            attributes(&[extensions(&[&extension(15, &tlv(3, &[5, 0x20]))])]),
+            Code::UsageNotRequested,
+        ),
+        (
+            "serverAuth unasked",
+            attributes(&[extensions(&[&extension(37, &sequence(&[&oid(&[0x2b, 6, 1, 5, 5, 7, 3, 1])]))])]),
+            Code::UsageNotRequested,
+        ),
+        ("P-521", key(ec(&[0x2b, 0x81, 4, 0, 0x23], &[4; 133])), Code::KeyUnsupported),
+        ("a compressed point", key(ec(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], &[2; 33])), Code::KeyMalformed),
+        ("RSA-1024", key(rsa(1024, &[1, 0, 1])), Code::KeySize),
+        ("RSA-16384", key(rsa(16384, &[1, 0, 1])), Code::KeySize),
+        ("exponent 3", key(rsa(2048, &[3])), Code::KeyExponent),
+        ("an even exponent", key(rsa(2048, &[1, 0, 2])), Code::KeyExponent),
+        (
+            "ECDSA with SHA-512",
+            with(|request| request.algorithm = oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4])),
+            Code::SignatureUnsupported,
+        ),
+        (
+            "another key's algorithm",
+            with(|request| request.algorithm = oid(&[0x2b, 0x65, 0x70])),
+            Code::SignatureUnsupported,
+        ),
+        ("a wrong signature", with(|request| request.spoilt = true), Code::SignatureInvalid),
+        ("signed by another key", key(ec(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], &[4; 65])), Code::SignatureInvalid),
+    ]
+}
+
+#[test]
+fn every_defect_has_its_code() {
+    let mut seen = BTreeSet::new();
+    for (what, der, expected) in cases() {
+        assert_eq!(code(&der), Some(expected), "{what}");
+        seen.insert(expected);
+    }
+    // Those that are not about the DER bytes, and the one that no known request causes.
+    seen.extend([
+        DecodeCode::ObjectMalformed,
+        DecodeCode::RequestTooLarge,
+        DecodeCode::PemMalformed,
+        DecodeCode::UsagesMissing,
+        DecodeCode::UsageUnknown,
+        DecodeCode::UsageNeverAllowed,
+        DecodeCode::ReadingsDiffer,
+    ]);
+    assert_eq!(seen, DecodeCode::ALL.iter().copied().collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn takes_what_ordinary_clients_make() {
+    let everything = attributes(&[
+        attribute(7, &[&tlv(0x13, b"secret")]),
+        extensions(&[
+            &extension(
+                17,
+                &sequence(&[
+                    &tlv(0x82, b"*.example.com"),
+                    &tlv(0x87, &[10, 0, 0, 1]),
+                    &tlv(0x86, b"spiffe://a/b"),
+                    &tlv(0x81, b"a@b.c"),
+                ]),
+            ),
+            &extension(15, &tlv(3, &[7, 0x80])),
+            &extension(37, &sequence(&[&oid(&[0x2b, 6, 1, 5, 5, 7, 3, 2])])),
+            &extension(19, &sequence(&[])),
+            &extension(14, &tlv(4, &[1, 2])),
+        ]),
+    ]);
+    let request = Pkcs10::from_der(&everything, &[Usage::ClientAuth, Usage::DigitalSignature]).unwrap();
+    assert_eq!(request.sans.dns_names, ["*.example.com"]);
+    assert_eq!(request.sans.ip_addresses[0].to_string(), "10.0.0.1");
+    assert_eq!(request.sans.uris, ["spiffe://a/b"]);
+    assert_eq!(request.sans.email_addresses, ["a@b.c"]);
+    for (what, der) in [
+        ("no subject", subject(&[])),
+        (
+            "two O in one RDN",
+            subject(&[set(&[
+                &sequence(&[&oid(&[0x55, 4, 10]), &tlv(0xc, b"a")]),
+                &sequence(&[&oid(&[0x55, 4, 10]), &tlv(0xc, b"b")]),
+            ])]),
+        ),
+        ("PrintableString", subject(&[name(3, 0x13, b"system:node:a")])),
+        ("C, L, ST", subject(&[name(6, 0x13, b"DE"), utf8(7, "x"), utf8(8, "x")])),
+        ("accents", subject(&[utf8(3, "Zoe\u{308} \u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}")])),
+    ] {
+        assert_eq!(code(&der), None, "{what}");
+    }
+}
+
+#[test]
+fn every_cut_and_every_flipped_bit_is_refused() {
+    let der = attributes(&[san(0x82, b"a.example.com")]);
+    for end in 0..der.len() {
+        assert!(code(&der[..end]).is_some(), "cut at {end}");
+    }
+    for index in 0..der.len() * 8 {
+        let mut flipped = der.clone();
+        flipped[index / 8] ^= 1 << (index % 8);
+        // Its signature covers everything but the signature algorithm, which is checked, and itself.
+        assert!(code(&flipped).is_some(), "bit {index}");
+    }
+}
+
+fn request(usages: &[&str], pem: &[u8]) -> SigningRequest {
+    let usages = usages.iter().map(|usage| (*usage).to_owned()).collect();
+    SigningRequest::decode(Envelope { usages, ..Envelope::default() }, pem)
+}
+
+#[test]
+fn usages_have_a_floor_too() {
+    let good = pem(&Parts::default().der());
+    let code = |usages: &[&str]| request(usages, &good).content.err().map(|error| error.code);
+    assert_eq!(code(&[]), Some(DecodeCode::UsagesMissing));
+    assert_eq!(code(&["client auth", "x"]), Some(DecodeCode::UsageUnknown));
+    for never in ["any", "cert sign", "crl sign"] {
+        assert_eq!(code(&[never]), Some(DecodeCode::UsageNeverAllowed));
+    }
+    assert_eq!(code(&["signing", "client auth", "signing"]), None);
+    assert_eq!(request(&["signing", "digital signature"], &good).usages, [Usage::DigitalSignature]);
+    let long = vec![b'a'; MAX_REQUEST_BYTES + 1];
+    assert_eq!(request(&["client auth"], &long).content.unwrap_err().code, DecodeCode::RequestTooLarge);
+}
+
+#[test]
+fn masters_are_found_wherever_they_hide() {
+    let wide: Vec<u8> = "system:masters".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for (what, der) in [
+        ("O", subject(&[utf8(10, "system:masters")])),
+        ("O in capitals", subject(&[utf8(10, "System:Masters")])),
+        ("O with spaces", subject(&[utf8(10, " system:masters ")])),
+        ("O in full width", subject(&[utf8(10, "\u{ff53}ystem:masters")])),
+        ("CN", subject(&[utf8(3, "system:masters")])),
+        ("OU", subject(&[utf8(11, "system:masters")])),
+        ("the second O", subject(&[utf8(10, "a"), utf8(10, "system:masters")])),
+        ("a BMPString", subject(&[name(10, 0x1e, &wide)])),
+        ("a T61String", subject(&[name(10, 0x14, b"system:masters")])),
+        ("an unknown attribute", subject(&[utf8(12, "system:masters")])),
+        (
+            "a wrong signature",
+            with(|request| {
+                request.subject = utf8(10, "system:masters");
+                request.spoilt = true;
+            }),
+        ),
+        ("an otherName", attributes(&[san(0xa0, b"\x0c\x0esystem:masters")])),
+    ] {
+        assert!(request(&["client auth"], &pem(&der)).asks_for_masters, "{what}");
+    }
+    assert!(!request(&["client auth"], &pem(&subject(&[utf8(10, "system:masters-not")]))).asks_for_masters);
+}
