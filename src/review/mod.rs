@@ -8,6 +8,8 @@ mod code;
 mod kubelet;
 mod names;
 mod outcome;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod violation;
 
