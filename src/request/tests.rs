@@ -147,6 +147,7 @@ fn code(der: &[u8]) -> Option<DecodeCode> {
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<(&'static str, Vec<u8>, DecodeCode)> {
     use DecodeCode as Code;
     let amy = || utf8(3, "amy");
@@ -188,7 +189,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, DecodeCode)> {
             "a Microsoft attribute",
             with(|request| {
                 request.attributes =
-                    sequence(&[&oid(&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 14]), &set(&[&sequence(&[])])])
+                    sequence(&[&oid(&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 14]), &set(&[&sequence(&[])])]);
             }),
             Code::AttributeUnknown,
         ),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
-use super::{Decision, Facts, review};
+use super::super::{Decision, Facts, review};
 use crate::policy::{Kind, PolicyObject, PolicySet, Reserved, Settings, SignerPattern};
 use crate::request::{Envelope, Key, Pkcs10, Sans, Settled, SigningRequest, Subject, Usage};
 
@@ -91,8 +91,7 @@ fn naive_checks(object: &Object, request: &Request) -> bool {
     let policy = !object.guardrail;
     let common_name = match (object.common_name, request.common_name) {
         (None, None) => true,
-        (None, Some(_)) => object.guardrail,
-        (Some(_), None) => object.guardrail,
+        (None, Some(_)) | (Some(_), None) => object.guardrail,
         (Some(pattern), Some(name)) => names(pattern, name),
     };
     let stated = object.allowed.is_some() || object.denied.is_some() || object.required.is_some();

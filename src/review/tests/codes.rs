@@ -1,0 +1,287 @@
+//! Each violation, by a policy or a guardrail and a request that differs in one thing from a good one.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::super::{Decision, Facts, ViolationCode, review};
+use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
+use crate::request::{Curve, Envelope, Key, Pkcs10, Sans, SigningRequest, Subject, SubjectAttribute, Usage};
+
+const SIGNER: &str = "example.com/a";
+
+fn request() -> SigningRequest {
+    SigningRequest {
+        envelope: Envelope {
+            signer_name: SIGNER.to_owned(),
+            username: "amy".to_owned(),
+            groups: vec!["g".to_owned(), "system:x".to_owned()],
+            expiration_seconds: Some(3600),
+            ..Envelope::default()
+        },
+        content: Ok(Pkcs10 {
+            subject: Subject { common_name: Some("amy".to_owned()), ..Subject::default() },
+            sans: Sans::default(),
+            key: Key::Ed25519,
+            sha256: [0; 32],
+        }),
+        asks_for_masters: false,
+        usages: vec![Usage::ClientAuth],
+    }
+}
+
+fn object(kind: Kind, changes: &Value) -> PolicyObject {
+    let (field, mut rules) = match kind {
+        Kind::CSRPolicy => (
+            "allow",
+            json!({
+                "subject": { "commonName": { "allowed": ["amy"] } },
+                "usages": { "allowed": ["client auth"] },
+                "expirationSeconds": { "max": 3600 },
+            }),
+        ),
+        Kind::CSRGuardrail => ("limits", json!({})),
+    };
+    let matches = match kind {
+        Kind::CSRPolicy => {
+            json!({ "signerNames": ["example.com/*", "kubernetes.io/kubelet-serving"], "requestors": [{ "groups": ["g"] }] })
+        }
+        Kind::CSRGuardrail => json!({}),
+    };
+    for (name, value) in changes.as_object().unwrap() {
+        rules[name] = value.clone();
+    }
+    let value = json!({
+        "apiVersion": crate::api::API_VERSION,
+        "metadata": { "name": "x" },
+        "spec": { "match": matches, field: rules },
+    });
+    PolicyObject::new(kind, value)
+}
+
+/// What is found, with the rules of the object changed and the request changed.
+fn found(kind: Kind, rules: &Value, change: impl FnOnce(&mut SigningRequest)) -> Vec<ViolationCode> {
+    let mut request = request();
+    change(&mut request);
+    let object = object(kind, rules);
+    let managed = ["example.com/*", "kubernetes.io/*"].map(|signer| SignerPattern::new(signer).unwrap());
+    let settings = Settings { managed_signers: managed.into(), ..Settings::default() };
+    let set = PolicySet::compile([&object], settings);
+    for compiled in set.policies().iter().chain(set.guardrails()) {
+        assert!(compiled.is_ready(), "{rules}: {:?}", compiled.problems());
+    }
+    let review = review(&set, &request, &Facts::default());
+    let decision = if review.violations.is_empty() { None } else { Some(Decision::Deny) };
+    assert!(decision.is_none_or(|decision| decision == review.decision), "{}", review.reason);
+    for violation in &review.violations {
+        assert!(!violation.message.is_empty() && !violation.field.is_empty());
+    }
+    review.violations.iter().map(|violation| violation.code).collect()
+}
+
+fn content(request: &mut SigningRequest) -> &mut Pkcs10 {
+    request.content.as_mut().unwrap()
+}
+
+fn subject(request: &mut SigningRequest) -> &mut Subject {
+    &mut content(request).subject
+}
+
+fn sans(request: &mut SigningRequest) -> &mut Sans {
+    &mut content(request).sans
+}
+
+fn names(values: &[&str]) -> Vec<String> {
+    values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+type Case = (Kind, Value, fn(&mut SigningRequest), ViolationCode);
+
+fn cases() -> Vec<Case> {
+    use Kind::{CSRGuardrail as Guardrail, CSRPolicy as Policy};
+    use ViolationCode as Code;
+    let organizations =
+        |rules: Value| json!({ "subject": { "commonName": { "allowed": ["amy"] }, "organizations": rules } });
+    let units =
+        |rules: Value| json!({ "subject": { "commonName": { "allowed": ["amy"] }, "organizationalUnits": rules } });
+    let common_name = |rules: Value| json!({ "subject": { "commonName": rules } });
+    vec![
+        (Guardrail, json!({ "signerNames": { "allowed": ["example.org/*"] } }), |_| {}, Code::SignerNotAllowed),
+        (Guardrail, json!({ "signerNames": { "denied": ["example.com/*"] } }), |_| {}, Code::SignerDenied),
+        (Policy, json!({}), |r| subject(r).common_name = None, Code::CommonNameMissing),
+        (Policy, json!({}), |r| subject(r).common_name = Some("Amy".into()), Code::CommonNameNotAllowed),
+        (Policy, common_name(json!({ "allowed": ["*"], "denied": ["AMY"] })), |_| {}, Code::CommonNameDenied),
+        (
+            Policy,
+            common_name(json!({ "allowed": ["**"] })),
+            |r| subject(r).common_name = Some("System:a".into()),
+            Code::CommonNameReserved,
+        ),
+        (
+            Policy,
+            common_name(json!({ "from": "Requestor" })),
+            |r| r.envelope.username = "eve".into(),
+            Code::CommonNameNotRequestor,
+        ),
+        (Policy, json!({}), |r| subject(r).organizations = names(&["a"]), Code::OrganizationNotAllowed),
+        (
+            Policy,
+            organizations(json!({ "allowed": ["*"], "denied": ["a*"] })),
+            |r| subject(r).organizations = names(&["abc"]),
+            Code::OrganizationDenied,
+        ),
+        (
+            Policy,
+            organizations(json!({ "allowed": ["**"] })),
+            |r| subject(r).organizations = names(&["kubeadm:x"]),
+            Code::OrganizationReserved,
+        ),
+        (
+            Policy,
+            organizations(json!({ "from": "Requestor" })),
+            |r| subject(r).organizations = names(&["h"]),
+            Code::OrganizationNotRequestor,
+        ),
+        (Policy, organizations(json!({ "required": ["a"] })), |_| {}, Code::OrganizationMissing),
+        (
+            Policy,
+            organizations(json!({ "allowed": ["*"], "max": 1 })),
+            |r| subject(r).organizations = names(&["a", "b"]),
+            Code::OrganizationCount,
+        ),
+        (Policy, json!({}), |r| subject(r).organizational_units = names(&["a"]), Code::OrganizationalUnitNotAllowed),
+        (
+            Policy,
+            units(json!({ "allowed": ["*"], "denied": ["a"] })),
+            |r| subject(r).organizational_units = names(&["A"]),
+            Code::OrganizationalUnitDenied,
+        ),
+        (
+            Policy,
+            units(json!({ "allowed": ["**"] })),
+            |r| subject(r).organizational_units = names(&["system:a"]),
+            Code::OrganizationalUnitReserved,
+        ),
+        (Policy, units(json!({ "required": ["a"] })), |_| {}, Code::OrganizationalUnitMissing),
+        (Policy, units(json!({ "allowed": ["*"], "min": 1 })), |_| {}, Code::OrganizationalUnitCount),
+        (
+            Policy,
+            json!({}),
+            |r| subject(r).others = vec![(SubjectAttribute::Country, "DE".into())],
+            Code::SubjectAttributeNotAllowed,
+        ),
+        (Policy, json!({}), |r| r.usages.push(Usage::ServerAuth), Code::UsageNotAllowed),
+        (Guardrail, json!({ "usages": { "denied": ["client auth"] } }), |_| {}, Code::UsageDenied),
+        (
+            Policy,
+            json!({ "usages": { "allowed": ["client auth"], "required": ["signing"] } }),
+            |_| {},
+            Code::UsageMissing,
+        ),
+        (Policy, json!({ "expirationSeconds": { "min": 7200, "max": 7200 } }), |_| {}, Code::ExpirationTooShort),
+        (Policy, json!({ "expirationSeconds": { "max": 600 } }), |_| {}, Code::ExpirationTooLong),
+        (Policy, json!({}), |r| r.envelope.expiration_seconds = None, Code::ExpirationUnset),
+        (
+            Policy,
+            json!({ "expirationSeconds": { "max": 600, "whenUnset": "SignerMaximum" } }),
+            |r| r.envelope.expiration_seconds = None,
+            Code::ExpirationSignerMaximumUnknown,
+        ),
+        (Policy, json!({ "keys": { "algorithms": ["RSA"] } }), |_| {}, Code::KeyAlgorithmNotAllowed),
+        (
+            Guardrail,
+            json!({ "keys": { "rsa": { "minBits": 3072 } } }),
+            |r| content(r).key = Key::Rsa { bits: 2048 },
+            Code::KeyTooShort,
+        ),
+        (
+            Guardrail,
+            json!({ "keys": { "rsa": { "maxBits": 4096 } } }),
+            |r| content(r).key = Key::Rsa { bits: 8192 },
+            Code::KeyTooLong,
+        ),
+        (
+            Guardrail,
+            json!({ "keys": { "ecdsa": { "curves": ["P384"] } } }),
+            |r| content(r).key = Key::Ecdsa { curve: Curve::P256 },
+            Code::KeyCurveNotAllowed,
+        ),
+        (Policy, json!({}), |r| sans(r).dns_names = names(&["a.b"]), Code::DnsNameNotAllowed),
+        (
+            Policy,
+            json!({ "dnsNames": { "allowed": ["*.b"], "denied": ["a.b"] } }),
+            |r| sans(r).dns_names = names(&["A.B"]),
+            Code::DnsNameDenied,
+        ),
+        (
+            Guardrail,
+            json!({ "dnsNames": { "wildcards": "Deny" } }),
+            |r| sans(r).dns_names = names(&["*.b"]),
+            Code::DnsNameWildcard,
+        ),
+        (Policy, json!({ "dnsNames": { "required": ["a.b"] } }), |_| {}, Code::DnsNameMissing),
+        (Policy, json!({ "dnsNames": { "allowed": ["*.b"], "min": 1 } }), |_| {}, Code::DnsNameCount),
+        (Policy, json!({}), |r| sans(r).ip_addresses = vec!["10.0.0.1".parse().unwrap()], Code::IpAddressNotAllowed),
+        (
+            Policy,
+            json!({ "ipAddresses": { "allowed": ["10.0.0.0/8"], "denied": ["10.0.0.0/24"] } }),
+            |r| sans(r).ip_addresses = vec!["10.0.0.1".parse().unwrap()],
+            Code::IpAddressDenied,
+        ),
+        (Policy, json!({ "ipAddresses": { "required": ["2001:db8::/32"] } }), |_| {}, Code::IpAddressMissing),
+        (Policy, json!({ "ipAddresses": { "allowed": ["10.0.0.0/8"], "min": 1 } }), |_| {}, Code::IpAddressCount),
+        (Policy, json!({}), |r| sans(r).uris = names(&["spiffe://a/b"]), Code::UriNotAllowed),
+        (
+            Policy,
+            json!({ "uris": { "allowed": ["spiffe://a/*"], "denied": ["*b"] } }),
+            |r| sans(r).uris = names(&["spiffe://a/b"]),
+            Code::UriDenied,
+        ),
+        (Policy, json!({ "uris": { "required": ["spiffe://a/*"] } }), |_| {}, Code::UriMissing),
+        (Policy, json!({ "uris": { "allowed": ["spiffe://a/*"], "min": 1 } }), |_| {}, Code::UriCount),
+        (Policy, json!({}), |r| sans(r).email_addresses = names(&["a@b.c"]), Code::EmailAddressNotAllowed),
+        (
+            Policy,
+            json!({ "emailAddresses": { "allowed": ["*@b.c"], "denied": ["a@*"] } }),
+            |r| sans(r).email_addresses = names(&["a@b.c"]),
+            Code::EmailAddressDenied,
+        ),
+        (Policy, json!({ "emailAddresses": { "required": ["a@b.c"] } }), |_| {}, Code::EmailAddressMissing),
+        (Policy, json!({ "emailAddresses": { "allowed": ["*@b.c"], "min": 1 } }), |_| {}, Code::EmailAddressCount),
+        (Policy, json!({}), |r| r.envelope.signer_name = "kubernetes.io/kubelet-serving".into(), Code::KubeletIdentity),
+        (Policy, json!({}), |r| r.asks_for_masters = true, Code::SystemMasters),
+    ]
+}
+
+#[test]
+fn each_violation_has_its_code_and_is_found_alone() {
+    assert_eq!(found(Kind::CSRPolicy, &json!({}), |_| {}), []);
+    let mut seen = BTreeSet::new();
+    for (kind, rules, change, expected) in cases() {
+        assert_eq!(found(kind, &rules, change), [expected], "{kind} {rules}");
+        seen.insert(expected);
+    }
+    assert_eq!(seen, ViolationCode::ALL.iter().copied().collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn every_violation_is_listed_at_once() {
+    let codes = found(Kind::CSRPolicy, &json!({}), |request| {
+        subject(request).common_name = Some("eve".into());
+        subject(request).organizations = names(&["a", "b"]);
+        sans(request).dns_names = names(&["a.b"]);
+        request.usages.push(Usage::ServerAuth);
+        request.envelope.expiration_seconds = Some(7200);
+    });
+    assert_eq!(
+        codes,
+        [
+            ViolationCode::CommonNameNotAllowed,
+            ViolationCode::OrganizationNotAllowed,
+            ViolationCode::OrganizationNotAllowed,
+            ViolationCode::UsageNotAllowed,
+            ViolationCode::ExpirationTooLong,
+            ViolationCode::DnsNameNotAllowed,
+        ]
+    );
+}

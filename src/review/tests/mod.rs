@@ -1,0 +1,4 @@
+//! Verdicts, without a cluster.
+
+mod codes;
+mod rules;
