@@ -86,6 +86,19 @@ fn json_says_what_is_asked_for_and_why_it_is_refused() {
 }
 
 #[test]
+fn junit_fails_what_is_denied_and_skips_what_is_undecided() {
+    let Ended(status, out, _) = review(&["-o", "junit", "examples/requests"], b"");
+    assert_eq!(status, 1);
+    for part in [
+        "tests=\"11\" failures=\"7\" skipped=\"2\"",
+        "<testcase classname=\"examples/requests/amy.yaml\" name=\"amy\"></testcase>",
+        "<failure type=\"policy-violated\" message=\"expirationSeconds asks for",
+    ] {
+        assert!(out.contains(part), "{part:?} is not in\n{out}");
+    }
+}
+
+#[test]
 fn a_bare_request_takes_its_context_from_the_options() {
     let manifest = fs::read_to_string("examples/requests/amy.yaml").unwrap();
     let encoded = manifest.lines().find_map(|line| line.strip_prefix("  request: ")).unwrap();

@@ -177,12 +177,16 @@ fn an_approval_leaves_the_metadata_as_it_was() {
     manifest["metadata"]["labels"] = json!({ "team": "payments" });
     manifest["metadata"]["annotations"] = json!({ "example.com/ticket": "7" });
     manifest["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    let uid = cluster.admin.get(&["namespace", "default"]).unwrap()["metadata"]["uid"].clone();
+    let owner = json!({ "apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": uid });
+    manifest["metadata"]["ownerReferences"] = json!([owner]);
     cluster.admin.create(&manifest.to_string()).unwrap();
     cluster.is_approved("labelled");
     let metadata = &cluster.csr("labelled")["metadata"];
     assert_eq!(metadata["labels"]["team"], "payments");
     assert_eq!(metadata["annotations"]["example.com/ticket"], "7");
     assert_eq!(metadata["finalizers"], json!(["example.com/keep"]));
+    assert_eq!(metadata["ownerReferences"], json!([owner]));
 }
 
 #[test]
@@ -207,16 +211,24 @@ fn nothing_is_approved_that_an_object_might_forbid() {
     // A policy of one team that does not compile stops nobody else's; what waited is reviewed again.
     cluster.admin.apply(&policy("all", client, Value::Null)).unwrap();
     cluster.is_approved("early");
+    // What looks like system:masters passes the CRD's rules, which know no Unicode, and does not compile.
     let broken = policy(
         "broken",
-        "example.com/vpn",
+        "example.com/*",
         json!({ "allow": {
-        "subject": { "commonName": { "allowed": ["b"] } },
-        "dnsNames": { "allowed": ["xn--*.**.example.com", "*a*b*c*"], "min": 1 },
-        "usages": { "allowed": ["client auth"] }, "expirationSeconds": { "max": 600 },
-    } }),
+            "subject": { "organizations": { "allowed": ["\u{ff53}ystem:masters"] } },
+            "usages": { "allowed": ["client auth"] },
+            "expirationSeconds": { "max": 600 },
+        } }),
     );
     cluster.admin.apply(&broken).unwrap();
+    let why = eventually("the policy is not Ready", LIMIT, || {
+        let condition = cluster.admin.get(&["csrpolicy", "broken"])?["status"]["conditions"][0].clone();
+        anyhow_if(condition["status"] == "False", "it has no such condition").map(|()| condition)
+    })
+    .unwrap();
+    assert_eq!(why["reason"], "DoesNotCompile");
+    assert!(why["message"].as_str().unwrap().contains("spec.allow.subject.organizations.allowed[0]"), "{why}");
     file("beside-a-broken-policy");
     cluster.is_approved("beside-a-broken-policy");
 
