@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::load::{self, Sourced};
 use super::options::RequestOptions;
 use super::paint::{Color, Paint};
-use super::{Exit, print, review};
+use super::problem::report;
+use super::{Exit, print};
 use crate::escape::printable;
 use crate::policy::{MASTERS, Reserved};
 use crate::request::{Pkcs10, SigningRequest};
@@ -52,7 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     print(&out)?;
     if !problems.is_empty() {
-        return Ok(review::report(&problems));
+        return Ok(report(&problems));
     }
     Ok(if alarming { Exit::Findings } else { Exit::Clean })
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::review::Reviewed;
+use super::reviewed::Reviewed;
 use crate::api::API_VERSION;
 use crate::request::{Key, Pkcs10};
 use crate::review::{Decision, Violation};

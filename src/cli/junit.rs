@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::review::Reviewed;
+use super::reviewed::Reviewed;
 use crate::escape::printable;
 use crate::review::Decision;
 

@@ -11,6 +11,7 @@ mod options;
 mod paint;
 mod problem;
 mod review;
+mod reviewed;
 #[cfg(feature = "controller")]
 mod run;
 mod text;

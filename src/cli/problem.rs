@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Exit;
 use super::located::Place;
 use crate::escape::printable;
 
@@ -27,4 +28,13 @@ impl fmt::Display for Problem {
         }
         write!(f, ": {}", self.message)
     }
+}
+
+/// Says on standard error what could not be concluded.
+#[expect(clippy::print_stderr, reason = "this is the one place where problems are shown")]
+pub(super) fn report(problems: &[Problem]) -> Exit {
+    for problem in problems {
+        eprintln!("error: {problem}");
+    }
+    Exit::Unconcluded
 }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::load::{self, Sourced};
+use super::load;
 use super::options::{RequestOptions, VerdictOptions};
 use super::paint::{Color, Paint};
-use super::problem::Problem;
+use super::problem::{Problem, report};
+use super::reviewed::Reviewed;
 use super::{Exit, json, junit, print, text};
 use crate::policy::{PolicySet, SignerPattern};
-use crate::review::{Decision, Facts, Review, review};
+use crate::review::{Decision, Facts, review};
 
 /// Review requests in files against policies in files, as the controller would.
 #[derive(Debug, clap::Args)]
@@ -63,12 +64,6 @@ enum Output {
     Junit,
 }
 
-/// A verdict and what it is about.
-pub(super) struct Reviewed {
-    pub(super) sourced: Sourced,
-    pub(super) review: Review,
-}
-
 pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let mut problems = Vec::new();
     let reads_twice = args.policies.iter().chain(&args.files).filter(|path| path.as_os_str() == "-").count() > 1;
@@ -108,13 +103,4 @@ fn named_signers(set: &PolicySet) -> Vec<SignerPattern> {
     let mut signers: Vec<SignerPattern> = objects.flat_map(|object| object.matcher.signers().iter().cloned()).collect();
     signers.dedup();
     signers
-}
-
-/// Says on standard error what could not be concluded.
-#[expect(clippy::print_stderr, reason = "this is the one place where problems are shown")]
-pub(super) fn report(problems: &[Problem]) -> Exit {
-    for problem in problems {
-        eprintln!("error: {problem}");
-    }
-    Exit::Unconcluded
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::paint::Paint;
-use super::review::Reviewed;
+use super::reviewed::Reviewed;
 use crate::escape::printable;
 use crate::review::Decision;
 

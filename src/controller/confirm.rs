@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Error;
 use super::client::get;
-use super::gate::Moment;
+use super::moment::Moment;
 use super::policies::{Version, Versions};
 use crate::api::{GROUP, VERSION};
 use crate::policy::Kind;

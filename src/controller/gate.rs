@@ -3,32 +3,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use super::leader::Leadership;
+use super::moment::Moment;
 
 /// The longest time between a consistent read that showed the policies to be current and an
 /// approval under them.
 pub(super) const FRESH: Duration = Duration::from_secs(10);
-
-/// A moment by both clocks: the monotonic one stands still while a machine sleeps, the other can
-/// be set.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    monotonic: Instant,
-    wall: SystemTime,
-}
-
-impl Moment {
-    pub(super) fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: SystemTime::now() }
-    }
-
-    /// The longer of what both clocks say; a clock set back says nothing.
-    pub(super) fn elapsed(self) -> Duration {
-        self.monotonic.elapsed().max(self.wall.elapsed().unwrap_or_default())
-    }
-}
 
 /// Why an approval must not be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

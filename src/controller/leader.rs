@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::client::{call, get, segment};
-use super::gate::Moment;
 use super::metrics::Metrics;
+use super::moment::Moment;
 
 /// How long a lease lasts that nobody renews.
 const LEASE_DURATION: Duration = Duration::from_secs(15);

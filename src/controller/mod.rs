@@ -16,6 +16,7 @@ mod events;
 mod gate;
 mod leader;
 mod metrics;
+mod moment;
 mod pending;
 mod policies;
 mod queue;

@@ -32,6 +32,16 @@ impl DecodeError {
     }
 }
 
+/// An extension whose content is not what RFC 5280 says.
+pub(super) fn malformed_extension(name: &str) -> DecodeError {
+    DecodeError::new(
+        DecodeCode::ExtensionMalformed,
+        "request",
+        name,
+        format!("the extension {name} is not encoded as RFC 5280 says: make the request anew"),
+    )
+}
+
 codes! {
     /// What is wrong with a request.
     DecodeCode {

@@ -2,6 +2,7 @@
 //! section 5.4.2).
 
 use super::der::{self, Element};
+use super::error::malformed_extension as malformed;
 use super::{DecodeCode, DecodeError, Sans, Usage, sans};
 
 /// 1.2.840.113549.1.9, without the last arc (RFC 2985).
@@ -115,15 +116,6 @@ fn decode_extensions(value: Element<'_>, usages: &[Usage]) -> Result<Sans, Decod
 fn inner(content: &[u8]) -> Result<Element<'_>, DecodeError> {
     der::check(content)?;
     der::Reader::new(content).next()
-}
-
-pub(super) fn malformed(name: &str) -> DecodeError {
-    DecodeError::new(
-        DecodeCode::ExtensionMalformed,
-        "request",
-        name,
-        format!("the extension {name} is not encoded as RFC 5280 says: make the request anew"),
-    )
 }
 
 /// keyUsage (RFC 5280 section 4.2.1.3), a BIT STRING whose bits are in the order of [`Usage::ALL`].

@@ -6,7 +6,7 @@ use ring::digest::{SHA256, digest};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
-use super::der::{self, Reader};
+use super::der;
 use super::{DecodeCode, DecodeError, Key, Subject, Usage, extensions, pem, signature};
 
 /// A certification request that can be read in one way only, whose key is above the floor and
@@ -124,14 +124,4 @@ fn second_reading(bytes: &[u8], subject: &Subject) -> Result<(), DecodeError> {
         && texts(&mut name.iter_organization()).as_ref() == Some(&subject.organizations)
         && texts(&mut name.iter_organizational_unit()).as_ref() == Some(&subject.organizational_units);
     if same { Ok(()) } else { Err(differ()) }
-}
-
-/// The content of an AlgorithmIdentifier (RFC 5280 section 4.1.1.2): its OID, and the parameters
-/// if there are any.
-pub(super) fn algorithm<'a>(element: der::Element<'a>) -> Result<(&'a [u8], Option<der::Element<'a>>), DecodeError> {
-    let mut reader: Reader<'a> = element.inside();
-    let oid = reader.expect(der::OID)?;
-    let parameters = if reader.is_empty() { None } else { Some(reader.next()?) };
-    reader.end()?;
-    Ok((oid.content, parameters))
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::der::{self, Element};
-use super::extensions::malformed;
+use super::error::malformed_extension as malformed;
 use super::{DecodeCode, DecodeError, Sans};
 
 /// The most SANs of a request.

@@ -2,8 +2,7 @@
 
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 
-use super::der::{self, Element};
-use super::pkcs10::algorithm;
+use super::der::{self, Element, algorithm};
 use super::{Curve, DecodeCode, DecodeError, Key};
 
 /// 1.2.840.113549.1.1, without the last arc (RFC 8017).

@@ -1,0 +1,92 @@
+//! Compile: a plain object becomes a [`Compiled`] one. Every rule of the CRD is enforced here
+//! once more, because ratcheting, an older CRD and offline use all go around the API server.
+
+mod lists;
+mod matching;
+mod rules;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Compiled, Kind, PolicyObject, Problem};
+use crate::api::{self, Mode, OnViolation};
+
+/// Compiles `object`. There is always a result: where something cannot be read, it is not Ready,
+/// and [`Compiled::problems`] says what and where.
+pub(super) fn compile(object: &PolicyObject) -> Compiled {
+    let mut compiler = Compiler { kind: object.kind, problems: Vec::new() };
+    let spec = object.spec.as_ref().unwrap_or(&Value::Null);
+    compiler.problems = api::schema::check(object.kind, spec);
+    if !object.known_version {
+        compiler.report("apiVersion", format!("this version of Countersign reads {} only", api::API_VERSION));
+    }
+    let matcher = compiler.matcher(spec);
+    let rules = match object.kind {
+        Kind::CSRPolicy => compiler.allow(spec),
+        Kind::CSRGuardrail => compiler.limits(spec),
+    };
+    Compiled {
+        object: object.reference(),
+        generation: object.generation,
+        // Whatever is not plainly `Audit` may have been meant to decide.
+        mode: if spec["mode"] == "Audit" { Mode::Audit } else { Mode::Enforce },
+        on_violation: match &spec["onViolation"] {
+            Value::Null => OnViolation::Deny,
+            Value::String(value) if value == "Deny" => OnViolation::Deny,
+            _ => OnViolation::LeavePending,
+        },
+        matcher,
+        rules: if compiler.problems.is_empty() { rules } else { None },
+        problems: compiler.problems,
+    }
+}
+
+struct Compiler {
+    kind: Kind,
+    problems: Vec<Problem>,
+}
+
+impl Compiler {
+    fn report(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem { path: path.into(), message: message.into() });
+    }
+
+    /// Whether something at or below `path` is wrong.
+    fn broken(&self, path: &str) -> Option<String> {
+        self.problems
+            .iter()
+            .find(|problem| problem.is_within(path))
+            .map(|problem| format!("{}: {}", problem.path, problem.message))
+    }
+
+    /// The value at `path` as the API's own type, unless something in it is wrong.
+    fn read<T: DeserializeOwned>(&mut self, path: &str, value: &Value) -> Option<T> {
+        if value.is_null() || self.broken(path).is_some() {
+            return None;
+        }
+        match serde_json::from_value(value.clone()) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.report(path, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn not_empty<T>(&mut self, path: &str, list: &[T], instead: &str) {
+        if list.is_empty() {
+            self.report(path, format!("the list is empty, which would be a guess at nothing or everything: {instead}"));
+        }
+    }
+
+    fn each<T>(&mut self, path: &str, items: &[String], compile: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let mut result = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match compile(item) {
+                Ok(item) => result.push(item),
+                Err(message) => self.report(format!("{path}[{index}]"), message),
+            }
+        }
+        result
+    }
+}
