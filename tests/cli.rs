@@ -120,6 +120,73 @@ fn a_bare_request_takes_its_context_from_the_options() {
     assert!(err.contains("--signer-name"), "{err}");
 }
 
+/// What `review` says about a bare request that openssl makes with `arguments`.
+fn review_of(arguments: &[&str]) -> String {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-new", "-nodes", "-subj", "/CN=amy/O=developers", "-keyout"]).arg(key.path());
+    let output = openssl.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let options = [
+        "-o=json",
+        "--signer-name=kubernetes.io/kube-apiserver-client",
+        "--username=portal",
+        "--group=platform-onboarding",
+        "--usage=client auth",
+        "--expiration-seconds=86400",
+        "-",
+    ];
+    let Ended(_, out, err) = review(&options, &output.stdout);
+    assert_eq!(err, "");
+    let list: Value = serde_json::from_str(&out).unwrap();
+    let review = &list["reviews"][0];
+    let code = review["violations"][0]["code"].as_str();
+    code.or(review["decision"].as_str()).unwrap().to_owned()
+}
+
+#[test]
+fn every_algorithm_above_the_floor_verifies_and_every_other_is_refused_by_name() {
+    let rsa = ["-newkey", "rsa:2048"];
+    let pss = ["-newkey", "rsa:2048", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"];
+    let p256 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    let p384 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"];
+    let with = |arguments: &[&'static str], more: &[&'static str]| review_of(&[arguments, more].concat());
+    for hash in ["-sha256", "-sha384", "-sha512"] {
+        assert_eq!(with(&rsa, &[hash]), "Approve", "RSA {hash}");
+        assert_eq!(with(&pss, &[hash]), "Approve", "RSASSA-PSS {hash}");
+    }
+    for hash in ["-sha256", "-sha384"] {
+        assert_eq!(with(&p256, &[hash]), "Approve", "P-256 {hash}");
+        assert_eq!(with(&p384, &[hash]), "Approve", "P-384 {hash}");
+    }
+    assert_eq!(review_of(&["-newkey", "ed25519"]), "Approve");
+    assert_eq!(with(&rsa, &["-sha1"]), "signature-unsupported");
+    assert_eq!(
+        with(&rsa, &["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:20"]),
+        "signature-unsupported"
+    );
+    assert_eq!(with(&p256, &["-sha512"]), "signature-unsupported");
+    assert_eq!(review_of(&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"]), "key-unsupported");
+    assert_eq!(review_of(&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"]), "key-unsupported");
+    assert_eq!(review_of(&["-newkey", "ed448"]), "key-unsupported");
+    assert_eq!(with(&p256, &["-pkeyopt", "ec_param_enc:explicit"]), "key-malformed");
+}
+
+#[test]
+fn a_number_that_kubectl_reads_otherwise_is_no_number() {
+    let bad = Bad::new();
+    let policy = fs::read_to_string("examples/policies/developers.yaml").unwrap();
+    for number in ["0777777", "2_592_000"] {
+        let path = bad.file("octal.yaml", policy.replace("max: 2592000", &format!("max: {number}")).as_bytes());
+        let Ended(status, _, err) =
+            countersign(&["review", "--policies", path.to_str().unwrap(), "examples/requests/amy.yaml"], b"");
+        assert!(status == 2 && err.contains("spec.allow.expirationSeconds.max"), "{number}: {err}");
+    }
+    let escape = bad.file("escape.yaml", b"\"\\e[31m\": 1\n\"\\e[31m\": 2\n");
+    let Ended(status, _, err) = review(&[escape.to_str().unwrap()], b"");
+    assert!(status == 2 && !err.contains('\u{1b}'), "{err:?}");
+}
+
 #[test]
 fn lists_and_several_documents_are_reviewed_one_by_one() {
     let amy = fs::read_to_string("examples/requests/amy.yaml").unwrap();

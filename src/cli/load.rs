@@ -119,7 +119,7 @@ fn manifest(
     }
     let object: CsrObject = match serde_json::from_value(value) {
         Ok(object) => object,
-        Err(error) => return wrong("spec", format!("cannot be read: {error}")),
+        Err(error) => return wrong("spec", format!("cannot be read: {}", printable(&error.to_string()))),
     };
     if let Some(field) = object.malformed() {
         return wrong(field, format!("{field} has a type that it cannot have: write it as the Kubernetes API says"));

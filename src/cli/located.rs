@@ -6,6 +6,8 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use serde_saphyr::Spanned;
 
+use crate::escape::printable;
+
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -36,6 +38,9 @@ pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, Stri
         with_snippet: false,
         // A group may be called y.
         strict_booleans: true,
+        // kubectl reads 010 as 8 and 1_000 as 1000: what can be read in two ways is no number here.
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
         budget: serde_saphyr::budget! {
             max_events: 4_000_000,
             max_nodes: 4_000_000,
@@ -48,7 +53,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, Stri
         // The first line is the message; the place in it is said in front of it already.
         let message = error.without_snippet().to_string();
         let message = message.lines().next().unwrap_or_default();
-        (place, message.split(" at line ").next().unwrap_or_default().to_owned())
+        (place, printable(message.split(" at line ").next().unwrap_or_default()))
     })?;
     Ok(documents.into_iter().filter(|document| !document.value.is_null()).map(Located).collect())
 }

@@ -1,4 +1,5 @@
-//! Consistent reads: whether the policies in memory are what the API server has at this moment.
+//! Consistent reads: whether the policies in memory are what the API server has at this moment, and
+//! whether it still serves all their fields.
 
 use kube::Client;
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use super::Error;
 use super::client::get;
 use super::moment::Moment;
 use super::policies::{Version, Versions};
+use super::skew::{self, RightUrl, Skew};
 use crate::api::{GROUP, VERSION};
 use crate::policy::Kind;
 
@@ -20,15 +22,20 @@ pub(super) struct Current {
     pub(super) since: Moment,
     pub(super) policies: Versions,
     pub(super) guardrails: Versions,
+    pub(super) skew: Skew,
+    pub(super) right: RightUrl,
 }
 
 /// Lists both kinds without a `resourceVersion`, which makes the API server read consistently
 /// (Kubernetes API concepts, "resource versions": unset is most recent).
-pub(super) async fn read(client: &Client) -> Result<Current, Error> {
+pub(super) async fn read(client: &Client, right: RightUrl) -> Result<Current, Error> {
     let since = Moment::now();
-    let (policies, guardrails) =
-        tokio::try_join!(versions(client, Kind::CSRPolicy), versions(client, Kind::CSRGuardrail))?;
-    Ok(Current { since, policies, guardrails })
+    let (policies, guardrails, (skew, right)) = tokio::try_join!(
+        versions(client, Kind::CSRPolicy),
+        versions(client, Kind::CSRGuardrail),
+        skew::look(client, right)
+    )?;
+    Ok(Current { since, policies, guardrails, skew, right })
 }
 
 #[derive(Deserialize)]

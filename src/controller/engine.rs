@@ -21,7 +21,7 @@ use super::policies::{Change, Policies};
 use super::queue::Queue;
 use super::record::Recorder;
 use super::server::Readiness;
-use super::skew::Skew;
+use super::skew::{RightUrl, Skew};
 use super::status;
 use super::watch::{PolicyEntry, Seen};
 use super::{Config, Error};
@@ -74,6 +74,8 @@ pub(super) struct Engine {
     listed: Option<HashSet<String>>,
     requests_synced: bool,
     skew: Skew,
+    /// The schema that the last consistent read found right.
+    right_schema: RightUrl,
     /// Policies were complete at least once: later changes settle.
     policies_seen: bool,
     settles_at: Instant,
@@ -111,6 +113,7 @@ impl Engine {
             listed: None,
             requests_synced: false,
             skew: Skew::Unknown("the CRDs were not looked at yet".to_owned()),
+            right_schema: None,
             policies_seen: false,
             settles_at: Instant::now(),
             confirming: false,
@@ -154,24 +157,29 @@ impl Engine {
         match input {
             Input::Request(seen) => self.request(seen),
             Input::Policy(kind, seen) => self.policy(kind, seen),
-            Input::Skew(skew) => {
-                match &skew {
-                    Skew::None => tracing::info!("the API server serves every field of the CRDs"),
-                    Skew::Older(why) => tracing::error!(
-                        why,
-                        "nothing is approved until the CRDs are upgraded: countersign crd | kubectl apply -f -"
-                    ),
-                    Skew::Unknown(why) => tracing::warn!(why, "cannot tell whether the CRDs are current"),
-                }
-                let before = std::mem::replace(&mut self.skew, skew);
-                if matches!(before, Skew::Older(_)) || matches!(self.skew, Skew::Older(_)) {
-                    // What was pruned may be back, or gone: only a new list tells.
-                    self.gate.advance();
-                    self.restart_policies();
-                }
-            }
+            Input::Skew(skew) => self.skew(skew),
         }
         self.show_readiness();
+    }
+
+    fn skew(&mut self, skew: Skew) {
+        if skew == self.skew {
+            return;
+        }
+        match &skew {
+            Skew::None => tracing::info!("the API server serves every field of the CRDs"),
+            Skew::Older(why) => tracing::error!(
+                why,
+                "nothing is approved until the CRDs are upgraded: countersign crd | kubectl apply -f -"
+            ),
+            Skew::Unknown(why) => tracing::warn!(why, "cannot tell whether the CRDs are current"),
+        }
+        let before = std::mem::replace(&mut self.skew, skew);
+        if matches!(before, Skew::Older(_)) || matches!(self.skew, Skew::Older(_)) {
+            // What was pruned may be back, or gone: only a new list tells.
+            self.gate.advance();
+            self.restart_policies();
+        }
     }
 
     fn request(&mut self, seen: Seen<CsrObject>) {
@@ -191,10 +199,16 @@ impl Engine {
             }
             Seen::Changed(object) => self.upsert(object),
             Seen::Deleted(object) => {
-                self.pending.remove(&object.metadata.name, &object.metadata.uid);
-                self.queue.forget(&object.metadata.name);
+                self.forget(&object.metadata.name, &object.metadata.uid);
             }
             Seen::Lost => self.requests_synced = false,
+        }
+    }
+
+    /// Nothing is left to do about the request with `uid`; one filed again under its name has its turn.
+    fn forget(&mut self, name: &str, uid: &str) {
+        if self.pending.remove(name, uid) {
+            self.queue.forget(name);
         }
     }
 
@@ -298,10 +312,10 @@ impl Engine {
             return;
         }
         self.confirming = true;
-        let client = self.client.clone();
+        let (client, right) = (self.client.clone(), self.right_schema.clone());
         self.calls.push(Box::pin(async move {
             tokio::time::sleep(after).await;
-            Done::Confirmed(confirm::read(&client).await)
+            Done::Confirmed(confirm::read(&client, right).await)
         }));
     }
 
@@ -337,7 +351,7 @@ impl Engine {
     fn done(&mut self, done: Done) {
         match done {
             Done::Sent { name, object, review, sent } => self.sent(&name, &object, &review, sent),
-            Done::Confirmed(Ok(current)) => self.confirmed(&current),
+            Done::Confirmed(Ok(current)) => self.confirmed(current),
             Done::Confirmed(Err(error)) => {
                 self.confirming = false;
                 self.metrics.api_error("confirm-policies", &error);
@@ -358,8 +372,15 @@ impl Engine {
         }
     }
 
-    fn confirmed(&mut self, current: &Current) {
+    fn confirmed(&mut self, current: Current) {
         self.confirming = false;
+        // An object may have been pruned, on its way in or out, since the schema was last looked at.
+        self.right_schema = current.right;
+        self.skew(current.skew);
+        self.show_readiness();
+        if self.skew != Skew::None {
+            return;
+        }
         let same = current.policies == self.policies.versions(Kind::CSRPolicy)
             && current.guardrails == self.policies.versions(Kind::CSRGuardrail);
         if same {
@@ -389,13 +410,9 @@ impl Engine {
             Sent::Accepted => {
                 let age = age(object.created(), Timestamp::now());
                 self.recorder.record(self.policies.set(), object, review, age);
-                self.pending.remove(name, uid);
-                self.queue.forget(name);
+                self.forget(name, uid);
             }
-            Sent::Gone => {
-                self.pending.remove(name, uid);
-                self.queue.forget(name);
-            }
+            Sent::Gone => self.forget(name, uid),
             Sent::Changed(now) => {
                 if now.settled().is_some() {
                     tracing::info!(

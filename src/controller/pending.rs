@@ -48,11 +48,13 @@ impl Pending {
         true
     }
 
-    /// The request is gone or decided, if it is still the one with `uid`.
-    pub(super) fn remove(&mut self, name: &str, uid: &str) {
-        if self.entries.get(name).is_some_and(|entry| entry.object.metadata.uid == uid) {
+    /// The request with `uid` is gone or decided; whether it was here. Another one under its name stays.
+    pub(super) fn remove(&mut self, name: &str, uid: &str) -> bool {
+        let here = self.entries.get(name).is_some_and(|entry| entry.object.metadata.uid == uid);
+        if here {
             self.entries.remove(name);
         }
+        here
     }
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
@@ -98,4 +100,32 @@ impl Pending {
 /// How long ago `created` was; nothing if it is in the future.
 pub(super) fn age(created: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
     now.duration_since(created?).try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Pending;
+    use crate::policy::{PolicySet, Settings, SignerPattern};
+    use crate::request::CsrObject;
+
+    #[test]
+    fn what_becomes_of_a_request_does_not_touch_another_under_its_name() {
+        let managed_signers = vec![SignerPattern::new("example.com/*").unwrap()];
+        let set = PolicySet::new([], Settings { managed_signers, ..Settings::default() });
+        let object = |uid: &str| -> CsrObject {
+            let value = json!({ "metadata": { "name": "a", "uid": uid }, "spec": { "signerName": "example.com/x" } });
+            serde_json::from_value(value).unwrap()
+        };
+        let mut pending = Pending::default();
+        assert!(pending.upsert(object("1"), &set));
+        pending.get_mut("a").unwrap().in_flight = true;
+        assert!(pending.upsert(object("2"), &set));
+        assert!(!pending.get_mut("a").unwrap().in_flight);
+        assert!(!pending.remove("a", "1"));
+        assert!(pending.get_mut("a").is_some());
+        assert!(pending.remove("a", "2"));
+        assert!(pending.get_mut("a").is_none());
+    }
 }

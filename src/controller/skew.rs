@@ -44,38 +44,44 @@ struct Group {
     server_relative_url: String,
 }
 
-/// Looks at the served schema for ever, and says what it found whenever that changes.
+/// The URL of a schema that was found right: it names a hash of the content, so one look at it is enough.
+pub(super) type RightUrl = Option<String>;
+
+/// Looks at the served schema for ever, and says each time what it found. Before a decision it is
+/// looked at once more, with the consistent read.
 pub(super) async fn observe(client: Client, mut found: impl AsyncFnMut(Skew)) {
-    let mut last = Skew::Unknown("the CRDs were not looked at yet".to_owned());
-    let mut known_url = String::new();
+    let mut right = None;
     loop {
-        let skew = match look(&client, &mut known_url, &last).await {
-            Ok(skew) => skew,
+        let skew = match look(&client, right.clone()).await {
+            Ok((skew, url)) => {
+                right = url;
+                skew
+            }
             // What was right stays so while the API server is away; watches and consistent reads
             // stop approvals then.
-            Err(_) if last == Skew::None => Skew::None,
+            Err(_) if right.is_some() => Skew::None,
             Err(error) => Skew::Unknown(format!("cannot read the served schema: {error}")),
         };
-        if skew != last {
-            last = skew.clone();
-            found(skew).await;
-        }
-        tokio::time::sleep(if last == Skew::None { WHILE_RIGHT } else { WHILE_WRONG }).await;
+        let pause = if skew == Skew::None { WHILE_RIGHT } else { WHILE_WRONG };
+        found(skew).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
-async fn look(client: &Client, known_url: &mut String, last: &Skew) -> Result<Skew, Error> {
+/// Looks at the served schema; `right` is what an earlier look returned.
+pub(super) async fn look(client: &Client, right: RightUrl) -> Result<(Skew, RightUrl), Error> {
     let root: Root = get(client, "/openapi/v3", "application/json").await?;
     let Some(group) = root.paths.get(&format!("apis/{GROUP}/{VERSION}")) else {
-        known_url.clear();
-        return Ok(Skew::Older("the CRDs are not installed".to_owned()));
+        return Ok((Skew::Older("the CRDs are not installed".to_owned()), None));
     };
-    if group.server_relative_url == *known_url && *last == Skew::None {
-        return Ok(Skew::None);
+    let url = &group.server_relative_url;
+    if right.as_ref() == Some(url) {
+        return Ok((Skew::None, right));
     }
-    let document: Value = get(client, &group.server_relative_url, "application/json").await?;
-    known_url.clone_from(&group.server_relative_url);
-    Ok(compare(&document))
+    let document: Value = get(client, url, "application/json").await?;
+    let skew = compare(&document);
+    let right = (skew == Skew::None).then(|| url.clone());
+    Ok((skew, right))
 }
 
 /// Compares an OpenAPI v3 document of the group with the schemas of this version.

@@ -113,8 +113,10 @@ fn second_reading(bytes: &[u8], subject: &Subject) -> Result<(), DecodeError> {
     };
     let (rest, request) = X509CertificationRequest::from_der(bytes).map_err(|_| differ())?;
     let name = &request.certification_request_info.subject;
-    let total = 1 + subject.organizations.len() + subject.organizational_units.len() + subject.others.len()
-        - usize::from(subject.common_name.is_none());
+    let total = usize::from(subject.common_name.is_some())
+        + subject.organizations.len()
+        + subject.organizational_units.len()
+        + subject.others.len();
     let texts = |read: &mut dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>>| {
         read.map(|attribute| attribute.as_str().map(str::to_owned)).collect::<Result<Vec<_>, _>>().ok()
     };

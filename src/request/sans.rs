@@ -139,7 +139,9 @@ fn is_uri(text: &str) -> bool {
     let (path, authority_fits) = match rest.strip_prefix("//") {
         Some(rest) => {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-            (&rest[end..], is_authority(&rest[..end]))
+            // Go writes `http://` back as `http:`.
+            let fits = is_authority(&rest[..end]) && (end > 0 || rest.starts_with('/'));
+            (&rest[end..], fits)
         }
         None => (rest, !rest.contains(['[', ']', '@']) || scheme.eq_ignore_ascii_case("mailto")),
     };
@@ -226,6 +228,7 @@ mod tests {
             "//a/b",
             "1a://b",
             "http://",
+            "http://?a",
             "http://u@h/",
             "http://h/%2e",
             "http://h/a/../b",
@@ -239,7 +242,7 @@ mod tests {
             "http://[::1",
             "spiffe://h/a b",
         ] {
-            assert!(uri(text.as_bytes()).is_err() || text == "http://", "{text:?}");
+            assert!(uri(text.as_bytes()).is_err(), "{text:?}");
         }
         for text in ["", "a", "@b.c", "a@", "a@b@c", "a b@c.d", "\"a\"@c.d", "a@10.0.0.1", "a..b@c.d"] {
             assert!(email(text.as_bytes()).is_err(), "{text:?}");

@@ -265,19 +265,35 @@ fn nothing_is_approved_that_an_object_might_forbid() {
 fn an_older_crd_stops_approvals_until_it_is_upgraded() {
     let mut cluster = Cluster::start();
     cluster.apply_examples_unchecked();
-    cluster.run(&[]);
+    cluster.run(&["--policy-settle=3s"]);
+    cluster.is_ready("csrguardrail/cluster-limits");
+    // As an older version would have it: without a limit, and without the rule that speaks of it.
+    let limits = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/limits";
+    let patch = json!([
+        { "op": "remove", "path": format!("{limits}/x-kubernetes-validations") },
+        { "op": "remove", "path": format!("{limits}/properties/uris") },
+    ]);
     let crd = "crd/csrguardrails.countersign.dev";
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mode/enum";
-    let patch = json!([{ "op": "replace", "path": path, "value": ["Enforce"] }]).to_string();
-    cluster.admin.run(&["patch", crd, "--type=json", "-p", &patch]).unwrap();
-    eventually("the controller notices", LIMIT * 2, || {
-        let answer = cluster.http("/readyz")?;
-        anyhow_if(answer.contains("spec.mode"), &answer)
+    cluster.admin.run(&["patch", crd, "--type=json", "-p", &patch.to_string()]).unwrap();
+    // It loses that limit on its way in, and what is left of it forbids nothing.
+    let limits = json!({ "uris": { "max": 0 }, "expirationSeconds": { "max": 31_536_000, "whenUnset": "Allow" } });
+    eventually("the guardrail is pruned", LIMIT, || {
+        cluster.admin.run(&["delete", "csrguardrail", "pruned", "--ignore-not-found"])?;
+        let arguments = ["create", "--validate=ignore", "-f", "-"];
+        cluster.admin.feed(&arguments, &guardrail("pruned", &limits))?;
+        let kept = cluster.admin.get(&["csrguardrail", "pruned"])?["spec"]["limits"]["uris"].is_object();
+        anyhow_if(!kept, "it is kept")
     })
     .unwrap();
+    std::thread::sleep(Duration::from_secs(1));
     cluster.file(&Request::new("waits", "/CN=waits"));
+    eventually("the controller notices, also long before it looks by itself", Duration::from_secs(10), || {
+        let answer = cluster.http("/readyz")?;
+        anyhow_if(answer.contains("spec.limits.uris"), &answer)
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.log()));
     std::thread::sleep(Duration::from_secs(4));
-    assert!(cluster.csr("waits")["status"]["conditions"].is_null());
+    assert!(cluster.csr("waits")["status"]["conditions"].is_null(), "{}", cluster.log());
     cluster.admin.run(&["apply", "--server-side", "--force-conflicts", "-f", "crds"]).unwrap();
     let approved = eventually("it is approved", LIMIT * 2, || {
         let csr = cluster.csr("waits");

@@ -43,10 +43,13 @@ impl Cluster {
         let log = self.plane.file("countersign.log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command
-            .args(["run", "--log-format=text", "--policy-settle=1s"])
+            .args(["run", "--log-format=text"])
             .arg(format!("--listen=127.0.0.1:{}", self.port))
             .arg(format!("--kubeconfig={}", self.admin.kubeconfig().display()))
             .args(options);
+        if !options.iter().any(|option| option.starts_with("--policy-settle")) {
+            command.arg("--policy-settle=1s");
+        }
         self.controller = Some(Running::start(&command, &log).unwrap());
         let ready = eventually("the controller is ready", LIMIT, || {
             let answer = self.http("/readyz")?;
