@@ -162,7 +162,7 @@ fn every_algorithm_above_the_floor_verifies_and_every_other_is_refused_by_name()
     assert_eq!(review_of(&["-newkey", "ed25519"]), "Approve");
     assert_eq!(with(&rsa, &["-sha1"]), "signature-unsupported");
     assert_eq!(
-        with(&rsa, &["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:20"]),
+        with(&rsa, &["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:30"]),
         "signature-unsupported"
     );
     assert_eq!(with(&p256, &["-sha512"]), "signature-unsupported");

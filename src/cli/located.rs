@@ -6,8 +6,6 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use serde_saphyr::Spanned;
 
-use crate::escape::printable;
-
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -50,10 +48,12 @@ pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, Stri
     };
     let documents: Vec<Spanned<Node>> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
-        // The first line is the message; the place in it is said in front of it already.
+        // The first line is the message, escaped by the library; the place in it is said in front of
+        // it already, and the options of the library are nothing to a reader.
         let message = error.without_snippet().to_string();
         let message = message.lines().next().unwrap_or_default();
-        (place, printable(message.split(" at line ").next().unwrap_or_default()))
+        let message = message.split(" at line ").next().unwrap_or_default();
+        (place, message.split(", set ").next().unwrap_or_default().to_owned())
     })?;
     Ok(documents.into_iter().filter(|document| !document.value.is_null()).map(Located).collect())
 }
