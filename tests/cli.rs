@@ -54,6 +54,8 @@ fn the_main_job_runs_on_the_examples() {
         assert!(out.contains(line), "{line:?} is not in\n{out}");
     }
     assert!(!out.contains('\u{1b}'), "colours although it is no terminal");
+    let Ended(_, coloured, _) = review(&["--exit-zero", "--color=always", "examples/requests"], b"");
+    assert!(coloured.contains("\u{1b}[1m\u{1b}[31mDeny"), "{coloured:?}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Cluster {
         let log = self.plane.file("countersign.log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command
-            .args(["run", "--log-format=text"])
+            .arg("run")
             .arg(format!("--listen=127.0.0.1:{}", self.port))
             .arg(format!("--kubeconfig={}", self.admin.kubeconfig().display()))
             .args(options);

@@ -53,6 +53,21 @@ fn amy_and_adam_get_their_certificates() {
     let refused = amy.run(&["run", "pod", "--image=x", "--namespace=dev"]).unwrap_err().to_string();
     assert!(refused.contains("forbidden"), "{refused}");
 
+    let log = cluster.log();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let decision = lines.iter().find(|line| line["name"] == "amy" && line["decision"] == "Approve").unwrap();
+    for (field, value) in [
+        ("signer", "kubernetes.io/kube-apiserver-client"),
+        ("requestor", "kubernetes-admin"),
+        ("common_name", "amy"),
+        ("organizations", "developers"),
+        ("policy", "developers"),
+        ("reason_code", "policy-satisfied"),
+    ] {
+        assert_eq!(decision[field], value, "{decision}");
+    }
+    assert_eq!(decision["sha256"].as_str().unwrap().len(), 64);
+
     let adam = onboard(&cluster, "adam", "/CN=adam").get_whoami();
     assert_eq!(adam["username"], "adam");
     assert_eq!(adam["groups"], serde_json::json!(["system:authenticated"]));
