@@ -13,11 +13,14 @@ use crate::policy::SignerPattern;
 
 /// Watch CertificateSigningRequests in a cluster, and approve or deny them.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_override_self = true,
+    after_help = "\
 Examples:
   countersign run
   countersign run --kubeconfig admin.kubeconfig --require-guardrail cluster-limits
-  countersign run --managed-signer 'example.com/*' --signer-max-seconds example.com/vpn=86400")]
+  countersign run --managed-signer 'example.com/*' --signer-max-seconds example.com/vpn=86400"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     verdict: VerdictOptions,
@@ -33,8 +36,8 @@ pub(super) struct Args {
     /// Whether requests that are left alone get an Event; false for signers that others approve.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     no_opinion_events: bool,
-    /// Where /metrics, /healthz and /readyz are served.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    /// Where /metrics, /healthz and /readyz are served; [::] is every address, of IPv4 too.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     listen: SocketAddr,
     /// A kubeconfig file; without it KUBECONFIG, ~/.kube/config or the pod's service account.
     #[arg(long, value_name = "FILE")]

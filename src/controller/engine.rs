@@ -48,6 +48,8 @@ pub(super) enum Input {
     Request(Seen<CsrObject>),
     Policy(Kind, Seen<PolicyEntry>),
     Skew(Skew),
+    /// A permission that was missing is there again.
+    Permitted,
 }
 
 /// What comes back from a call that the engine made.
@@ -57,14 +59,22 @@ enum Done {
     Status(ObjectRef, Result<(), Error>),
 }
 
+/// What makes other tasks do something now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Prompts {
+    /// The watches of policies and guardrails start over.
+    pub(super) restart_policies: [Arc<Notify>; 2],
+    /// The own permissions are looked at.
+    pub(super) look_at_permissions: Arc<Notify>,
+}
+
 pub(super) struct Engine {
     pub(super) client: Client,
     pub(super) gate: Arc<Gate>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) recorder: Recorder,
     pub(super) readiness: Readiness,
-    /// Makes the policy watches start over.
-    pub(super) restart_policies: [Arc<Notify>; 2],
+    pub(super) prompts: Prompts,
     policy_settle: Duration,
     max_age: Option<Duration>,
     pending: Pending,
@@ -96,7 +106,7 @@ impl Engine {
         metrics: Arc<Metrics>,
         recorder: Recorder,
         readiness: Readiness,
-        restart_policies: [Arc<Notify>; 2],
+        prompts: Prompts,
     ) -> Self {
         let engine = Self {
             client,
@@ -104,7 +114,7 @@ impl Engine {
             metrics,
             recorder,
             readiness,
-            restart_policies,
+            prompts,
             policy_settle: config.policy_settle,
             max_age: config.settings.max_request_age,
             pending: Pending::default(),
@@ -158,6 +168,7 @@ impl Engine {
             Input::Request(seen) => self.request(seen),
             Input::Policy(kind, seen) => self.policy(kind, seen),
             Input::Skew(skew) => self.skew(skew),
+            Input::Permitted => self.review_all(),
         }
         self.show_readiness();
     }
@@ -245,7 +256,7 @@ impl Engine {
     }
 
     fn restart_policies(&self) {
-        for restart in &self.restart_policies {
+        for restart in &self.prompts.restart_policies {
             restart.notify_one();
         }
     }
@@ -434,7 +445,8 @@ impl Engine {
                 let operation = if review.decision == Decision::Approve { "approve" } else { "deny" };
                 self.metrics.api_error(operation, &error);
                 let hint = if error.status() == Some(403) {
-                    "the service account needs update on certificatesigningrequests/approval and approve on the signer"
+                    self.prompts.look_at_permissions.notify_one();
+                    "a permission is missing: another line says which"
                 } else {
                     "it is tried again"
                 };

@@ -23,8 +23,10 @@ use super::moment::Moment;
 const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How long the holder may act after its last renewal began.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often the lease is renewed, or looked at.
-const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// How often the holder renews the lease.
+const RENEW_PERIOD: Duration = Duration::from_secs(2);
+/// How often the others look at it, so that a lease that is given back is taken within a second.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// Which lease, and who asks for it.
 #[derive(Debug, Clone)]
@@ -141,7 +143,7 @@ pub(super) async fn lead(
         }
         metrics.leader(holds);
         tokio::select! {
-            () = tokio::time::sleep(RETRY_PERIOD) => {}
+            () = tokio::time::sleep(if holds { RENEW_PERIOD } else { LOOK_PERIOD }) => {}
             () = stop.cancelled() => break,
         }
     }

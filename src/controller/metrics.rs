@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use super::Error;
+use super::permissions::Permission;
 use crate::api::Mode;
 use crate::policy::{Kind, PolicySet, SignerPattern};
 use crate::review::{Decision, Review, Violation};
@@ -23,13 +24,16 @@ pub struct Metrics {
     decisions: IntCounterVec,
     violations: IntCounterVec,
     audit_differences: IntCounterVec,
+    reserved_identities: IntCounterVec,
     review_duration: Histogram,
     decision_latency: HistogramVec,
     pending: IntGaugeVec,
     oldest_pending: GaugeVec,
     api_errors: IntCounterVec,
     policies: IntGaugeVec,
+    permissions: IntGaugeVec,
     leader: IntGauge,
+    ready: IntGauge,
     events_dropped: IntCounter,
 }
 
@@ -68,6 +72,11 @@ impl Metrics {
         registry.register(Box::new(oldest_pending.clone()))?;
         let leader = IntGauge::new("leader", "Whether this replica holds the lease.")?;
         registry.register(Box::new(leader.clone()))?;
+        let ready = IntGauge::new(
+            "ready",
+            "Whether this replica could decide, were it to lead; /readyz says what it waits for.",
+        )?;
+        registry.register(Box::new(ready.clone()))?;
         let events_dropped = IntCounter::new("events_dropped_total", "Events that were not written.")?;
         registry.register(Box::new(events_dropped.clone()))?;
         let build_info = Gauge::with_opts(
@@ -88,14 +97,25 @@ impl Metrics {
                 "Decisions that would have been others, had the objects in mode Audit been enforced.",
                 &["signer", "decision", "would"],
             )?,
+            reserved_identities: counters(
+                "reserved_identity_requests_total",
+                "Requests that name system:masters or another reserved identity, by what was decided.",
+                &["signer", "decision"],
+            )?,
             api_errors: counters("api_errors_total", "Failed calls to the API server.", &["operation", "category"])?,
             pending: gauges("pending_requests", "Requests without a decision.", &["signer"])?,
             policies: gauges("policies", "Policies and guardrails.", &["kind", "mode", "ready"])?,
+            permissions: gauges(
+                "permission_granted",
+                "Whether the service account may do what it needs to do.",
+                &["verb", "resource", "name"],
+            )?,
             registry,
             review_duration,
             decision_latency,
             oldest_pending,
             leader,
+            ready,
             events_dropped,
         })
     }
@@ -113,6 +133,17 @@ impl Metrics {
     /// Whether the lease is held.
     pub(super) fn leader(&self, holds: bool) {
         self.leader.set(holds.into());
+    }
+
+    /// Whether this replica is ready.
+    pub(super) fn ready(&self, ready: bool) {
+        self.ready.set(ready.into());
+    }
+
+    /// Whether the service account has `permission`.
+    pub(super) fn permission(&self, permission: &Permission, granted: bool) {
+        let name = permission.name.as_deref().unwrap_or_default();
+        self.permissions.with_label_values(&[permission.verb, &permission.resource(), name]).set(granted.into());
     }
 
     /// One request was decoded and reviewed.
@@ -135,6 +166,11 @@ impl Metrics {
         {
             self.decision_latency.with_label_values(&[signer, review.decision.as_str()]).observe(age.as_secs_f64());
         }
+    }
+
+    /// A request that was decided, or left alone, names a reserved identity.
+    pub(super) fn reserved_identity(&self, signer: &str, decision: Decision) {
+        self.reserved_identities.with_label_values(&[signer, decision.as_str()]).inc();
     }
 
     fn violated(&self, violations: &[Violation], mode: &str) {

@@ -5,6 +5,7 @@
 //! - `gate` says what stands in the way of acting: not synced, not the leader, policies not
 //!   confirmed current, a change of policies that has not settled, CRDs that are too old;
 //! - `approval` writes a decision, `events` and `status` record it;
+//! - `permissions` says what the service account lacks;
 //! - `server` exports health and metrics.
 
 mod approval;
@@ -18,6 +19,7 @@ mod leader;
 mod metrics;
 mod moment;
 mod pending;
+mod permissions;
 mod policies;
 mod queue;
 mod record;

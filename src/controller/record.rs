@@ -8,7 +8,7 @@ use super::events::{EventType, Events, Note};
 use super::metrics::{Metrics, signer_label};
 use crate::escape::printable;
 use crate::policy::PolicySet;
-use crate::request::{CsrObject, Pkcs10};
+use crate::request::{CsrObject, Pkcs10, SigningRequest};
 use crate::review::{Decision, Review, Violation};
 
 /// Where verdicts are recorded.
@@ -25,7 +25,11 @@ impl Recorder {
     pub(super) fn record(&self, set: &PolicySet, object: &CsrObject, review: &Review, age: Option<Duration>) {
         let signer = signer_label(set, object.signer_name());
         self.metrics.decided(signer, review, age);
-        log(set, object, review, age);
+        let request = object.signing_request();
+        if names_reserved_identity(set, &request) {
+            self.metrics.reserved_identity(signer, review.decision);
+        }
+        log(set, &request, review, age);
         let (type_, reason) = match review.decision {
             Decision::Approve => (EventType::Normal, "Approved"),
             Decision::Deny => (EventType::Warning, "Denied"),
@@ -55,9 +59,18 @@ impl Recorder {
     }
 }
 
+/// Whether the subject names `system:masters`, in whatever encoding, or another reserved identity.
+fn names_reserved_identity(set: &PolicySet, request: &SigningRequest) -> bool {
+    let reserved = |name: &String| set.settings().reserved.prefix_of(name).is_some();
+    let subject = request.content.as_ref().ok().map(|pkcs10| &pkcs10.subject);
+    request.asks_for_masters
+        || subject.is_some_and(|subject| {
+            subject.common_name.iter().chain(&subject.organizations).chain(&subject.organizational_units).any(reserved)
+        })
+}
+
 /// One line with everything that an auditor asks for; all that the requestor chose is escaped.
-fn log(set: &PolicySet, object: &CsrObject, review: &Review, age: Option<Duration>) {
-    let request = object.signing_request();
+fn log(set: &PolicySet, request: &SigningRequest, review: &Review, age: Option<Duration>) {
     let envelope = &request.envelope;
     let pkcs10 = request.content.as_ref().ok();
     let policy = review.policy.as_ref();

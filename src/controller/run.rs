@@ -1,6 +1,6 @@
 //! `countersign run`: puts the tasks together and ends them in order.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Engine, Input};
+use super::engine::{Engine, Input, Prompts};
 use super::events::Events;
 use super::gate::Gate;
 use super::leader::{self, Leadership, LeaseConfig};
@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 use super::record::Recorder;
 use super::server::{self, Readiness};
 use super::watch::{self, Watch};
-use super::{Error, client, skew};
+use super::{Error, client, permissions, skew};
 use crate::policy::{Kind, Settings};
 
 /// How long what is on its way may take after a signal to stop.
@@ -50,8 +50,7 @@ pub struct Config {
 pub async fn run(config: Config) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new()?);
     let client = client::connect(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
+    let listener = listen(config.listen).await?;
     let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
     let signers: Vec<String> = config.settings.managed_signers.iter().map(ToString::to_string).collect();
     tracing::info!(
@@ -79,11 +78,19 @@ pub async fn run(config: Config) -> Result<(), Error> {
         Events::new(client.clone(), Arc::clone(&metrics), config.event_namespace.clone(), config.instance.clone());
     let write_events = tokio::spawn(write_events);
     let recorder = Recorder { metrics: Arc::clone(&metrics), events, no_opinion_events: config.no_opinion_events };
-    let restart = [Arc::new(Notify::new()), Arc::new(Notify::new())];
+    let prompts = Prompts::default();
     let (sender, inputs) = mpsc::channel(256);
-    let watches = spawn_watches(&client, &metrics, &restart, &sender);
-    drop(sender);
-    let engine = Engine::new(&config, client, gate, metrics, recorder, readiness, restart);
+    let mut watches = spawn_watches(&client, &metrics, &prompts.restart_policies, &sender);
+    watches.push(tokio::spawn(permissions::observe(
+        client.clone(),
+        permissions::needed(&config),
+        Arc::clone(&metrics),
+        Arc::clone(&prompts.look_at_permissions),
+        async move || {
+            let _ = sender.send(Input::Permitted).await;
+        },
+    )));
+    let engine = Engine::new(&config, client, gate, metrics, recorder, readiness, prompts);
     let engine = tokio::spawn(engine.run(inputs, stop.clone()));
 
     wait_for_signal().await;
@@ -104,6 +111,15 @@ pub async fn run(config: Config) -> Result<(), Error> {
     watches.iter().for_each(tokio::task::JoinHandle::abort);
     http.abort();
     Ok(())
+}
+
+/// Listens on `address`; on `0.0.0.0` where that is `[::]` and there is no IPv6.
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let mut bound = TcpListener::bind(address).await;
+    if bound.is_err() && address.ip() == Ipv6Addr::UNSPECIFIED {
+        bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+    }
+    bound.map_err(|source| Error::Listen { address, source })
 }
 
 fn spawn_watches(

@@ -59,6 +59,7 @@ pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readines
 }
 
 async fn encode(State(shared): State<Shared>) -> Response {
+    shared.metrics.ready(shared.readiness.report().0);
     match shared.metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

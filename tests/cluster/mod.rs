@@ -10,10 +10,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Kubectl, Options, Running, eventually, free_port};
 
+/// Where `deploy/` puts the controller.
+const NAMESPACE: &str = "--namespace=countersign-system";
+
 /// How long anything may take that should take a second or two.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A control plane with the CRDs.
+/// A control plane with everything in `deploy/`: the CRDs, and the controller's service account with
+/// its rights. There is no kubelet, so the Deployment stays without pods, and the controller of a test
+/// runs beside it, with a token of that account.
 struct Cluster {
     // Dropped first: the controller stops before the control plane.
     controller: Option<Running>,
@@ -30,12 +35,37 @@ impl Cluster {
     fn with(options: &Options) -> Self {
         let plane = ControlPlane::start(options).unwrap();
         let admin = plane.admin();
-        admin.run(&["apply", "--server-side", "-f", "crds"]).unwrap();
+        admin.run(&["apply", "--server-side", "-k", "deploy"]).unwrap();
         for crd in ["csrpolicies", "csrguardrails"] {
             let crd = format!("crd/{crd}.countersign.dev");
             admin.run(&["wait", "--for=condition=Established", "--timeout=30s", &crd]).unwrap();
         }
+        let token = admin.run(&["create", "token", "countersign", NAMESPACE, "--duration=8h"]).unwrap();
+        plane.token_kubeconfig("countersign", &token).unwrap();
         Self { controller: None, plane, admin, port: free_port().unwrap() }
+    }
+
+    /// Lets the controller approve for these signers and no others, as `signerNames` of the chart does.
+    fn may_approve(&self, signers: &[&str]) {
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": { "name": "countersign" },
+            "rules": self.rules().into_iter().map(|mut rule| {
+                if rule["resources"] == json!(["signers"]) {
+                    // RBAC grants every signer by naming none.
+                    rule["resourceNames"] = if signers == ["*"] { Value::Null } else { json!(signers) };
+                }
+                rule
+            }).collect::<Vec<Value>>(),
+        });
+        self.admin.apply(&role.to_string()).unwrap();
+    }
+
+    /// What the ClusterRole of the controller grants.
+    fn rules(&self) -> Vec<Value> {
+        let role = self.admin.get(&["clusterrole", "countersign"]).unwrap();
+        role["rules"].as_array().unwrap().clone()
     }
 
     /// Starts the controller, and waits until it is ready.
@@ -45,8 +75,13 @@ impl Cluster {
         command
             .arg("run")
             .arg(format!("--listen=127.0.0.1:{}", self.port))
-            .arg(format!("--kubeconfig={}", self.admin.kubeconfig().display()))
+            .arg(format!("--kubeconfig={}", self.plane.file("countersign.kubeconfig").display()))
+            .arg(format!("--lease-{}", &NAMESPACE[2..]))
             .args(options);
+        let signers: Vec<&str> = options.iter().filter_map(|option| option.strip_prefix("--managed-signer=")).collect();
+        if !signers.is_empty() {
+            self.may_approve(&signers);
+        }
         if !options.iter().any(|option| option.starts_with("--policy-settle")) {
             command.arg("--policy-settle=1s");
         }
