@@ -1,9 +1,12 @@
 //! The controller on a real kube-apiserver, with real signing.
 
+mod access;
 mod api;
 mod decisions;
+mod replicas;
 mod story;
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,10 +24,53 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// runs beside it, with a token of that account.
 struct Cluster {
     // Dropped first: the controller stops before the control plane.
-    controller: Option<Running>,
+    controller: Option<Controller>,
     plane: ControlPlane,
     admin: Kubectl,
+}
+
+/// One replica of the controller.
+struct Controller {
+    running: Running,
     port: u16,
+    log: PathBuf,
+}
+
+impl Controller {
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn http(&self, path: &str) -> std::io::Result<String> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Waits until `/metrics` has this line.
+    #[track_caller]
+    fn has_metric(&self, line: &str) {
+        let found = eventually(&format!("there is {line}"), LIMIT, || {
+            let metrics = self.http("/metrics")?;
+            anyhow_if(metrics.lines().any(|given| given == line), &metrics)
+        });
+        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
+    }
+
+    fn leads(&self) -> bool {
+        self.http("/metrics").is_ok_and(|metrics| metrics.contains("\ncountersign_leader 1\n"))
+    }
+
+    /// The decisions that it wrote into its log.
+    fn decisions(&self) -> Vec<Value> {
+        let lines = self.log();
+        let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == "decision").collect()
+    }
 }
 
 impl Cluster {
@@ -42,7 +88,7 @@ impl Cluster {
         }
         let token = admin.run(&["create", "token", "countersign", NAMESPACE, "--duration=8h"]).unwrap();
         plane.token_kubeconfig("countersign", &token).unwrap();
-        Self { controller: None, plane, admin, port: free_port().unwrap() }
+        Self { controller: None, plane, admin }
     }
 
     /// Lets the controller approve for these signers and no others, as `signerNames` of the chart does.
@@ -62,7 +108,7 @@ impl Cluster {
         self.admin.apply(&role.to_string()).unwrap();
     }
 
-    /// What the ClusterRole of the controller grants.
+    /// What the `ClusterRole` of the controller grants.
     fn rules(&self) -> Vec<Value> {
         let role = self.admin.get(&["clusterrole", "countersign"]).unwrap();
         role["rules"].as_array().unwrap().clone()
@@ -70,11 +116,17 @@ impl Cluster {
 
     /// Starts the controller, and waits until it is ready.
     fn run(&mut self, options: &[&str]) {
-        let log = self.plane.file("countersign.log");
+        self.controller = Some(self.replica("countersign", options));
+    }
+
+    /// Starts one more replica with a log of this name, and waits until it is ready.
+    fn replica(&self, name: &str, options: &[&str]) -> Controller {
+        let log = self.plane.file(&format!("{name}.log"));
+        let port = free_port().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command
             .arg("run")
-            .arg(format!("--listen=127.0.0.1:{}", self.port))
+            .arg(format!("--listen=127.0.0.1:{port}"))
             .arg(format!("--kubeconfig={}", self.plane.file("countersign.kubeconfig").display()))
             .arg(format!("--lease-{}", &NAMESPACE[2..]))
             .args(options);
@@ -85,28 +137,27 @@ impl Cluster {
         if !options.iter().any(|option| option.starts_with("--policy-settle")) {
             command.arg("--policy-settle=1s");
         }
-        self.controller = Some(Running::start(&command, &log).unwrap());
+        let controller = Controller { running: Running::start(&command, &log).unwrap(), port, log };
         let ready = eventually("the controller is ready", LIMIT, || {
-            let answer = self.http("/readyz")?;
+            let answer = controller.http("/readyz")?;
             anyhow_if(answer.starts_with("HTTP/1.1 200"), &answer)
         });
         if let Err(error) = ready {
-            panic!("{error:#}\n{}", self.log());
+            panic!("{error:#}\n{}", controller.log());
         }
+        controller
+    }
+
+    fn controller(&self) -> &Controller {
+        self.controller.as_ref().unwrap()
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.plane.file("countersign.log")).unwrap_or_default()
+        self.controller.as_ref().map(Controller::log).unwrap_or_default()
     }
 
     fn http(&self, path: &str) -> std::io::Result<String> {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        self.controller().http(path)
     }
 
     fn csr(&self, name: &str) -> Value {
@@ -170,8 +221,13 @@ impl Cluster {
         self.admin.create(&request.manifest().to_string()).unwrap();
     }
 
-    fn apply_examples(&self) {
+    /// Applies the examples before there is a controller to see them.
+    fn apply_examples_unseen(&self) {
         self.admin.run(&["apply", "--server-side", "-f", "examples/policies"]).unwrap();
+    }
+
+    fn apply_examples(&self) {
+        self.apply_examples_unseen();
         for object in ["csrpolicy/developers", "csrguardrail/cluster-limits"] {
             self.is_ready(object);
         }

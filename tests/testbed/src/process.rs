@@ -46,6 +46,19 @@ impl Running {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Sends `signal`, such as `TERM`, `KILL`, `STOP` or `CONT`, to the program itself.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        // The shell that guards it has one child that is not a shell.
+        let guard = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children"))?;
+        let guarded =
+            |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() != "sh");
+        let pid = children.split_whitespace().find(guarded).context("it is not running")?;
+        let status = Command::new("kill").args([&format!("-{signal}"), pid]).status()?;
+        anyhow::ensure!(status.success(), "kill -{signal} {pid}: {status}");
+        Ok(())
+    }
+
     /// Kills it, and waits until it is gone.
     pub fn kill(&mut self) {
         drop(self.child.stdin.take());

@@ -1,0 +1,110 @@
+//! Several replicas: one leads, the others take over, and nothing is decided twice or lost.
+
+#![allow(clippy::print_stdout, reason = "how long it took is worth knowing")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use testbed::eventually;
+
+use super::{Cluster, Controller, LIMIT, Request, anyhow_if};
+
+/// Files `number` requests, and returns their names.
+fn file(cluster: &Cluster, prefix: &str, number: usize) -> Vec<String> {
+    let names: Vec<String> = (0..number).map(|index| format!("{prefix}-{index}")).collect();
+    // One key is as good as another here, and making them takes long.
+    let mut request = Request::new("", "/CN=amy/O=developers").manifest();
+    let list: Vec<serde_json::Value> = names
+        .iter()
+        .map(|name| {
+            request["metadata"]["name"] = serde_json::json!(name);
+            request.clone()
+        })
+        .collect();
+    cluster
+        .admin
+        .create(&serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": list }).to_string())
+        .unwrap();
+    names
+}
+
+/// Waits until one of these leads, and returns how long that took.
+#[track_caller]
+fn takes_over(controller: &Controller, since: Instant) -> Duration {
+    let leads = eventually("the other leads", LIMIT, || anyhow_if(controller.leads(), "it does not"));
+    leads.unwrap_or_else(|error| panic!("{error:#}\n{}", controller.log()));
+    since.elapsed()
+}
+
+#[test]
+fn a_standby_takes_over_and_every_request_is_decided_once() {
+    let cluster = Cluster::start();
+    cluster.apply_examples_unseen();
+    let mut names = Vec::new();
+    let first = cluster.replica("first", &[]);
+    takes_over(&first, Instant::now());
+    // Ready although it does not lead.
+    let mut second = cluster.replica("second", &[]);
+    assert!(!second.leads());
+
+    // A graceful end, in the middle of work.
+    names.extend(file(&cluster, "term", 60));
+    let mut first = first;
+    first.running.signal("TERM").unwrap();
+    let since = Instant::now();
+    let took = takes_over(&second, since);
+    eventually("it has ended", LIMIT, || anyhow_if(first.running.has_ended(), "it runs")).unwrap();
+    let ended = since.elapsed();
+    let filed = file(&cluster, "after-term", 1);
+    cluster.is_approved(&filed[0]);
+    let decided = since.elapsed();
+    names.extend(filed);
+    println!(
+        "hand-over: the other leads after {took:.1?}, the first has ended after {ended:.1?}, decided after {decided:.1?}"
+    );
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(ended < Duration::from_secs(5), "{ended:?}\n{}", first.log());
+
+    // A crash.
+    let third = cluster.replica("third", &[]);
+    second.running.signal("KILL").unwrap();
+    let since = Instant::now();
+    names.extend(file(&cluster, "kill", 10));
+    let took = takes_over(&third, since);
+    cluster.is_approved("kill-0");
+    let decided = since.elapsed();
+    println!("kill -9: the other leads after {took:.1?}, decided after {decided:.1?}");
+    assert!(decided < Duration::from_secs(20), "{decided:?}");
+    eventually("the killed one is gone", LIMIT, || anyhow_if(second.running.has_ended(), "it runs")).unwrap();
+
+    // A partition, as the leader sees it: for a while it does nothing, and does not know it.
+    let fourth = cluster.replica("fourth", &[]);
+    third.running.signal("STOP").unwrap();
+    let since = Instant::now();
+    names.extend(file(&cluster, "stop", 10));
+    let took = takes_over(&fourth, since);
+    cluster.is_approved("stop-0");
+    third.running.signal("CONT").unwrap();
+    names.extend(file(&cluster, "cont", 10));
+    for name in &names {
+        cluster.is_approved(name);
+    }
+    eventually("it knows", LIMIT, || anyhow_if(!third.leads(), "it believes that it leads")).unwrap();
+    assert!(fourth.leads());
+    println!("stopped: the other leads after {took:.1?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+
+    // Decided once, and each decision is in exactly one log.
+    let mut decided = BTreeMap::<String, u32>::new();
+    for controller in [&first, &second, &third, &fourth] {
+        for line in controller.decisions() {
+            *decided.entry(line["name"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    for name in &names {
+        // What a crash cut off between the answer and the log may be missing there, never doubled.
+        let logged = decided.get(name).copied().unwrap_or_default();
+        assert_eq!(logged, 1, "{name} is in the logs {logged} times");
+        assert_eq!(cluster.csr(name)["status"]["conditions"].as_array().unwrap().len(), 1, "{name}");
+    }
+}
