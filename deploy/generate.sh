@@ -27,7 +27,8 @@ cp "$to"/crds/*.yaml "$chart/files/crds/"
 # Nothing here is Helm's.
 render() {
     "$helm" template countersign "$chart" --namespace countersign-system --kube-version 1.36.0 --set crds.keep=false "$@" |
-        sed -e '/helm\.sh\/chart:/d' -e "/app\\.kubernetes\\.io\\/managed-by: Helm/d"
+        sed -e '/helm\.sh\/chart:/d' -e "/app\\.kubernetes\\.io\\/managed-by: Helm/d" |
+        cat -s
 }
 render --show-only templates/crds/crds.yaml >"$to/deploy/crds.yaml"
 render --show-only templates/controller/serviceaccount.yaml --show-only templates/controller/rbac.yaml \

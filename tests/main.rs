@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 #![allow(clippy::missing_panics_doc, reason = "the same")]
 
+mod chart;
 mod cli;
 mod cluster;
 mod crds;

@@ -23,10 +23,25 @@ pub fn crds() -> [Value; 2] {
 fn crd(definition: &CustomResourceDefinition) -> Value {
     let mut value = serde_json::to_value(definition).unwrap_or_default();
     remove_nullable(&mut value);
+    remove_unsigned_formats(&mut value);
     if let Some(spec) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec") {
         remove_required(spec);
     }
     value
+}
+
+/// Kubernetes knows no unsigned formats, and warns of them; `minimum` says the same.
+fn remove_unsigned_formats(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.retain(|key, value| {
+                key != "format" || !value.as_str().is_some_and(|format| format.starts_with("uint"))
+            });
+            object.values_mut().for_each(remove_unsigned_formats);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_unsigned_formats),
+        _ => {}
+    }
 }
 
 fn remove_required(schema: &mut Value) {

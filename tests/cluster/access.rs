@@ -59,7 +59,8 @@ fn the_service_account_may_do_what_it_must_and_no_more() {
                 "namespace": namespace, "name": name,
             } },
         });
-        let answer = controller.feed(&["create", "--validate=false", "-f", "-", "-o", "json"], &review.to_string()).unwrap();
+        let answer =
+            controller.feed(&["create", "--validate=false", "-f", "-", "-o", "json"], &review.to_string()).unwrap();
         serde_json::from_str::<serde_json::Value>(&answer).unwrap()["status"]["allowed"].as_bool().unwrap()
     };
     let (own, signers, requests) =

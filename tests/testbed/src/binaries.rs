@@ -58,6 +58,86 @@ pub fn binaries() -> anyhow::Result<Binaries> {
     Ok(Binaries { directory })
 }
 
+/// A program that the tests of the chart run, at the version that they were written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Helm 3.
+    Helm3,
+    /// Helm 4.
+    Helm4,
+    /// Writes the README of the chart from its values.
+    HelmDocs,
+    /// Checks manifests against JSON schemas.
+    Kubeconform,
+}
+
+impl Tool {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Helm3, Self::Helm4, Self::HelmDocs, Self::Kubeconform];
+
+    /// What it is called here, and the package and version that Go builds.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Helm3 => ("helm3", "helm.sh/helm/v3/cmd/helm@v3.22.0"),
+            Self::Helm4 => ("helm4", "helm.sh/helm/v4/cmd/helm@v4.3.1"),
+            Self::HelmDocs => ("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2"),
+            Self::Kubeconform => ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0"),
+        }
+    }
+
+    /// The program: of the directory `TESTBED_TOOLS` if that is set, else built at the first call,
+    /// which takes some four minutes for each Helm on two cores.
+    pub fn path(self) -> anyhow::Result<PathBuf> {
+        let (name, package) = self.names();
+        if let Some(directory) = std::env::var_os("TESTBED_TOOLS") {
+            let path = Path::new(&directory).join(name);
+            ensure!(path.exists(), "TESTBED_TOOLS has no {name} (looked for {})", path.display());
+            return Ok(path);
+        }
+        let version = package.split_once('@').map_or("", |(_, version)| version);
+        let directory = target_directory().join("testbed/tools").join(version);
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        let directory = directory.canonicalize()?;
+        let lock = File::create(directory.join(format!("{name}.lock")))?;
+        lock.lock()?;
+        let path = directory.join(name);
+        if !path.exists() {
+            install(package, &directory, &path)?;
+        }
+        Ok(path)
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "minutes of silence would look like a hang")]
+fn install(package: &str, directory: &Path, path: &Path) -> anyhow::Result<()> {
+    eprintln!("building {package} once");
+    let built = directory.join("bin").join(path.file_name().unwrap_or_default());
+    let status = Command::new("go")
+        .env("CGO_ENABLED", "0")
+        .env("GOBIN", &built)
+        .args(["install", "-trimpath", "-ldflags=-s -w", package])
+        .status()
+        .context("cannot run go: install Go 1.26 (https://go.dev/dl)")?;
+    ensure!(status.success(), "go install {package} failed ({status}); its output stands above");
+    let program = fs::read_dir(&built)?.next().context("go install built nothing")??.path();
+    fs::rename(&program, path)?;
+    Ok(())
+}
+
+/// The directory of a Go module at a version, with all of its files, which Go downloads at the first call.
+pub fn go_module(module: &str) -> anyhow::Result<PathBuf> {
+    let output = Command::new("go")
+        .current_dir(std::env::temp_dir())
+        .args(["mod", "download", "-json", module])
+        .output()
+        .context("cannot run go: install Go 1.26 (https://go.dev/dl)")?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).context("go mod download said nothing")?;
+    match answer["Dir"].as_str() {
+        Some(directory) if output.status.success() => Ok(directory.into()),
+        _ => bail!("go mod download {module}: {}", answer["Error"]),
+    }
+}
+
 fn target_directory() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => directory.into(),

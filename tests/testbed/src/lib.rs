@@ -8,7 +8,7 @@ mod kubectl;
 mod pki;
 mod process;
 
-pub use binaries::{Binaries, binaries};
+pub use binaries::{Binaries, Tool, binaries, go_module};
 pub use control_plane::{ControlPlane, Options};
 pub use kubectl::Kubectl;
 pub use process::{Running, eventually, free_port};

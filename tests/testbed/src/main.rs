@@ -6,17 +6,20 @@ mod demo;
 use std::io::Read;
 use std::time::Instant;
 
-use testbed::{ControlPlane, Options, binaries};
+use testbed::{ControlPlane, Options, Tool, binaries};
 
 const USAGE: &str = "usage: testbed up      start a control plane, print its kubeconfig, and run until Ctrl-C
        testbed demo    tell the story of a request, from openssl to kubectl auth whoami
-       testbed build   build etcd, kube-apiserver, kube-controller-manager and kubectl, and say where they are";
+       testbed build   build everything that the tests run, and say where it is";
 
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("up") => up(),
         Some("demo") => demo::demo(),
         Some("build") => {
+            for tool in Tool::ALL {
+                println!("{}", tool.path()?.display());
+            }
             println!("{}", binaries()?.directory().display());
             Ok(())
         }

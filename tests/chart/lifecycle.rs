@@ -1,0 +1,165 @@
+//! Install, upgrade, rollback and uninstall, on a real API server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+use testbed::{ControlPlane, Options, Tool, eventually};
+
+use super::{BOTH, CHART, Helm, NAMESPACE};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The chart as an earlier version: with a lower number, and CRDs that do not know `onViolation`.
+fn previous(directory: &Path) -> PathBuf {
+    let chart = directory.join("previous");
+    assert!(Command::new("cp").arg("-R").arg(CHART).arg(&chart).status().unwrap().success());
+    let edit = |file: &str, change: &dyn Fn(String) -> String| {
+        let path = chart.join(file);
+        let before = std::fs::read_to_string(&path).unwrap();
+        let after = change(before.clone());
+        assert_ne!(before, after, "{file}");
+        std::fs::write(path, after).unwrap();
+    };
+    edit("Chart.yaml", &|text| text.replace("ersion: 0.1.0", "ersion: 0.0.9"));
+    edit("files/crds/csrguardrails.countersign.dev.yaml", &|text| {
+        let mut crd = super::objects(&text).remove(0);
+        let spec = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
+        spec.as_object_mut().unwrap().remove("onViolation").unwrap();
+        crd.to_string()
+    });
+    chart
+}
+
+#[test]
+fn install_upgrade_rollback_and_uninstall_keep_what_people_wrote() {
+    for tool in BOTH {
+        let plane = ControlPlane::start(&Options::default()).unwrap();
+        let admin = plane.admin();
+        let helm = Helm::on(tool, &admin);
+        let directory = tempfile::tempdir().unwrap();
+        let previous = previous(directory.path());
+        let previous = previous.to_str().unwrap();
+        admin.run(&["apply", "--server-side", "-f", "deploy/namespace.yaml"]).unwrap();
+
+        let notes = helm.run(&["install", "countersign", previous]);
+        assert!(notes.contains("Countersign 0.0.9 decides about requests for:"), "{notes}");
+        let crd = "crd/csrguardrails.countersign.dev";
+        admin.run(&["wait", "--for=condition=Established", "--timeout=30s", crd]).unwrap();
+        let explains = |expected: bool| {
+            let explained = eventually("the CRD is served", LIMIT, || {
+                let output = admin.output(&["explain", "csrguardrail.spec.onViolation"], "")?;
+                if output.status.success() == expected { Ok(()) } else { Err(std::io::Error::other("not yet").into()) }
+            });
+            explained.unwrap();
+        };
+        explains(false);
+        eventually("the examples are accepted", LIMIT, || {
+            admin.run(&["apply", "--server-side", "-f", "examples/policies"])
+        })
+        .unwrap();
+        // What a replica writes into the lease.
+        let held = json!({ "spec": { "holderIdentity": "somebody", "leaseDurationSeconds": 15 } }).to_string();
+        let lease = ["patch", "lease", "countersign", "--namespace", NAMESPACE, "--type=merge", "--patch", &held];
+        admin.run(&lease).unwrap();
+
+        let get = |kind: &str, path: &str| {
+            let path = format!("jsonpath={{{path}}}");
+            admin.run(&["get", kind, "countersign", "--namespace", NAMESPACE, "-o", &path]).unwrap()
+        };
+        helm.run(&["upgrade", "countersign", CHART, "--set=replicas=3,signerNames={example.com/a}"]);
+        explains(true);
+        assert_eq!(get("deployment", ".spec.replicas"), "3");
+        assert!(get("clusterrole", ".rules").contains("example.com/a"));
+        assert!(!get("clusterrole", ".rules").contains("kube-apiserver-client"));
+        assert_eq!(get("lease", ".spec.holderIdentity"), "somebody");
+
+        helm.run(&["rollback", "countersign", "1"]);
+        assert_eq!(get("deployment", ".spec.replicas"), "2");
+        assert!(get("clusterrole", ".rules").contains("kube-apiserver-client"));
+        assert_eq!(get("lease", ".spec.holderIdentity"), "somebody");
+        explains(false);
+
+        helm.run(&["uninstall", "countersign"]);
+        eventually("the deployment is gone", LIMIT, || {
+            let output = admin.output(&["get", "deployment", "countersign", "--namespace", NAMESPACE], "")?;
+            if output.status.success() { Err(std::io::Error::other("it is there").into()) } else { Ok(()) }
+        })
+        .unwrap();
+        for object in ["csrpolicy/developers", "csrguardrail/cluster-limits"] {
+            admin.run(&["get", object]).unwrap_or_else(|error| panic!("{object} did not survive: {error:#}"));
+        }
+        // And it can come back, over the CRDs that were kept.
+        helm.run(&["install", "countersign", CHART]);
+        explains(true);
+        admin.run(&["get", "csrpolicy/developers"]).unwrap();
+
+        helm.run(&["upgrade", "countersign", CHART, "--set=crds.keep=false"]);
+        helm.run(&["uninstall", "countersign"]);
+        eventually("the CRDs are gone", LIMIT, || {
+            let output = admin.output(&["get", crd], "")?;
+            if output.status.success() { Err(std::io::Error::other("they are there").into()) } else { Ok(()) }
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn the_admission_policy_refuses_authors_who_may_not_approve() {
+    let plane = ControlPlane::start(&Options::default()).unwrap();
+    let admin = plane.admin();
+    let helm = Helm::on(Tool::Helm4, &admin);
+    admin.run(&["apply", "--server-side", "-f", "deploy/namespace.yaml"]).unwrap();
+    helm.run(&["install", "countersign", CHART, "--set=admissionPolicy.enabled=true"]);
+    let bind = |user: &str, role: &str| {
+        let arguments = [&format!("{user}-{role}"), &format!("--clusterrole={role}"), &format!("--user={user}")];
+        admin.run(&["create", "clusterrolebinding", arguments[0], arguments[1], arguments[2]]).unwrap();
+    };
+    let approver = |name: &str, signer: &str| {
+        let rule = json!({
+            "apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": [signer], "verbs": ["approve"],
+        });
+        let api = "rbac.authorization.k8s.io/v1";
+        let role = json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": name }, "rules": [rule] });
+        admin.apply(&role.to_string()).unwrap();
+    };
+    approver("approve-one", "kubernetes.io/kube-apiserver-client");
+    approver("approve-domain", "kubernetes.io/*");
+    for user in ["nobody", "one", "domain"] {
+        bind(user, "countersign-policy-editor");
+    }
+    bind("one", "approve-one");
+    bind("domain", "approve-domain");
+    let policy = std::fs::read_to_string("examples/policies/developers.yaml").unwrap();
+    let as_user = |user: &str, policy: &str| {
+        let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-", &format!("--as={user}")];
+        admin.feed(&arguments, policy).map_err(|error| format!("{error:#}"))
+    };
+    // A policy of this kind is in force a moment after it is created.
+    eventually("nobody is refused", LIMIT, || match as_user("nobody", &policy) {
+        Err(said)
+            if said.contains(
+                "you may not approve for every signer that this one names (kubernetes.io/kube-apiserver-client)",
+            ) =>
+        {
+            Ok(())
+        }
+        other => {
+            let _ = admin.run(&["delete", "csrpolicy", "developers", "--ignore-not-found"]);
+            Err(std::io::Error::other(format!("{other:?}")).into())
+        }
+    })
+    .unwrap();
+    as_user("one", &policy).unwrap();
+    as_user("domain", &policy).unwrap();
+    let wider =
+        policy.replace("signerNames: [kubernetes.io/kube-apiserver-client]", "signerNames: [\"kubernetes.io/*\"]");
+    assert_ne!(wider, policy);
+    let said = as_user("one", &wider).unwrap_err();
+    assert!(said.contains("that this one names (kubernetes.io/*)"), "{said}");
+    as_user("domain", &wider).unwrap();
+    let said = as_user("nobody", &policy).unwrap_err();
+    assert!(said.contains("ask for the verb approve"), "{said}");
+    admin.run(&["delete", "csrpolicy", "developers", "--as=nobody"]).unwrap();
+}
