@@ -24,7 +24,7 @@ impl Binaries {
         &self.directory
     }
 
-    /// The path of `kube-apiserver`, `kube-controller-manager`, `kubectl` or `etcd`.
+    /// The path of `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubelet`, `kubectl` or `etcd`.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         let path = self.directory.join(name);
@@ -56,6 +56,24 @@ pub fn binaries() -> anyhow::Result<Binaries> {
         File::create(&done)?;
     }
     Ok(Binaries { directory })
+}
+
+/// Builds the static program that the image ships, for the machine that this runs on, and returns its path.
+pub fn static_program() -> anyhow::Result<PathBuf> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let status = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "--quiet", "--release", "--locked", "--package=countersign", "--target", &target])
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(
+        status.success(),
+        "cargo build for {target} failed ({status}); its output stands above. It needs the target (rustup target add \
+         {target}) and musl-gcc (Debian's musl-tools)"
+    );
+    Ok(target_directory().join(target).join("release/countersign"))
 }
 
 /// A program that the tests of the chart run, at the version that they were written for.

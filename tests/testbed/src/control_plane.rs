@@ -16,6 +16,8 @@ use super::{Binaries, Kubectl, Running, binaries, eventually, free_port};
 pub struct Options {
     /// Admission plugins of the API server that are on by default and shall be off.
     pub disabled_admission_plugins: Vec<String>,
+    /// There will be a node: the API server listens on port 443 of every address, and Deployments get pods.
+    pub node: bool,
 }
 
 /// A control plane that runs until this is dropped.
@@ -51,7 +53,9 @@ impl ControlPlane {
         pki.server("server")?;
         pki.client("admin", "kubernetes-admin", &["system:masters"])?;
         pki.client("controller-manager", "system:kube-controller-manager", &[])?;
-        let (etcd, peer, port) = (free_port()?, free_port()?, free_port()?);
+        pki.client("scheduler", "system:kube-scheduler", &[])?;
+        pki.client("kubelet", &format!("system:node:{}", super::NODE), &["system:nodes"])?;
+        let (etcd, peer, port) = (free_port()?, free_port()?, if options.node { 443 } else { free_port()? });
         let mut plane = Self {
             controller_manager: None,
             api_server: None,
@@ -60,13 +64,13 @@ impl ControlPlane {
             binaries: binaries.clone(),
             port,
         };
-        for name in ["admin", "controller-manager"] {
+        for name in ["admin", "controller-manager", "scheduler"] {
             plane.client_kubeconfig(name)?;
         }
         plane.etcd = Some(plane.start_etcd(etcd, peer)?);
         plane.api_server = Some(plane.start_api_server(etcd, options)?);
         plane.wait_until_ready()?;
-        plane.controller_manager = Some(plane.start_controller_manager()?);
+        plane.controller_manager = Some(plane.start_controller_manager(options)?);
         Ok(plane)
     }
 
@@ -140,7 +144,7 @@ impl ControlPlane {
         command
             .arg(format!("--etcd-servers=http://127.0.0.1:{etcd}"))
             .arg(format!("--secure-port={}", self.port))
-            .args(["--bind-address=127.0.0.1", "--authorization-mode=Node,RBAC", "--enable-bootstrap-token-auth"])
+            .args(["--authorization-mode=Node,RBAC", "--enable-bootstrap-token-auth"])
             .arg(format!("--client-ca-file={}", file("ca.crt")))
             .arg(format!("--tls-cert-file={}", file("server.crt")))
             .arg(format!("--tls-private-key-file={}", file("server.key")))
@@ -148,13 +152,30 @@ impl ControlPlane {
             .arg(format!("--service-account-key-file={}", file("sa.pub")))
             .arg(format!("--service-account-signing-key-file={}", file("sa.key")))
             .arg(format!("--cert-dir={}", file("apiserver")));
+        if options.node {
+            command.args(["--bind-address=0.0.0.0", &format!("--advertise-address={}", super::node::ADDRESS)]);
+        } else {
+            command.arg("--bind-address=127.0.0.1");
+        }
         if !options.disabled_admission_plugins.is_empty() {
             command.arg(format!("--disable-admission-plugins={}", options.disabled_admission_plugins.join(",")));
         }
         Running::start(&command, &self.file("kube-apiserver.log"))
     }
 
-    fn start_controller_manager(&self) -> anyhow::Result<Running> {
+    fn start_controller_manager(&self, options: &Options) -> anyhow::Result<Running> {
+        let mut controllers = vec![
+            "certificatesigningrequest-signing-controller",
+            "certificatesigningrequest-cleaner-controller",
+            "serviceaccount-controller",
+            "root-ca-certificate-publisher-controller",
+            "namespace-controller",
+            "clusterrole-aggregation-controller",
+        ];
+        if options.node {
+            controllers.extend(["deployment-controller", "replicaset-controller", "node-lifecycle-controller"]);
+            controllers.extend(["garbage-collector-controller", "disruption-controller"]);
+        }
         let mut command = Command::new(self.binaries.path("kube-controller-manager"));
         let file = |name: &str| self.shown(name);
         command
@@ -163,13 +184,24 @@ impl ControlPlane {
             .arg(format!("--cluster-signing-key-file={}", file("ca.key")))
             .arg(format!("--root-ca-file={}", file("ca.crt")))
             .arg(format!("--service-account-private-key-file={}", file("sa.key")))
-            .arg(
-                "--controllers=certificatesigningrequest-signing-controller,certificatesigningrequest-cleaner-controller,\
-                 serviceaccount-controller,root-ca-certificate-publisher-controller,namespace-controller,clusterrole-aggregation-controller",
-            )
+            .arg(format!("--controllers={}", controllers.join(",")))
             .args(["--use-service-account-credentials=true", "--leader-elect=false", "--secure-port=0"])
             .args(["--kube-api-qps=200", "--kube-api-burst=400"]);
         Running::start(&command, &self.file("kube-controller-manager.log"))
+    }
+
+    pub(crate) fn start_scheduler(&self) -> anyhow::Result<Running> {
+        let mut command = Command::new(self.binaries.path("kube-scheduler"));
+        command
+            .arg(format!("--kubeconfig={}", self.shown("scheduler.kubeconfig")))
+            .args(["--leader-elect=false", "--secure-port=0"]);
+        Running::start(&command, &self.file("kube-scheduler.log"))
+    }
+
+    /// The programs that it runs.
+    #[must_use]
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {

@@ -4,13 +4,17 @@
 
 mod binaries;
 mod control_plane;
+mod isolated;
 mod kubectl;
+mod node;
 mod pki;
 mod process;
 
-pub use binaries::{Binaries, Tool, binaries, go_module};
+pub use binaries::{Binaries, Tool, binaries, go_module, static_program};
 pub use control_plane::{ControlPlane, Options};
+pub use isolated::isolated;
 pub use kubectl::Kubectl;
+pub use node::{NODE, Node, build_image, build_pause};
 pub use process::{Running, eventually, free_port};
 
 /// What the calls of this crate return.
