@@ -7,3 +7,4 @@ mod cli;
 mod cluster;
 mod crds;
 mod docs;
+mod node;

@@ -41,7 +41,8 @@ fn guardrail(name: &str, limits: &Value) -> String {
 #[test]
 fn what_goes_beyond_is_denied_and_told_why() {
     // The API server refuses O=system:masters for one signer by itself: without that plugin it comes through.
-    let options = Options { disabled_admission_plugins: vec!["CertificateSubjectRestriction".to_owned()] };
+    let disabled_admission_plugins = vec!["CertificateSubjectRestriction".to_owned()];
+    let options = Options { disabled_admission_plugins, ..Options::default() };
     let mut cluster = Cluster::with(&options);
     cluster.apply_examples_unchecked();
     cluster.run(&["--managed-signer=*"]);

@@ -141,7 +141,8 @@ pub fn build_image(
     let buildah = |arguments: &[&str]| -> anyhow::Result<Vec<u8>> {
         let mut command = Command::new("buildah");
         command.arg("--root").arg(storage.path().join("root")).arg("--runroot").arg(storage.path().join("run"));
-        let output = command.args(["--storage-driver", "vfs"]).args(arguments).output().context("cannot run buildah")?;
+        let output =
+            command.args(["--storage-driver", "vfs"]).args(arguments).output().context("cannot run buildah")?;
         ensure!(output.status.success(), "buildah {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(output.stdout)
     };
@@ -163,7 +164,8 @@ pub fn build_pause(directory: &Path, archive: &Path) -> anyhow::Result<()> {
     let source = "#include <signal.h>\n#include <unistd.h>\nstatic void end(int s) { (void)s; _exit(0); }\n\
                   int main(void) { signal(SIGTERM, end); signal(SIGINT, end); for (;;) pause(); }\n";
     fs::write(directory.join("pause.c"), source)?;
-    let status = Command::new("cc").current_dir(&directory).args(["-static", "-Os", "-o", "pause", "pause.c"]).status()?;
+    let status =
+        Command::new("cc").current_dir(&directory).args(["-static", "-Os", "-o", "pause", "pause.c"]).status()?;
     ensure!(status.success(), "cc -static: {status}");
     fs::write(directory.join("Dockerfile"), "FROM scratch\nCOPY pause /pause\nENTRYPOINT [\"/pause\"]\n")?;
     build_image(PAUSE, &directory.join("Dockerfile"), &directory, &[], archive).map(drop)
