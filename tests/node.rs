@@ -2,7 +2,7 @@
 //! with `cargo test --workspace -- --skip node::`.
 #![allow(clippy::print_stdout, reason = "how long it took is worth knowing")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ fn check_image(image: &Value, program: &Path) {
     // One layer, with one file.
     assert_eq!(image["OCIv1"]["rootfs"]["diff_ids"].as_array().map(Vec::len), Some(1));
     let size = std::fs::metadata(program).unwrap().len();
-    println!("the image has one program of {:.1} MiB", size as f64 / 1024.0 / 1024.0);
+    println!("the image has one program of {} KiB", size / 1024);
     assert!(size < MAX_IMAGE, "{size} bytes");
     // It asks for no interpreter, that is, for no dynamic linker.
     let headers = Command::new("readelf").args(["--program-headers", "--wide"]).arg(program).output().unwrap();
@@ -71,7 +71,7 @@ fn run(directory: &Path) {
     let plane = ControlPlane::start(&Options { node: true, ..Options::default() }).unwrap();
     let images = ["pause.tar", "countersign.tar"].map(|name| directory.join(name));
     let begin = Instant::now();
-    let _node = Node::start(&plane, &images.each_ref().map(|path| path.as_path())).unwrap();
+    let _node = Node::start(&plane, &images.each_ref().map(PathBuf::as_path)).unwrap();
     println!("the node is Ready after {:.1?}", begin.elapsed());
     let admin = plane.admin();
     let cluster = Cluster { plane: &plane, admin: &admin };
@@ -107,8 +107,8 @@ fn run(directory: &Path) {
     // The leader's pod is deleted, and the other takes over.
     let leader = cluster.leader();
     let address = |pod: &Value| pod["status"]["podIP"].as_str().unwrap().to_owned();
-    let metrics = cluster.metrics(&address(pods.iter().find(|pod| pod["metadata"]["name"] == *leader).unwrap()));
-    assert!(metrics.contains("\ncountersign_leader 1\n"), "{metrics}");
+    let text = metrics(&address(pods.iter().find(|pod| pod["metadata"]["name"] == *leader).unwrap()));
+    assert!(text.contains("\ncountersign_leader 1\n"), "{text}");
     let begin = Instant::now();
     admin.run(&["delete", "pod", &leader, "--namespace", NAMESPACE, "--wait=false"]).unwrap();
     cluster.file("adam", "/CN=adam");
@@ -123,9 +123,9 @@ fn run(directory: &Path) {
 
     // Nothing that the service account needs is missing, and an upgrade loses nobody.
     for pod in cluster.pods() {
-        let metrics = cluster.metrics(&address(&pod));
-        assert!(metrics.contains("countersign_permission_granted{"), "{metrics}");
-        let missing: Vec<&str> = metrics
+        let text = metrics(&address(&pod));
+        assert!(text.contains("countersign_permission_granted{"), "{text}");
+        let missing: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("countersign_permission_granted{") && line.ends_with(" 0"))
             .collect();
@@ -154,6 +154,16 @@ fn resident(pod: &Value) -> String {
     let status = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok()).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
     line.trim().to_owned()
+}
+
+/// What the pod with this address exports.
+fn metrics(address: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect((address, 8080)).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 struct Cluster<'a> {
@@ -196,15 +206,6 @@ impl Cluster<'_> {
         let lease = self.admin.get(&["lease", "countersign", "--namespace", NAMESPACE]).unwrap();
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap();
         holder.split('_').next().unwrap().to_owned()
-    }
-
-    fn metrics(&self, address: &str) -> String {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect((address, 8080)).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
     }
 
     fn file(&self, name: &str, subject: &str) {
