@@ -2,7 +2,7 @@
 
 mod generated;
 mod lifecycle;
-mod monitoring;
+pub(crate) mod monitoring;
 mod rendering;
 mod rights;
 

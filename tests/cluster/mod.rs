@@ -1,6 +1,7 @@
 //! The controller on a real kube-apiserver, with real signing.
 
 mod access;
+mod alerts;
 mod api;
 mod decisions;
 mod replicas;
