@@ -21,15 +21,19 @@ pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) ->
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let config = match kubeconfig {
         Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| Error::Config(error.to_string()))?;
-            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| Error::Config(error.to_string()))?
+            let file = Kubeconfig::read_from(path).map_err(|error| unusable(&error))?;
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unusable(&error))?
         }
-        None if context.is_some() => {
-            Config::from_kubeconfig(&options).await.map_err(|error| Error::Config(error.to_string()))?
-        }
-        None => Config::infer().await.map_err(|error| Error::Config(error.to_string()))?,
+        None if context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))?,
+        None => Config::infer().await.map_err(|error| unusable(&error))?,
     };
     Ok(Client::try_from(config)?)
+}
+
+/// What is wrong, without the lines of the file that a parser quotes: credentials stand in them.
+fn unusable(error: &dyn std::error::Error) -> Error {
+    let text = error.to_string();
+    Error::Config(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// `text` as one segment of a URL path: CSR names are arbitrary text.

@@ -18,7 +18,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes and evaluates every second what a ServiceMonitor would have it scrape.
+    /// Scrapes and evaluates every second what a `ServiceMonitor` would have it scrape.
     fn start(target: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("rules.yaml"), rules().to_string()).unwrap();
