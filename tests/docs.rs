@@ -20,3 +20,63 @@ fn every_code_stands_in_the_table_once() {
     let all: Vec<&str> = violations.chain(DecodeCode::ALL.iter().map(|code| code.as_str())).collect();
     assert_eq!(set(&all).len(), all.len());
 }
+
+#[test]
+fn every_log_line_is_explained() {
+    let docs = std::fs::read_to_string("docs/troubleshooting.md").unwrap().replace("\\|", "|");
+    let mut messages = 0;
+    for entry in std::fs::read_dir("src/controller").unwrap() {
+        let path = entry.unwrap().path();
+        let source = std::fs::read_to_string(&path).unwrap();
+        for call in ["tracing::info!(", "tracing::warn!(", "tracing::error!("] {
+            for (_, rest) in source.match_indices(call).map(|(at, _)| source[at..].split_at(call.len())) {
+                // The message is the last literal of the call.
+                let arguments = rest.split(");").next().unwrap();
+                let message = arguments.rsplit('"').nth(1).unwrap();
+                let shown = path.display();
+                assert!(
+                    docs.contains(&format!("`{message}`")),
+                    "{shown}: {message:?} is not in docs/troubleshooting.md"
+                );
+                messages += 1;
+            }
+        }
+    }
+    assert!(messages > 15, "{messages}");
+}
+
+#[test]
+fn every_reason_for_leaving_a_request_is_explained() {
+    let docs = std::fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let decided = [ReasonCode::SystemMasters, ReasonCode::PolicySatisfied];
+    for code in ReasonCode::ALL.iter().filter(|code| !decided.contains(code)) {
+        assert!(docs.contains(&format!("| `{}` |", code.as_str())), "{}", code.as_str());
+    }
+}
+
+/// Links between the documents, and to headings in them.
+#[test]
+fn no_link_is_broken() {
+    let mut files: Vec<std::path::PathBuf> =
+        std::fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.extend(["README.md", "SECURITY.md", "charts/countersign/README.md"].map(Into::into));
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
+        let text = std::fs::read_to_string(file).unwrap();
+        for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (path, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            assert!(path.exists(), "{}: {target} is not there", file.display());
+            if !fragment.is_empty() {
+                let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+                let found = std::fs::read_to_string(&path)
+                    .unwrap()
+                    .lines()
+                    .any(|line| line.starts_with('#') && anchor(line) == fragment);
+                assert!(found, "{}: {target} has no such heading", file.display());
+            }
+        }
+    }
+}

@@ -28,6 +28,31 @@ fn file(cluster: &Cluster, prefix: &str, number: usize) -> Vec<String> {
     names
 }
 
+#[test]
+fn it_ends_in_time_although_the_api_server_does_not_answer() {
+    let mut cluster = Cluster::start();
+    cluster.apply_examples_unseen();
+    cluster.run(&[]);
+    takes_over(cluster.controller(), Instant::now());
+    let names = file(&cluster, "busy", 40);
+    cluster.plane.signal_api_server("STOP").unwrap();
+    let mut controller = cluster.controller.take().unwrap();
+    controller.running.signal("TERM").unwrap();
+    let since = Instant::now();
+    eventually("it has ended", LIMIT, || anyhow_if(controller.running.has_ended(), "it runs")).unwrap();
+    let took = since.elapsed();
+    println!("without an API server it has ended after {took:.1?}");
+    assert!(took < Duration::from_secs(5), "{took:?}\n{}", controller.log());
+    // The next one decides what is left, and nothing twice.
+    cluster.plane.signal_api_server("CONT").unwrap();
+    let next = cluster.replica("next", &[]);
+    for name in &names {
+        cluster.is_approved(name);
+        assert_eq!(cluster.csr(name)["status"]["conditions"].as_array().unwrap().len(), 1, "{name}");
+    }
+    drop(next);
+}
+
 /// Waits until one of these leads, and returns how long that took.
 #[track_caller]
 fn takes_over(controller: &Controller, since: Instant) -> Duration {

@@ -190,6 +190,11 @@ impl ControlPlane {
         Running::start(&command, &self.file("kube-controller-manager.log"))
     }
 
+    /// Stops the API server from doing anything (`STOP`), or lets it go on (`CONT`).
+    pub fn signal_api_server(&self, signal: &str) -> anyhow::Result<()> {
+        self.api_server.as_ref().context("it does not run")?.signal(signal)
+    }
+
     pub(crate) fn start_scheduler(&self) -> anyhow::Result<Running> {
         let mut command = Command::new(self.binaries.path("kube-scheduler"));
         command

@@ -42,6 +42,7 @@ pub fn isolated(
         .env(INSIDE, directory.path())
         .status()
         .context("cannot run unshare")?;
+    remove_cgroups(Path::new("/sys/fs/cgroup"));
     ensure!(status.success(), "{name} failed in its namespaces; its output stands above");
     Ok(())
 }
@@ -65,6 +66,22 @@ fn check() -> anyhow::Result<()> {
         bail!("a node needs more programs: apt-get install {}. {leave_out}", packages.join(" "));
     }
     Ok(())
+}
+
+/// Removes what the containers left behind: their cgroups, which nobody is in any more.
+fn remove_cgroups(root: &Path) {
+    let directories = |path: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    };
+    // Below the root, or below each hierarchy; the kernel refuses to remove those that are in use.
+    for parent in [root.to_owned()].into_iter().chain(directories(root)) {
+        let ours = parent.join("k8s.io");
+        for container in directories(&ours) {
+            let _ = std::fs::remove_dir(container);
+        }
+        let _ = std::fs::remove_dir(ours);
+    }
 }
 
 fn set_up() -> anyhow::Result<()> {
