@@ -4,6 +4,12 @@
 //! unchanged for its whole duration by its own clock, never by comparing clocks. The holder acts
 //! only until [`RENEW_DEADLINE`] after the beginning of its last successful renewal, which is
 //! well before anybody else may take over.
+//!
+//! Why not a crate: of those that work with kube 5, kube-lease-manager (0.13) holds a lease to have run
+//! out when its `renewTime`, which another machine wrote, plus its duration is in the past by the own
+//! clock, so that machines whose clocks differ lead at the same time; it writes without the
+//! `resourceVersion` that it read; and a holder that was stopped for a while believes in its lease until
+//! its task runs again. kube-leader-election and kube-coordinate depend on older kubes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
