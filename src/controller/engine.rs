@@ -134,6 +134,7 @@ impl Engine {
             calls: FuturesUnordered::new(),
         };
         engine.show_readiness();
+        engine.metrics.policies(engine.policies.set());
         engine
     }
 

@@ -1,6 +1,6 @@
 //! What is exported: few and bounded labels, never anything that a requestor chose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prometheus::{
@@ -203,10 +203,33 @@ impl Metrics {
             let ready = if object.is_ready() { "true" } else { "false" };
             self.policies.with_label_values(&[object.object.kind.name(), mode, ready]).inc();
         }
+        self.begin_at_zero(set);
         for kind in Kind::ALL {
             // A kind without objects is zero, not absent: alerts can rely on it.
             let _ = self.policies.with_label_values(&[kind.name(), "Enforce", "true"]);
             let _ = self.policies.with_label_values(&[kind.name(), "Enforce", "false"]);
+        }
+    }
+}
+
+impl Metrics {
+    /// What alerts look at exists before it counts, so that the first denial after a start is seen as one.
+    fn begin_at_zero(&self, set: &PolicySet) {
+        let objects = || set.policies().iter().chain(set.guardrails());
+        let patterns =
+            set.settings().managed_signers.iter().chain(objects().flat_map(|object| object.matcher.signers()));
+        let exact = patterns.filter_map(|pattern| match pattern {
+            SignerPattern::Exact(name) => Some(name.as_str()),
+            SignerPattern::Domain(_) | SignerPattern::All => None,
+        });
+        let signers: BTreeSet<&str> = exact.filter(|signer| set.manages(signer)).chain([OTHER]).collect();
+        for signer in signers {
+            for decision in [Decision::Deny, Decision::NoOpinion] {
+                let _ = self.reserved_identities.with_label_values(&[signer, decision.as_str()]);
+            }
+            for policy in objects().map(|object| object.object.name.as_str()).chain([""]) {
+                let _ = self.decisions.with_label_values(&[signer, Decision::Deny.as_str(), policy]);
+            }
         }
     }
 }

@@ -91,11 +91,10 @@ pub(super) fn needed(config: &Config) -> Vec<Permission> {
         needed.extend(["list", "watch"].map(|verb| permission(verb, GROUP, kind.plural())));
         needed.push(permission("patch", GROUP, &format!("{}/status", kind.plural())));
     }
-    let events = Some(config.event_namespace.clone());
-    needed.extend(
-        ["create", "patch"]
-            .map(|verb| Permission { namespace: events.clone(), ..permission(verb, "events.k8s.io", "events") }),
-    );
+    needed.push(Permission {
+        namespace: Some(config.event_namespace.clone()),
+        ..permission("create", "events.k8s.io", "events")
+    });
     if let Some(lease) = &config.lease {
         needed.extend(["get", "update"].map(|verb| Permission {
             namespace: Some(lease.namespace.clone()),

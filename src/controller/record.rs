@@ -8,7 +8,7 @@ use super::events::{EventType, Events, Note};
 use super::metrics::{Metrics, signer_label};
 use crate::escape::printable;
 use crate::policy::PolicySet;
-use crate::request::{CsrObject, Pkcs10, SigningRequest};
+use crate::request::{CsrObject, Pkcs10, SigningRequest, Subject};
 use crate::review::{Decision, Review, Violation};
 
 /// Where verdicts are recorded.
@@ -59,14 +59,26 @@ impl Recorder {
     }
 }
 
-/// Whether the subject names `system:masters`, in whatever encoding, or another reserved identity.
+/// Whether the subject names `system:masters`, in whatever encoding, or another reserved identity that
+/// its requestor does not have already. A node asks for its own name again and again; and with a
+/// bootstrap token it asks for it the first time, under a signer made for that.
 fn names_reserved_identity(set: &PolicySet, request: &SigningRequest) -> bool {
+    let envelope = &request.envelope;
     let reserved = |name: &String| set.settings().reserved.prefix_of(name).is_some();
-    let subject = request.content.as_ref().ok().map(|pkcs10| &pkcs10.subject);
-    request.asks_for_masters
-        || subject.is_some_and(|subject| {
-            subject.common_name.iter().chain(&subject.organizations).chain(&subject.organizational_units).any(reserved)
-        })
+    let asked = |subject: &Subject| {
+        let name = subject.common_name.iter().filter(|name| **name != envelope.username);
+        let groups = subject.organizations.iter().filter(|group| !envelope.groups.contains(group));
+        let mut all = name.chain(groups).chain(&subject.organizational_units);
+        all.any(reserved) && !is_bootstrap(&envelope.signer_name, subject)
+    };
+    request.asks_for_masters || request.content.as_ref().is_ok_and(|pkcs10| asked(&pkcs10.subject))
+}
+
+fn is_bootstrap(signer: &str, subject: &Subject) -> bool {
+    signer == "kubernetes.io/kube-apiserver-client-kubelet"
+        && subject.common_name.as_ref().is_some_and(|name| name.starts_with("system:node:"))
+        && subject.organizations == ["system:nodes"]
+        && subject.organizational_units.is_empty()
 }
 
 /// One line with everything that an auditor asks for; all that the requestor chose is escaped.
@@ -110,13 +122,15 @@ fn log(set: &PolicySet, request: &SigningRequest, review: &Review, age: Option<D
     );
 }
 
+/// A list as JSON, so that no value looks like two.
 fn join(values: &[String]) -> String {
-    values.iter().map(|value| printable(value)).collect::<Vec<_>>().join(",")
+    let values: Vec<String> = values.iter().map(|value| printable(value)).collect();
+    serde_json::to_string(&values).unwrap_or_default()
 }
 
 fn sans(pkcs10: &Pkcs10) -> String {
     let sans = &pkcs10.sans;
     let addresses = sans.ip_addresses.iter().map(ToString::to_string);
     let texts = sans.dns_names.iter().chain(&sans.uris).chain(&sans.email_addresses);
-    texts.map(|text| printable(text)).chain(addresses).collect::<Vec<_>>().join(",")
+    join(&texts.cloned().chain(addresses).collect::<Vec<_>>())
 }

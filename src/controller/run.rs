@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, Input, Prompts};
@@ -93,24 +94,77 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let engine = Engine::new(&config, client, gate, metrics, recorder, readiness, prompts);
     let engine = tokio::spawn(engine.run(inputs, stop.clone()));
 
-    wait_for_signal().await;
-    tracing::info!("stopping: what is on its way is finished, then the lease is given back");
-    stop.cancel();
-    let ended = tokio::time::timeout(GRACE, async {
-        // The engine holds the recorder, and with it the last sender of Events.
-        let _ = engine.await;
-        give_up.cancel();
-        if let Some(elector) = elector {
-            let _ = elector.await;
+    let mut tasks = Tasks { engine, http, elector, write_events, watches };
+    let broken = tokio::select! {
+        () = wait_for_signal() => None,
+        // Without one of its tasks this replica would lead and decide nothing: another shall take over.
+        task = tasks.one_ended() => Some(task),
+    };
+    match broken {
+        None => tracing::info!("stopping: what is on its way is finished, then the lease is given back"),
+        Some(task) => {
+            tracing::error!(task, "a task ended that never should; stopping, so that another replica takes over")
         }
-        let _ = write_events.await;
-    });
-    if ended.await.is_err() {
+    }
+    stop.cancel();
+    let ended = tokio::time::timeout(GRACE, tasks.finish(give_up)).await;
+    if ended.is_err() {
         tracing::warn!("not everything ended in time");
     }
-    watches.iter().for_each(tokio::task::JoinHandle::abort);
-    http.abort();
-    Ok(())
+    broken.map_or(Ok(()), |task| Err(Error::Task(task)))
+}
+
+/// Everything that runs, none of which ends by itself.
+struct Tasks {
+    engine: JoinHandle<()>,
+    http: JoinHandle<()>,
+    elector: Option<JoinHandle<()>>,
+    write_events: JoinHandle<()>,
+    watches: Vec<JoinHandle<()>>,
+}
+
+impl Tasks {
+    /// The name of the first task that ended, by a panic or otherwise.
+    async fn one_ended(&mut self) -> &'static str {
+        let elector = async {
+            match &mut self.elector {
+                Some(elector) => drop(elector.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = &mut self.engine => "engine",
+            _ = &mut self.http => "http",
+            () = elector => "leader",
+            _ = &mut self.write_events => "events",
+            _ = futures::future::select_all(&mut self.watches) => "watch",
+        }
+    }
+
+    /// Ends them in order: the engine with what is on its way, then the lease, then the Events.
+    async fn finish(mut self, give_up: CancellationToken) {
+        // The engine holds the recorder, and with it the last sender of Events.
+        finished(&mut self.engine).await;
+        give_up.cancel();
+        if let Some(elector) = &mut self.elector {
+            finished(elector).await;
+        }
+        finished(&mut self.write_events).await;
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.watches.iter().for_each(JoinHandle::abort);
+        self.http.abort();
+    }
+}
+
+/// Waits for a task that may have been waited for already.
+async fn finished(task: &mut JoinHandle<()>) {
+    if !task.is_finished() {
+        let _ = task.await;
+    }
 }
 
 /// Listens on `address`; on `0.0.0.0` where that is `[::]` and there is no IPv6.
@@ -127,7 +181,7 @@ fn spawn_watches(
     metrics: &Arc<Metrics>,
     restart: &[Arc<Notify>; 2],
     sender: &mpsc::Sender<Input>,
-) -> Vec<tokio::task::JoinHandle<()>> {
+) -> Vec<JoinHandle<()>> {
     let watch = |restart: Arc<Notify>| Watch { client: client.clone(), metrics: Arc::clone(metrics), restart };
     // A closed channel means that the engine has ended, and this task is about to be.
     let requests = {
@@ -162,5 +216,30 @@ async fn wait_for_signal() {
         Err(_) => {
             let _ = interrupt.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CancellationToken, Tasks};
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_noticed_and_the_others_are_ended() {
+        let forever = || tokio::spawn(std::future::pending::<()>());
+        let give_up = CancellationToken::new();
+        let elector = {
+            let give_up = give_up.clone();
+            tokio::spawn(async move { give_up.cancelled().await })
+        };
+        let mut tasks = Tasks {
+            engine: tokio::spawn(async { panic!("a bug") }),
+            http: forever(),
+            elector: Some(elector),
+            write_events: tokio::spawn(async {}),
+            watches: vec![forever()],
+        };
+        assert!(["engine", "events"].contains(&tasks.one_ended().await));
+        tasks.finish(give_up.clone()).await;
+        assert!(give_up.is_cancelled());
     }
 }

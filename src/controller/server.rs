@@ -1,14 +1,18 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +50,17 @@ struct Shared {
     readiness: Readiness,
 }
 
+/// How many connections there may be at a time: from one address, so that nobody takes the place of
+/// the kubelet's probes and of Prometheus, and in all. The port is open to whoever can reach it.
+const MAX_PER_PEER: usize = 16;
+const MAX_CONNECTIONS: usize = 512;
+/// How long a client may take to ask, in which time it holds one of [`BUFFER`].
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// What a connection may hold, in bytes; the least that hyper takes.
+const BUFFER: usize = 8 * 1024;
+
 /// Serves until `stop`.
 pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readiness: Readiness, stop: CancellationToken) {
     let router = Router::new()
@@ -53,8 +68,73 @@ pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readines
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(Shared { metrics, readiness });
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
-        tracing::error!(error = %error, "the HTTP server ended");
+    let peers = Peers::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // No file descriptors, perhaps; connections that end give some back.
+                tracing::warn!(error = %error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(place) = peers.take(peer.ip()) else { continue };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(ASK_WITHIN)
+                .max_buf_size(BUFFER)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            // What a client does wrong is its own affair.
+            let _ = tokio::time::timeout(ASK_WITHIN + ANSWER_WITHIN, connection).await;
+        });
+    }
+}
+
+/// The connections that there are, by where they come from.
+#[derive(Debug, Clone, Default)]
+struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+impl Peers {
+    /// A place for a connection of `peer`, until it is dropped.
+    fn take(&self, peer: IpAddr) -> Option<Place> {
+        let peer = peer.to_canonical();
+        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.values().sum::<usize>() >= MAX_CONNECTIONS {
+            return None;
+        }
+        let connections = peers.entry(peer).or_default();
+        if *connections >= MAX_PER_PEER {
+            return None;
+        }
+        *connections += 1;
+        Some(Place { peers: self.clone(), peer })
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    peers: Peers,
+    peer: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut peers = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connections) = peers.get_mut(&self.peer) {
+            *connections -= 1;
+            if *connections == 0 {
+                peers.remove(&self.peer);
+            }
+        }
     }
 }
 
@@ -69,4 +149,30 @@ async fn encode(State(shared): State<Shared>) -> Response {
 async fn ready(State(shared): State<Shared>) -> Response {
     let (ready, text) = shared.readiness.report();
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::{MAX_CONNECTIONS, MAX_PER_PEER, Peers};
+
+    #[test]
+    fn one_address_cannot_take_every_place_and_gives_back_what_it_took() {
+        let peers = Peers::default();
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let held: Vec<_> = (0..MAX_PER_PEER).map(|_| peers.take(address(1)).unwrap()).collect();
+        assert!(peers.take(address(1)).is_none());
+        assert!(peers.take("::ffff:10.0.0.1".parse().unwrap()).is_none());
+        let other = peers.take(address(2));
+        assert!(other.is_some());
+        drop(held);
+        assert!(peers.take(address(1)).is_some());
+        let twice = (0..=u8::MAX).chain(0..=u8::MAX);
+        let all: Vec<_> = twice.filter_map(|last| peers.take(address(last))).collect();
+        assert_eq!(all.len() + 1, MAX_CONNECTIONS);
+        assert!(peers.take(IpAddr::from([10, 1, 0, 1])).is_none());
+        drop((all, other));
+        assert!(peers.0.lock().unwrap().is_empty());
+    }
 }

@@ -126,9 +126,21 @@ fn the_admission_policy_refuses_authors_who_may_not_approve() {
     };
     approver("approve-one", "kubernetes.io/kube-apiserver-client");
     approver("approve-domain", "kubernetes.io/*");
-    for user in ["nobody", "one", "domain"] {
+    let update = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": "approve" },
+        "rules": [{ "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"], "verbs": ["update"] }],
+    });
+    admin.apply(&update.to_string()).unwrap();
+    for user in ["nobody", "one", "domain", "half"] {
         bind(user, "countersign-policy-editor");
     }
+    for user in ["nobody", "one", "domain"] {
+        bind(user, "approve");
+    }
+    // Who may approve for the signer, but not write an approval, may approve nothing.
+    bind("half", "approve-one");
     bind("one", "approve-one");
     bind("domain", "approve-domain");
     let policy = std::fs::read_to_string("examples/policies/developers.yaml").unwrap();
@@ -159,6 +171,8 @@ fn the_admission_policy_refuses_authors_who_may_not_approve() {
     let said = as_user("one", &wider).unwrap_err();
     assert!(said.contains("that this one names (kubernetes.io/*)"), "{said}");
     as_user("domain", &wider).unwrap();
+    let said = as_user("half", &policy).unwrap_err();
+    assert!(said.contains("ask for the verb update on certificatesigningrequests/approval"), "{said}");
     let said = as_user("nobody", &policy).unwrap_err();
     assert!(said.contains("ask for the verb approve"), "{said}");
     admin.run(&["delete", "csrpolicy", "developers", "--as=nobody"]).unwrap();

@@ -194,6 +194,96 @@ fn no_unknown_key_passes_anywhere() {
     }
 }
 
+/// Every value, by its path.
+fn paths(path: &str, values: &Value, found: &mut Vec<String>) {
+    for (key, value) in values.as_object().into_iter().flatten() {
+        let path = format!("{path}{}", key.replace('.', "\\."));
+        paths(&format!("{path}."), value, found);
+        found.push(path);
+    }
+}
+
+/// Helm takes a value that is set to null away: then either the chart refuses, or renders what is valid.
+#[test]
+fn no_value_that_is_taken_away_breaks_anything() {
+    let plane = ControlPlane::start(&Options::default()).unwrap();
+    let admin = plane.admin();
+    admin.run(&["apply", "--server-side", "-f", "deploy/namespace.yaml"]).unwrap();
+    let helm = Helm::new(Tool::Helm4);
+    let values = objects(&std::fs::read_to_string(Path::new(CHART).join("values.yaml")).unwrap()).remove(0);
+    let mut found = Vec::new();
+    paths("", &values, &mut found);
+    let mut valid = Vec::new();
+    for path in found {
+        let set = format!("{path}=null,networkPolicy.egress.enabled=true");
+        let output = helm.output(&["template", "countersign", CHART, "--kube-version=1.36.0", "--set", &set]);
+        if output.status.success() {
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(!text.contains("<nil>") && !text.contains("%!"), "{path}: {text}");
+            let dry = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
+            admin.feed(&dry, &text).unwrap_or_else(|error| panic!("{path}: {error:#}"));
+            valid.push(path);
+        } else {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("missing propert") || said.contains("name the signers"), "{path}: {said}");
+        }
+    }
+    for path in [
+        "signerNames",
+        "networkPolicy.egress.ports",
+        "maxRequestAge",
+        "crds",
+        "replicas",
+        "metrics.rules.pendingSeconds",
+    ] {
+        assert!(!valid.iter().any(|valid| valid == path), "{path} can be taken away");
+    }
+}
+
+/// Names that YAML would read as numbers, or that no object may have.
+#[test]
+fn odd_names_render_valid_objects_or_are_refused() {
+    let plane = ControlPlane::start(&Options::default()).unwrap();
+    let admin = plane.admin();
+    let helm = Helm::new(Tool::Helm4);
+    let dry = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
+    for (release, namespace, set) in [
+        ("2024", "42", ""),
+        ("my.release", "a", ""),
+        ("a", "b", "fullnameOverride=1234"),
+        ("a", "b", "nameOverride=1234,serviceAccount.name=7,priorityClassName=9"),
+        ("a-rather-long-name-of-a-release-that-goes-on-and-on-x", "b", ""),
+    ] {
+        let arguments =
+            ["template", release, CHART, "--kube-version=1.36.0", "--namespace", namespace, "--set-string", set];
+        let text = helm.run(&arguments);
+        let _ = admin.run(&["create", "namespace", namespace]);
+        admin.feed(&dry, &text).unwrap_or_else(|error| panic!("{release} {set}: {error:#}"));
+    }
+    for set in [
+        "nameOverride=Foo",
+        "fullnameOverride=Foo_Bar",
+        "networkPolicy.egress.cidrs={10.0.0.1/999}",
+        "maxRequestAge=99999999999999999999d",
+        "metrics.rules.disabled={CountersignRequestsDenied}",
+        "metrics.rules.latencySeconds=3600",
+        "extraLabels.rbac\\.authorization\\.k8s\\.io/aggregate-to-edit=x",
+    ] {
+        helm.refuses(&["template", "x", CHART, "--kube-version=1.36.0", "--set", set]);
+    }
+    let said = helm.refuses(&["template", "x", CHART, "--kube-version=1.36.0", "--set", "serviceAccount.create=false"]);
+    assert!(said.contains("give serviceAccount.name"), "{said}");
+    let set = "metrics.serviceMonitor.enabled=true,metrics.serviceMonitor.interval=5s";
+    let said = helm.refuses(&["template", "x", CHART, "--kube-version=1.36.0", "--set", set]);
+    assert!(said.contains("scrapeTimeout 10s is longer than interval 5s"), "{said}");
+
+    // A Lease that the replicas make themselves.
+    let own = helm.objects(&["--set=rbac.createLease=true"]);
+    assert!(!own.iter().any(|object| object["kind"] == "Lease"));
+    let rules = object(&own, "Role", "countersign")["rules"].as_array().unwrap().clone();
+    assert_eq!(rules[1], json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"] }));
+}
+
 #[test]
 fn values_arrive_where_they_belong() {
     let helm = Helm::new(Tool::Helm4);

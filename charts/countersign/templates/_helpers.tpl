@@ -10,17 +10,17 @@
 {{- else -}}
 {{- $name := include "countersign.name" . -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* What finds the pods; it never changes. */}}
 {{- define "countersign.selector" -}}
-app.kubernetes.io/name: {{ include "countersign.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "countersign.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The labels of an object. */}}
@@ -31,19 +31,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   "app.kubernetes.io/version" .Chart.AppVersion
   "app.kubernetes.io/managed-by" .Release.Service
   "helm.sh/chart" (printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_")) -}}
-{{- merge $own .Values.extraLabels | toYaml -}}
+{{- merge $own (.Values.extraLabels | default dict) | toYaml -}}
 {{- end -}}
 
 {{/* The metadata of an object: a dict with `root`, and `name`, `labels` and `annotations` where there are any. */}}
 {{- define "countersign.metadata" -}}
 {{- $root := .root -}}
-name: {{ .name | default (include "countersign.fullname" $root) }}
+name: {{ .name | default (include "countersign.fullname" $root) | quote }}
 {{- if .namespaced }}
-namespace: {{ .namespace | default $root.Release.Namespace }}
+namespace: {{ .namespace | default $root.Release.Namespace | quote }}
 {{- end }}
 labels:
   {{- merge (include "countersign.labels" $root | fromYaml) (.labels | default dict) | toYaml | nindent 2 }}
-{{- with merge (dict) (.annotations | default dict) $root.Values.extraAnnotations }}
+{{- with merge (dict) (.annotations | default dict) ($root.Values.extraAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -54,6 +54,9 @@ annotations:
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "countersign.fullname" .) -}}
 {{- else -}}
+{{- if and .Values.rbac.create (not .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.create is false: give serviceAccount.name, or every pod that runs as the namespace's default account may approve" -}}
+{{- end -}}
 {{- .Values.serviceAccount.name | default "default" -}}
 {{- end -}}
 {{- end -}}
@@ -72,12 +75,21 @@ annotations:
 {{/* The subject of the bindings. */}}
 {{- define "countersign.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "countersign.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "countersign.serviceAccount" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
 
 {{/* How the Prometheus operator scrapes the metrics. */}}
 {{- define "countersign.endpoint" -}}
+{{- $seconds := dict "s" 1 "m" 60 "h" 3600 -}}
+{{- $of := dict -}}
+{{- range $name := list "interval" "scrapeTimeout" -}}
+{{- $text := get $ $name -}}
+{{- $_ := set $of $name (mul (regexFind "^[0-9]+" $text | int64) (get $seconds (regexFind "[a-z]+$" $text))) -}}
+{{- end -}}
+{{- if gt (get $of "scrapeTimeout" | int64) (get $of "interval" | int64) -}}
+{{- fail (printf "scrapeTimeout %s is longer than interval %s, which Prometheus refuses" .scrapeTimeout .interval) -}}
+{{- end -}}
 port: metrics
 path: /metrics
 interval: {{ .interval }}
