@@ -101,9 +101,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
         task = tasks.one_ended() => Some(task),
     };
     match broken {
-        None => tracing::info!("stopping: what is on its way is finished, then the lease is given back"),
+        None => {
+            tracing::info!("stopping: what is on its way is finished, then the lease is given back");
+        }
         Some(task) => {
-            tracing::error!(task, "a task ended that never should; stopping, so that another replica takes over")
+            tracing::error!(task, "a task ended that never should; stopping, so that another replica takes over");
         }
     }
     stop.cancel();

@@ -60,7 +60,7 @@ fn amy_and_adam_get_their_certificates() {
         ("signer", "kubernetes.io/kube-apiserver-client"),
         ("requestor", "kubernetes-admin"),
         ("common_name", "amy"),
-        ("organizations", "developers"),
+        ("organizations", "[\"developers\"]"),
         ("policy", "developers"),
         ("reason_code", "policy-satisfied"),
     ] {
