@@ -2,7 +2,7 @@ use kube::CustomResource;
 
 use super::{
     Deserialize, DnsNames, ExpirationLimits, IpAddresses, Keys, KubeSchema, Match, Mode, OnViolation, Serialize,
-    Status, SubjectRules, Usages, Values,
+    Status, SubjectRules, Usages, Validation, Values,
 };
 
 /// A `CSRGuardrail` limits: every request that it matches must satisfy it, whatever any policy
@@ -49,7 +49,7 @@ pub struct CSRGuardrailSpec {
 /// What every matching request must satisfy; a part that is not stated is not checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.signerNames) || has(self.subject) || has(self.usages) || has(self.expirationSeconds) || has(self.keys) || has(self.dnsNames) || has(self.ipAddresses) || has(self.uris) || has(self.emailAddresses)").message("limits is empty: state at least one limit, for example expirationSeconds: {max: 31536000, whenUnset: SignerMaximum}"))]
+#[x_kube(validation = Rule::new("has(self.signerNames) || has(self.subject) || has(self.usages) || has(self.expirationSeconds) || has(self.keys) || has(self.dnsNames) || has(self.ipAddresses) || has(self.uris) || has(self.emailAddresses) || has(self.validations)").message("limits is empty: state at least one limit, for example expirationSeconds: {max: 31536000, whenUnset: SignerMaximum}"))]
 pub struct Limits {
     /// The signers that there may be.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +78,14 @@ pub struct Limits {
     /// Email addresses among the SANs; the domain compares in lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_addresses: Option<Values>,
+    /// What else must be true of every request that matches, in CEL; all of them.
+    #[schemars(length(max = 16))]
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = Rule::new("self.size() > 0").message("validations is empty: add one, for example - {name: short-name, expression: \"csr.subject.commonName.size() <= 32\"}, or remove validations")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validations: Option<Vec<Validation>>,
 }
 
 /// The signers that there may be, each by name or as every signer of a domain (`example.com/*`).

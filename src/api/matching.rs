@@ -1,4 +1,4 @@
-use super::{Deserialize, JsonSchema, KubeSchema, Serialize};
+use super::{Deserialize, JsonSchema, KubeSchema, MatchCondition, Serialize};
 
 /// Which requests an object speaks about. Every part that is stated must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -27,6 +27,16 @@ pub struct Match {
     /// Requests that the object does not speak about although the rest matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<Exclude>,
+
+    /// What else must be true of the request, in CEL; all of them. Where one fails, it is unknown whether the
+    /// object speaks about the request.
+    #[schemars(length(max = 16))]
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = Rule::new("self.size() > 0").message("conditions is empty: add one, for example - {name: not-ci, expression: \"!requestor.username.startsWith('ci:')\"}, or remove conditions")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Vec<MatchCondition>>,
 }
 
 /// Requests that are left out of a match.

@@ -7,6 +7,7 @@
 //! API server.
 
 mod expiration;
+mod expressions;
 mod guardrail;
 mod keys;
 mod matching;
@@ -16,6 +17,7 @@ mod status;
 mod values;
 
 pub use expiration::{Expiration, ExpirationLimits, WhenUnset};
+pub use expressions::{MatchCondition, Validation};
 pub use guardrail::{CSRGuardrail, CSRGuardrailSpec, Limits, SignerLimits};
 pub use keys::{EcdsaKeys, KeyAlgorithm, KeyCurve, Keys, RsaKeys};
 pub use matching::{Credential, Exclude, Match, Requestor};

@@ -2,7 +2,7 @@ use kube::CustomResource;
 
 use super::{
     Deserialize, DnsNames, Expiration, IpAddresses, Keys, KubeSchema, Match, Mode, OnViolation, Serialize, Status,
-    SubjectRules, Usages, Values,
+    SubjectRules, Usages, Validation, Values,
 };
 
 /// A `CSRPolicy` permits: a request that it matches and that satisfies it may be approved.
@@ -89,4 +89,12 @@ pub struct Allow {
     /// Email addresses among the SANs; the domain compares in lower case. Unstated: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_addresses: Option<Values>,
+    /// What else must be true of an approved request, in CEL; all of them.
+    #[schemars(length(max = 16))]
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = Rule::new("self.size() > 0").message("validations is empty: add one, for example - {name: short-name, expression: \"csr.subject.commonName.size() <= 32\"}, or remove validations")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validations: Option<Vec<Validation>>,
 }

@@ -1,6 +1,6 @@
 //! Which requests an object speaks about, in three values.
 
-use super::{Truth, WidePattern};
+use super::{Bindings, Expression, Truth, WidePattern};
 use crate::api::Credential;
 use crate::request::Envelope;
 
@@ -86,6 +86,7 @@ pub struct Matcher {
     pub(super) signers: Part<Vec<SignerPattern>>,
     pub(super) requestors: Part<Vec<RequestorMatcher>>,
     pub(super) excluded: Part<Vec<RequestorMatcher>>,
+    pub(super) conditions: Part<Vec<Expression>>,
     /// Whatever else stands in `match` and this version does not know: one more part to match.
     pub(super) rest: Part<()>,
 }
@@ -93,16 +94,27 @@ pub struct Matcher {
 impl Matcher {
     /// Whether the object speaks about the request.
     #[must_use]
-    pub fn matches(&self, request: &Envelope) -> Truth {
+    pub fn matches(&self, request: &Envelope, bindings: &Bindings<'_>) -> Truth {
         let requestor =
             |entries: &Vec<RequestorMatcher>| Truth::any(entries.iter().map(|entry| entry.matches(request)));
-        Truth::all([
-            self.signers
-                .holds(Truth::Yes, |signers| signers.iter().any(|signer| signer.matches(&request.signer_name)).into()),
-            self.requestors.holds(Truth::Yes, requestor),
-            !self.excluded.holds(Truth::No, requestor),
-            self.rest.holds(Truth::Yes, |()| Truth::Yes),
-        ])
+        // The conditions last, and only where nothing else says no: they cost most.
+        Truth::all(
+            [
+                self.signers.holds(Truth::Yes, |signers| {
+                    signers.iter().any(|signer| signer.matches(&request.signer_name)).into()
+                }),
+                self.requestors.holds(Truth::Yes, requestor),
+                !self.excluded.holds(Truth::No, requestor),
+                self.rest.holds(Truth::Yes, |()| Truth::Yes),
+            ]
+            .into_iter()
+            .chain(std::iter::once_with(|| {
+                let all = |conditions: &Vec<Expression>| {
+                    Truth::all(conditions.iter().map(|condition| condition.holds(bindings)))
+                };
+                self.conditions.holds(Truth::Yes, all)
+            })),
+        )
     }
 
     /// The signers stated, if they can be read.
@@ -143,17 +155,10 @@ impl RequestorMatcher {
     }
 }
 
-/// A certificate may carry any CN, so the user name alone does not make a service account: the
-/// authenticator of service account tokens also puts it into the group of its namespace.
 fn is_service_account(accounts: &[(WidePattern, WidePattern)], request: &Envelope) -> bool {
-    let Some((namespace, name)) =
-        request.username.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'))
-    else {
-        return false;
-    };
-    let group = format!("system:serviceaccounts:{namespace}");
-    request.groups.contains(&group)
-        && accounts.iter().any(|account| account.0.matches(namespace) && account.1.matches(name))
+    request.service_account().is_some_and(|(namespace, name)| {
+        accounts.iter().any(|account| account.0.matches(namespace) && account.1.matches(name))
+    })
 }
 
 /// `X509SHA256=…` is what the API server writes for a client certificate since Kubernetes 1.32.

@@ -4,6 +4,7 @@
 //! with the [`Problem`]s that stand in the way. What of its `match` can be read still counts, so
 //! that a broken object touches only the requests that it could have concerned.
 
+mod cel;
 mod compile;
 mod matcher;
 mod object;
@@ -13,12 +14,14 @@ mod rules;
 mod set;
 mod truth;
 
+pub use cel::{Bindings, Expression};
 pub use matcher::{Matcher, SignerPattern};
 pub use object::{Kind, ObjectRef, PolicyObject};
 pub use pattern::{Field, Pattern, WidePattern};
 pub use reserved::{MASTERS, Reserved};
 pub use rules::{
     CommonNameRules, Count, DnsRules, ExpirationRules, IpRules, KeyRules, ListRules, Rules, SignerRules, UsageRules,
+    ValidationRule,
 };
 pub use set::{PolicySet, Settings};
 pub use truth::Truth;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::{Pattern, SignerPattern, WidePattern};
+use super::{Expression, Pattern, SignerPattern, WidePattern};
 use crate::api::WhenUnset;
 use crate::request::{Curve, Usage};
 
@@ -34,6 +34,17 @@ pub struct Rules {
     pub uris: Option<ListRules>,
     /// Email addresses.
     pub email_addresses: Option<ListRules>,
+    /// What else must be true.
+    pub validations: Vec<ValidationRule>,
+}
+
+/// An expression that must be true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidationRule {
+    /// The expression.
+    pub expression: Expression,
+    /// What a requestor reads where it is not.
+    pub message: Option<String>,
 }
 
 /// Signers that there may be.

@@ -40,6 +40,18 @@ pub struct Envelope {
     pub expiration_seconds: Option<i32>,
 }
 
+impl Envelope {
+    /// The namespace and the name of the service account that filed the request. A certificate may carry
+    /// any CN, so the user name alone does not make a service account: the authenticator of service
+    /// account tokens also puts it into the group of its namespace.
+    #[must_use]
+    pub fn service_account(&self) -> Option<(&str, &str)> {
+        let (namespace, name) = self.username.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        let group = format!("system:serviceaccounts:{namespace}");
+        self.groups.contains(&group).then_some((namespace, name))
+    }
+}
+
 /// Why there is nothing left to decide about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {

@@ -100,6 +100,8 @@ codes! {
         EmailAddressMissing => "email-address-missing",
         /// Too few or too many email addresses.
         EmailAddressCount => "email-address-count",
+        /// A validation, an expression in CEL, is false.
+        ValidationFailed => "validation-failed",
         /// A kubelet's request for somebody else, or somebody else's request for a kubelet.
         KubeletIdentity => "kubelet-identity",
         /// `system:masters` is asked for.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::outcome::Outcome;
 use super::{ReasonCode, Violation};
 use crate::api::{Mode, OnViolation};
-use crate::policy::{Compiled, ObjectRef, PolicySet};
+use crate::policy::{Bindings, Compiled, ObjectRef, PolicySet};
 use crate::request::SigningRequest;
 
 /// What Countersign does about a request.
@@ -100,11 +100,12 @@ fn decide(
     facts: &Facts,
     enforced: impl Fn(&Compiled) -> bool + Copy,
 ) -> Review {
+    let bindings = Bindings::new(request);
     not_ours(set, request)
         .or_else(|| settled(set, request, facts))
         .or_else(|| asks_for_masters(request))
-        .or_else(|| guardrails(set, request, enforced))
-        .unwrap_or_else(|| policies(set, request, enforced))
+        .or_else(|| guardrails(set, request, &bindings, enforced))
+        .unwrap_or_else(|| policies(set, request, &bindings, enforced))
 }
 
 impl Review {
@@ -156,11 +157,12 @@ fn asks_for_masters(request: &SigningRequest) -> Option<Review> {
 fn guardrails(
     set: &PolicySet,
     request: &SigningRequest,
+    bindings: &Bindings<'_>,
     enforced: impl Fn(&Compiled) -> bool + Copy,
 ) -> Option<Review> {
     let in_force = set.guardrails().iter().filter(|guardrail| enforced(guardrail));
     let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
-        in_force.map(|guardrail| (guardrail, Outcome::of(guardrail, set, request))).collect();
+        in_force.map(|guardrail| (guardrail, Outcome::of(guardrail, set, request, bindings))).collect();
     let violated = Violated::collect(&outcomes);
     if !violated.objects.is_empty() {
         let deny = violated.objects.iter().any(|object| object.on_violation == OnViolation::Deny);
@@ -193,10 +195,15 @@ fn missing_guardrail(set: &PolicySet, enforced: impl Fn(&Compiled) -> bool) -> O
 }
 
 /// Rules 7, 8 and 9.
-fn policies(set: &PolicySet, request: &SigningRequest, enforced: impl Fn(&Compiled) -> bool) -> Review {
+fn policies(
+    set: &PolicySet,
+    request: &SigningRequest,
+    bindings: &Bindings<'_>,
+    enforced: impl Fn(&Compiled) -> bool,
+) -> Review {
     let in_force = set.policies().iter().filter(|policy| enforced(policy));
     let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
-        in_force.map(|policy| (policy, Outcome::of(policy, set, request))).collect();
+        in_force.map(|policy| (policy, Outcome::of(policy, set, request, bindings))).collect();
     if let Some((policy, _)) = outcomes.iter().find(|(_, outcome)| *outcome == Outcome::Satisfied) {
         let reason = format!("{} permits the request, and no guardrail forbids it", policy.object);
         let mut review = Review::new(Decision::Approve, ReasonCode::PolicySatisfied, reason);

@@ -1,6 +1,6 @@
 use super::ViolationCode;
 use crate::escape::printable;
-use crate::policy::{MASTERS, ObjectRef};
+use crate::policy::{Compiled, MASTERS, ObjectRef, ValidationRule};
 use crate::request::DecodeError;
 
 /// One way in which a request goes beyond what is permitted.
@@ -33,6 +33,23 @@ impl Violation {
                 "the request asks for {MASTERS}, whose members may do everything and cannot be stopped; it is never \
                  granted, so ask for a group that a ClusterRoleBinding names"
             ),
+        }
+    }
+
+    /// A request of which an expression is false.
+    pub(super) fn validation(object: &Compiled, rule: &ValidationRule) -> Self {
+        let (name, source) = (rule.expression.name(), printable(rule.expression.source()));
+        let message = match &rule.message {
+            Some(message) => format!("{} ({name} of {})", printable(message), object.object),
+            None => format!("{name} of {} is false: {source}", object.object),
+        };
+        Self {
+            object: Some(object.object.clone()),
+            code: ViolationCode::ValidationFailed,
+            field: format!("validations.{name}"),
+            found: "false".to_owned(),
+            permitted: source,
+            message,
         }
     }
 

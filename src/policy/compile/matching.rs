@@ -1,12 +1,15 @@
 //! `match`: which requests an object speaks about.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Compiler;
 use crate::api;
+use crate::escape::printable;
 use crate::policy::matcher::{Matcher, Part, RequestorMatcher};
-use crate::policy::{Field, Kind, SignerPattern, WidePattern};
+use crate::policy::{Expression, Field, Kind, SignerPattern, WidePattern};
 
 impl Compiler {
     pub(super) fn matcher(&mut self, spec: &Value) -> Matcher {
@@ -38,7 +41,11 @@ impl Compiler {
         if exclude.is_object() && exclude["requestors"].is_null() {
             self.report("spec.match.exclude", "exclude is empty: state exclude.requestors, or remove exclude");
         }
+        let conditions = self.part("spec.match.conditions", &value["conditions"], |this, path, list: Vec<_>| {
+            this.conditions(path, &list)
+        });
         Matcher {
+            conditions: self.unless_broken("spec.match.conditions", conditions),
             signers: self.unless_broken("spec.match.signerNames", signers),
             requestors: self.unless_broken("spec.match.requestors", requestors),
             excluded: self.unless_broken("spec.match.exclude", excluded),
@@ -46,7 +53,7 @@ impl Compiler {
                 .problems
                 .iter()
                 .find(|problem| {
-                    let known = ["signerNames", "requestors", "exclude"];
+                    let known = ["signerNames", "requestors", "exclude", "conditions"];
                     ["apiVersion", "spec"].contains(&problem.path.as_str())
                         || (problem.is_within(path)
                             && !known.iter().any(|part| problem.is_within(&format!("{path}.{part}"))))
@@ -74,6 +81,34 @@ impl Compiler {
 
     pub(super) fn signers(&mut self, path: &str, names: &[String]) -> Vec<SignerPattern> {
         self.each(path, names, SignerPattern::new)
+    }
+
+    fn conditions(&mut self, path: &str, conditions: &[api::MatchCondition]) -> Vec<Expression> {
+        self.not_empty(path, conditions, "add a condition, or remove the list");
+        let sources = conditions.iter().map(|condition| (condition.name.as_str(), condition.expression.as_str()));
+        self.expressions(path, sources)
+    }
+
+    /// Each expression that compiles; a name may stand once.
+    pub(super) fn expressions<'a>(
+        &mut self,
+        path: &str,
+        sources: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Vec<Expression> {
+        let mut names = BTreeSet::new();
+        let mut result = Vec::new();
+        for (index, (name, source)) in sources.enumerate() {
+            let path = format!("{path}[{index}]");
+            if !names.insert(name) {
+                let name = printable(name);
+                self.report(format!("{path}.name"), format!("the name {name} stands twice: give each another"));
+            }
+            match Expression::new(name, source) {
+                Ok(expression) => result.push(expression),
+                Err(problem) => self.report(format!("{path}.expression"), problem),
+            }
+        }
+        result
     }
 
     fn requestors(&mut self, path: &str, entries: Vec<api::Requestor>) -> Vec<RequestorMatcher> {

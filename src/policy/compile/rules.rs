@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Compiler;
 use super::lists::Lists;
 use crate::api::{self, KeyAlgorithm, KeyCurve};
-use crate::policy::rules::{ExpirationRules, KeyRules, Rules, SignerRules, UsageRules};
-use crate::policy::{Field, Kind};
+use crate::policy::rules::{ExpirationRules, KeyRules, Rules, SignerRules, UsageRules, ValidationRule};
+use crate::policy::{Expression, Field, Kind};
 use crate::request::{Curve, Usage};
 
 /// The parts that policies and guardrails share.
@@ -19,6 +19,7 @@ struct Common {
     ip_addresses: Option<api::IpAddresses>,
     uris: Option<api::Values>,
     email_addresses: Option<api::Values>,
+    validations: Option<Vec<api::Validation>>,
 }
 
 impl Compiler {
@@ -61,6 +62,7 @@ impl Compiler {
                 ip_addresses: allow.ip_addresses,
                 uris: allow.uris,
                 email_addresses: allow.email_addresses,
+                validations: allow.validations,
             },
         );
         // What is needed unless said otherwise, and what there may be only where it is named.
@@ -115,6 +117,7 @@ impl Compiler {
                 ip_addresses: limits.ip_addresses,
                 uris: limits.uris,
                 email_addresses: limits.email_addresses,
+                validations: limits.validations,
             },
         );
         Some(rules)
@@ -148,6 +151,21 @@ impl Compiler {
         rules.email_addresses = parts.email_addresses.as_ref().map(|addresses| {
             self.list(&format!("{path}.emailAddresses"), &Lists::from_values(addresses), Field::EmailAddress)
         });
+        rules.validations = parts
+            .validations
+            .as_ref()
+            .map(|validations| self.validations(&format!("{path}.validations"), validations))
+            .unwrap_or_default();
+    }
+
+    fn validations(&mut self, path: &str, validations: &[api::Validation]) -> Vec<ValidationRule> {
+        self.not_empty(path, validations, "add a validation, or remove the list");
+        let sources = validations.iter().map(|validation| (validation.name.as_str(), validation.expression.as_str()));
+        let expressions = self.expressions(path, sources);
+        let message = |expression: &Expression| {
+            validations.iter().find(|validation| validation.name == expression.name())?.message.clone()
+        };
+        expressions.into_iter().map(|expression| ValidationRule { message: message(&expression), expression }).collect()
     }
 
     fn usages(&mut self, path: &str, usages: &api::Usages) -> UsageRules {

@@ -250,6 +250,12 @@ fn cases() -> Vec<Case> {
         (Policy, json!({ "emailAddresses": { "allowed": ["*@b.c"], "min": 1 } }), |_| {}, Code::EmailAddressCount),
         (Policy, json!({}), |r| r.envelope.signer_name = "kubernetes.io/kubelet-serving".into(), Code::KubeletIdentity),
         (Policy, json!({}), |r| r.asks_for_masters = true, Code::SystemMasters),
+        (
+            Policy,
+            json!({ "validations": [{ "name": "none", "expression": "csr.subject.commonName.size() > 99" }] }),
+            |_| {},
+            Code::ValidationFailed,
+        ),
     ]
 }
 

@@ -36,6 +36,8 @@ struct Object {
     usages: Vec<&'static str>,
     max: i64,
     when_unset: &'static str,
+    condition: Option<&'static str>,
+    validation: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,17 +72,33 @@ enum Answer {
     Unknown,
 }
 
+const EXPRESSIONS: [&str; 5] = [
+    "'g2' in requestor.groups",
+    "csr.subject.commonName == 'x'",
+    "csr.subject.organizations.exists(o, o == 'dev')",
+    "!has(csr.expirationSeconds)",
+    "requestor.extra['none'] == []",
+];
+
+fn naive_expression(source: &str, request: &Request) -> Option<bool> {
+    match EXPRESSIONS.iter().position(|known| *known == source) {
+        Some(0) => Some(request.groups.contains(&"g2")),
+        Some(1) => request.common_name.filter(|_| !request.refused).map(|name| name == "x"),
+        Some(2) => (!request.refused).then(|| request.organizations.contains(&"dev")),
+        Some(3) => Some(request.seconds.is_none()),
+        _ => None,
+    }
+}
+
 fn naive_match(object: &Object, request: &Request) -> Option<bool> {
     let signer = object.signer.is_none_or(|signer| signer == "*" || signer == request.signer);
     let group = object.group.is_none_or(|group| request.groups.contains(&group));
     let excluded = object.excluded.is_some_and(|group| request.groups.contains(&group));
     if !signer || !group || excluded {
-        Some(false)
-    } else if object.match_broken {
-        None
-    } else {
-        Some(true)
+        return Some(false);
     }
+    let condition = object.condition.map_or(Some(true), |source| naive_expression(source, request));
+    if object.match_broken && condition != Some(false) { None } else { condition }
 }
 
 fn naive_checks(object: &Object, request: &Request) -> bool {
@@ -119,8 +137,12 @@ fn naive_answer(object: &Object, request: &Request) -> Option<Answer> {
         None => Some(Answer::Unknown),
         Some(true) if object.rules_broken => Some(Answer::Unknown),
         Some(true) if request.refused => Some(Answer::Violated),
-        Some(true) if naive_checks(object, request) => Some(Answer::Satisfied),
-        Some(true) => Some(Answer::Violated),
+        Some(true) if !naive_checks(object, request) => Some(Answer::Violated),
+        Some(true) => Some(match object.validation.map_or(Some(true), |source| naive_expression(source, request)) {
+            Some(true) => Answer::Satisfied,
+            Some(false) => Answer::Violated,
+            None => Answer::Unknown,
+        }),
     }
 }
 
@@ -196,6 +218,9 @@ fn object(index: usize, object: &Object) -> PolicyObject {
     if let Some(group) = object.excluded {
         matches.insert("exclude".to_owned(), json!({ "requestors": [{ "groups": [group] }] }));
     }
+    if let Some(source) = object.condition {
+        matches.insert("conditions".to_owned(), json!([{ "name": "c", "expression": source }]));
+    }
     if object.match_broken {
         matches.insert("notYet".to_owned(), json!(1));
     }
@@ -219,6 +244,9 @@ fn object(index: usize, object: &Object) -> PolicyObject {
     });
     if !subject.is_empty() {
         rules["subject"] = subject.into();
+    }
+    if let Some(source) = object.validation {
+        rules["validations"] = json!([{ "name": "v", "expression": source, "message": "no" }]);
     }
     if object.rules_broken {
         rules["notYet"] = json!(1);
@@ -297,7 +325,8 @@ fn any_object() -> impl Strategy<Value = Object> {
         select(vec![700, 5000, 90_000]),
         select(vec!["Deny", "Allow", "SignerMaximum"]),
     );
-    (head, matching, rules).prop_map(|(head, matching, rules)| {
+    let expression = || prop::option::weighted(0.15, select(EXPRESSIONS.to_vec()));
+    (head, matching, rules, expression(), expression()).prop_map(|(head, matching, rules, condition, validation)| {
         let (guardrail, audit, leave_pending, deleting, rules_broken, match_broken) = head;
         let mut object = Object {
             guardrail,
@@ -316,6 +345,8 @@ fn any_object() -> impl Strategy<Value = Object> {
             usages: rules.4,
             max: rules.5,
             when_unset: rules.6,
+            condition,
+            validation,
         };
         if !guardrail {
             // What a policy must state, and what no object may state at once.

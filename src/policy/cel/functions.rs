@@ -1,0 +1,223 @@
+//! The functions that an expression may call: those of CEL and of Kubernetes' libraries for strings,
+//! lists, sets, IP addresses and CIDRs, optionals, and `matches` over expressions compiled before.
+
+use std::sync::Arc;
+
+use cel::common::ast::{Expr, IdedExpr};
+use cel::extractors::This;
+use cel::objects::Opaque;
+use cel::{Context, DeclarationError, Env, ExecutionError, Value, extensions};
+use regex::{Regex, RegexBuilder};
+
+use super::{Bindings, addresses};
+
+/// The most that a compiled regular expression may take, in bytes.
+const MAX_PATTERN: usize = 1024 * 1024;
+
+/// How much a call costs and gives, in terms of the sizes of its target and arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Reads everything once; gives a number, a boolean or a short text.
+    Scalar,
+    /// Compares everything with everything; gives a number or a boolean.
+    Product,
+    /// Reads everything once; gives at most as much as it reads.
+    Same,
+    /// Compares everything with everything; gives at most as much as it reads.
+    Sorted,
+    /// Gives a list of parts of its target.
+    Split,
+    /// Gives its list with a separator between each two.
+    Join,
+    /// May put its last argument in for each part of its target.
+    Replace,
+}
+
+/// Every function and operator, by its name in the syntax tree.
+const FUNCTIONS: &[(&str, Shape)] = {
+    use Shape::{Join, Product, Replace, Same, Scalar, Sorted, Split};
+    &[
+        ("_&&_", Scalar),
+        ("_||_", Scalar),
+        ("!_", Scalar),
+        ("_==_", Scalar),
+        ("_!=_", Scalar),
+        ("_<_", Scalar),
+        ("_<=_", Scalar),
+        ("_>_", Scalar),
+        ("_>=_", Scalar),
+        ("_-_", Scalar),
+        ("-_", Scalar),
+        ("_*_", Scalar),
+        ("_/_", Scalar),
+        ("_%_", Scalar),
+        ("@in", Scalar),
+        ("@not_strictly_false", Scalar),
+        ("_+_", Same),
+        ("_?_:_", Same),
+        ("_[_]", Same),
+        ("_[?_]", Same),
+        ("_?._", Same),
+        ("size", Scalar),
+        ("int", Scalar),
+        ("uint", Scalar),
+        ("double", Scalar),
+        ("string", Same),
+        ("contains", Scalar),
+        ("startsWith", Scalar),
+        ("endsWith", Scalar),
+        ("matches", Scalar),
+        ("charAt", Same),
+        ("indexOf", Product),
+        ("lastIndexOf", Product),
+        ("lowerAscii", Same),
+        ("upperAscii", Same),
+        ("trim", Same),
+        ("substring", Same),
+        ("replace", Replace),
+        ("split", Split),
+        ("join", Join),
+        ("reverse", Same),
+        ("slice", Same),
+        ("sort", Sorted),
+        ("distinct", Sorted),
+        ("flatten", Same),
+        ("optional.none", Scalar),
+        ("optional.of", Same),
+        ("optional.ofNonZeroValue", Same),
+        ("value", Same),
+        ("hasValue", Scalar),
+        ("or", Same),
+        ("orValue", Same),
+        ("ip", Same),
+        ("cidr", Same),
+        ("isIP", Scalar),
+        ("isCIDR", Scalar),
+        ("family", Scalar),
+        ("isLoopback", Scalar),
+        ("isUnspecified", Scalar),
+        ("containsIP", Scalar),
+        ("containsCIDR", Scalar),
+        ("prefixLength", Scalar),
+    ]
+};
+
+/// The macros, which the parser expands; named here for those who misspell one.
+const MACROS: [&str; 6] = ["has", "all", "exists", "exists_one", "map", "filter"];
+
+/// Whether there is a function or operator of this name.
+pub(super) fn is_known(name: &str) -> bool {
+    shape(name).is_some()
+}
+
+/// What it costs and gives.
+pub(super) fn shape(name: &str) -> Option<Shape> {
+    FUNCTIONS.iter().find(|(known, _)| *known == name).map(|(_, shape)| *shape)
+}
+
+/// The names of functions that somebody may have meant.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let functions =
+        FUNCTIONS.iter().map(|(name, _)| *name).filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    functions.chain(MACROS)
+}
+
+/// Whether the argument of the function is a regular expression.
+pub(super) fn takes_pattern(name: &str) -> bool {
+    name == "matches"
+}
+
+/// A regular expression that was compiled with the expression that it stands in. Matching takes time
+/// linear in the text, whatever the pattern.
+#[derive(Debug)]
+pub(super) struct Pattern(Regex);
+
+impl Pattern {
+    pub(super) fn new(source: &str) -> Result<Self, String> {
+        RegexBuilder::new(source).size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN).build().map(Self).map_err(
+            |error| match error {
+                regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
+                error => {
+                    let text = error.to_string();
+                    format!("not a regular expression: {}", text.lines().last().unwrap_or_default())
+                }
+            },
+        )
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Opaque for Pattern {
+    fn runtime_type_name(&self) -> &'static str {
+        "regular expression"
+    }
+}
+
+/// No identifier that somebody writes begins so.
+const REFERENCE: &str = "@pattern";
+
+/// What stands for a compiled pattern in a syntax tree.
+pub(super) fn reference(index: usize) -> Expr {
+    Expr::Ident(format!("{REFERENCE}{index}"))
+}
+
+/// Whether `node` stands for a compiled pattern.
+pub(super) fn is_pattern(node: &IdedExpr) -> bool {
+    matches!(&node.expr, Expr::Ident(name) if name.starts_with(REFERENCE))
+}
+
+/// What an expression is parsed with.
+pub(super) fn environment() -> Result<Env, DeclarationError> {
+    let mut env = Env::stdlib().with_optional_support(true);
+    env.add_extension(extensions::strings)?;
+    env.add_extension(extensions::lists)?;
+    Ok(env)
+}
+
+fn context() -> Result<Context<'static, 'static>, DeclarationError> {
+    let mut context = Context::with_env(Arc::new(environment()?));
+    context.add_function("matches", matches)?;
+    addresses::register(&mut context)?;
+    Ok(context)
+}
+
+thread_local! {
+    // Making it takes longer than most evaluations; nothing that an evaluation does changes it.
+    static CONTEXT: Result<Context<'static, 'static>, DeclarationError> = context();
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape of a function that can be called")]
+fn matches(This(text): This<Arc<String>>, pattern: Value) -> Result<bool, ExecutionError> {
+    match &pattern {
+        Value::Opaque(opaque) => opaque.downcast_ref::<Pattern>().map(|pattern| pattern.0.is_match(&text)),
+        _ => None,
+    }
+    .ok_or_else(|| ExecutionError::function_error("matches", "the pattern was not compiled"))
+}
+
+/// Evaluates `ast`, which was checked before.
+pub(super) fn evaluate(
+    ast: &IdedExpr,
+    patterns: &[Arc<Pattern>],
+    bindings: &Bindings<'_>,
+) -> Result<Value, ExecutionError> {
+    CONTEXT.with(|functions| {
+        let functions = functions.as_ref().map_err(|error| ExecutionError::InternalError(error.to_string()))?;
+        let mut scope = functions.new_inner_scope();
+        for (name, value) in bindings.variables() {
+            scope.add_variable_from_value(name, value.clone());
+        }
+        for (index, pattern) in patterns.iter().enumerate() {
+            let pattern: Arc<dyn Opaque> = Arc::<Pattern>::clone(pattern);
+            scope.add_variable_from_value(format!("{REFERENCE}{index}"), Value::Opaque(pattern));
+        }
+        scope.resolve(ast)
+    })
+}

@@ -1,0 +1,117 @@
+//! Expressions in CEL, the Common Expression Language that Kubernetes users know from CRDs and
+//! admission policies: `match.conditions` and `validations`.
+//!
+//! The crate that evaluates them has no limit of cost and recurses, so an expression is bounded
+//! before it is parsed (`bounds`), what it names is checked when it is compiled (`check`), and
+//! before each evaluation an upper bound of its cost is computed from the sizes of what it reads
+//! (`cost`). What fails, or would cost too much, is unknown: never true and never false.
+
+mod addresses;
+mod bindings;
+mod bounds;
+mod check;
+mod cost;
+mod functions;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use cel::Value;
+use cel::common::ast::IdedExpr;
+
+pub use bindings::Bindings;
+use functions::Pattern;
+
+use super::Truth;
+use crate::escape::{cut, printable};
+
+/// The longest part of an evaluation error that is repeated, in bytes.
+const MAX_ERROR: usize = 200;
+
+/// A compiled expression.
+#[derive(Clone)]
+pub struct Expression {
+    name: String,
+    source: String,
+    ast: Arc<IdedExpr>,
+    /// The regular expressions that stand in it, compiled; the tree refers to them by index.
+    patterns: Arc<[Arc<Pattern>]>,
+    reads_content: bool,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expression").field("name", &self.name).field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.source == other.source
+    }
+}
+
+impl Eq for Expression {}
+
+impl Expression {
+    /// Compiles `source`; the error says what is wrong and where, with a caret under the column.
+    pub(super) fn new(name: &str, source: &str) -> Result<Self, String> {
+        let parsed = bounds::parse(source)?;
+        let checked = check::check(source, parsed)?;
+        Ok(Self {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            ast: Arc::new(checked.ast),
+            patterns: checked.patterns.into(),
+            reads_content: checked.reads_content,
+        })
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The expression as it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it holds for a request; unknown where it fails, where it would cost more than the
+    /// budget, or where it reads what did not decode.
+    #[must_use]
+    pub fn holds(&self, bindings: &Bindings<'_>) -> Truth {
+        if self.reads_content && !bindings.is_decoded() {
+            return self.unknown("it reads what did not decode");
+        }
+        if let Err(over) = cost::check(&self.ast, bindings) {
+            return self.unknown(&over);
+        }
+        // The budget bounds time and the depth of the tree the stack; a panic is a bug of a
+        // dependency, and must not take a decision with it.
+        let result = catch_unwind(AssertUnwindSafe(|| functions::evaluate(&self.ast, &self.patterns, bindings)));
+        match result {
+            Ok(Ok(Value::Bool(holds))) => holds.into(),
+            Ok(Ok(other)) => self.unknown(&format!("it gives {}, not true or false", other.type_of())),
+            Ok(Err(error)) => self.unknown(&cut(&printable(&error.to_string()), MAX_ERROR)),
+            Err(_) => self.unknown("its evaluation broke"),
+        }
+    }
+
+    fn unknown(&self, why: &str) -> Truth {
+        Truth::Unknown(format!("the expression {} cannot be evaluated ({}): {why}", self.name, printable(&self.source)))
+    }
+}
+
+/// `problem` at a column of `source` (both from 1), with the line and a caret under it.
+fn located(source: &str, line: usize, column: usize, problem: &str) -> String {
+    let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let caret = " ".repeat(column.saturating_sub(1).min(text.chars().count()));
+    format!("line {line}, column {column}: {problem}\n  {}\n  {caret}^", printable(text))
+}
+
+#[cfg(test)]
+mod tests;

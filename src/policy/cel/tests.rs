@@ -1,0 +1,179 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Bindings, Expression};
+use crate::policy::Truth;
+use crate::request::{CsrObject, SigningRequest};
+
+const PEM: &str = include_str!("../../../examples/requests/amy.yaml");
+
+/// The request of an example, with a requestor of this name and these groups.
+fn request(username: &str, groups: &[&str]) -> SigningRequest {
+    let encoded = PEM.lines().find_map(|line| line.trim().strip_prefix("request: ")).unwrap();
+    let object: CsrObject = serde_json::from_value(json!({
+        "metadata": { "name": "a", "uid": "u" },
+        "spec": {
+            "request": encoded,
+            "signerName": "example.com/mtls",
+            "usages": ["client auth", "signing"],
+            "expirationSeconds": 3600,
+            "username": username,
+            "uid": "1",
+            "groups": groups,
+            "extra": {
+                "authentication.kubernetes.io/pod-name": ["runner-0"],
+                "authentication.kubernetes.io/node-name": ["worker"],
+                "example.com/team": ["payments"],
+            },
+        },
+    }))
+    .unwrap();
+    object.signing_request()
+}
+
+fn holds(source: &str, request: &SigningRequest) -> Truth {
+    let expression = Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    expression.holds(&Bindings::new(request))
+}
+
+#[test]
+fn an_expression_sees_the_request_and_its_requestor() {
+    let amy = request("system:serviceaccount:ci:runner", &["system:serviceaccounts:ci", "ci"]);
+    for source in [
+        "csr.subject.commonName == 'amy'",
+        "csr.subject.organizations == ['developers']",
+        "csr.subject.organizationalUnits.size() == 0",
+        "csr.signerName.startsWith('example.com/')",
+        "'client auth' in csr.usages && 'digital signature' in csr.usages",
+        "has(csr.expirationSeconds) && csr.expirationSeconds <= 3600",
+        "csr.key.algorithm == 'RSA' && csr.key.bits >= 2048 && !has(csr.key.curve)",
+        "csr.dnsNames.all(name, name.endsWith('.example.com'))",
+        "csr.dnsNames.size() + csr.ipAddresses.size() + csr.uris.size() + csr.emailAddresses.size() == 0",
+        "requestor.username.matches('^system:serviceaccount:[a-z]+:runner$')",
+        "requestor.groups.exists(group, group == 'ci')",
+        "requestor.serviceAccount.namespace == 'ci' && requestor.serviceAccount.name == 'runner'",
+        "requestor.pod.name == 'runner-0' && !has(requestor.pod.uid) && requestor.node.name == 'worker'",
+        "requestor.extra['example.com/team'] == ['payments'] && requestor.uid == '1'",
+        "requestor.?pod.?uid.orValue('none') == 'none'",
+        "csr.subject.organizations.all(name, name in ['developers', 'oncall'])",
+        "!requestor.?pod.?uid.hasValue() && requestor.?pod.?name.orValue('') == 'runner-0'",
+        "!requestor.?nothing.hasValue() && requestor.extra[?'none'].orValue(['x']) == ['x']",
+        "cidr('10.0.0.0/8').containsIP(ip('10.1.2.3')) && isIP('::1') && ip('10.0.0.1').family() == 4",
+        "'a,b'.split(',').join('-') == 'a-b' && 'AMY'.lowerAscii() == csr.subject.commonName",
+        "csr.subject.commonName.size() > 2 ? true : false",
+    ] {
+        assert_eq!(holds(source, &amy), Truth::Yes, "{source}");
+        assert_eq!(holds(&format!("!({source})"), &amy), Truth::No, "{source}");
+    }
+    // A certificate with a service account's name is not a service account.
+    let eve = request("system:serviceaccount:ci:runner", &["system:authenticated"]);
+    assert_eq!(holds("has(requestor.serviceAccount) || has(requestor.pod)", &eve), Truth::No);
+}
+
+#[test]
+fn what_fails_or_is_not_known_is_unknown_and_quoted() {
+    let amy = request("amy", &[]);
+    for (source, why) in [
+        ("csr.subject.commonName", "it gives string, not true or false"),
+        ("requestor.extra['team'] == ['x']", "No such key: team"),
+        ("requestor.serviceAccount.name == 'x'", "No such key: serviceAccount"),
+        ("csr.subject.commonName > 3", "no matching overload"),
+        ("1 / (csr.dnsNames.size()) == 1", "Division by zero"),
+        ("csr.dnsNames[0] == 'x'", "Index out of bounds"),
+    ] {
+        let Truth::Unknown(said) = holds(source, &amy) else { panic!("{source} is not unknown") };
+        assert!(said.contains(why) && said.contains(source), "{source}: {said}");
+        // And not known to be false either.
+        assert!(matches!(holds(&format!("!({source})"), &amy), Truth::Unknown(_)), "{source}");
+    }
+    let mut broken = amy;
+    let object: CsrObject =
+        serde_json::from_value(json!({ "metadata": { "name": "a" }, "spec": { "request": "eA==" } })).unwrap();
+    broken.content = object.signing_request().content;
+    assert!(broken.content.is_err());
+    for source in ["has(csr.subject.commonName)", "!has(csr.subject)", "size(csr) > 1", "csr.?key.hasValue()"] {
+        let Truth::Unknown(said) = holds(source, &broken) else { panic!("{source} is not unknown") };
+        assert!(said.contains("did not decode"), "{said}");
+    }
+    assert_eq!(holds("requestor.username == 'amy' && has(csr.expirationSeconds)", &broken), Truth::Yes);
+}
+
+#[test]
+fn a_slip_is_found_when_it_is_written_with_a_caret_under_it() {
+    for (source, expected) in [
+        ("", "it is empty"),
+        (
+            "csr.subject.commonname == 'x'",
+            "line 1, column 13: csr.subject has no field commonname; did you mean commonName?\n  csr.subject.commonname == 'x'\n              ^",
+        ),
+        ("requester.username == 'x'", "line 1, column 1: there is no variable requester; did you mean requestor?"),
+        ("true &&\n  foo(1)", "line 2, column 3: there is no function foo"),
+        ("csr.dnsNames.al(n, true)", "there is no function al; did you mean all?"),
+        ("csr.dnsNames.size( > 1", "line 1, column 20: unexpected '>'"),
+        ("csr.dnsNames.size() ==", "column 23: the expression ends too early"),
+        ("csr.usages.exists(csr, true)", "the variable csr would hide csr"),
+        ("requestor.username.matches(requestor.uid)", "takes one regular expression as a literal"),
+        ("requestor.username.matches('(')", "not a regular expression"),
+        ("requestor.username.matches('a{1000}{1000}{1000}')", "the regular expression is too large"),
+        ("csr.dnsNames.all(a, csr.uris.all(b, csr.usages.all(c, true)))", "nest deeper than 2"),
+        ("lists.range(1000000000).size() > 1", "there is no"),
+        ("google.protobuf.Duration{seconds: 1}", "there is no type"),
+        ("'unclosed", "cannot read"),
+    ] {
+        let error = Expression::new("test", source).expect_err(source);
+        assert!(error.contains(expected), "{source}: {error}");
+    }
+}
+
+/// The most hostile expressions are refused or stopped, also on a debug build, and the process lives.
+#[test]
+fn nothing_takes_long_or_overflows_a_stack() {
+    let groups: Vec<String> = (0..2000).map(|index| format!("group-{index:08}")).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let amy = request("amy", &groups);
+    let many = |item: &str, number: usize, separator: &str| vec![item; number].join(separator);
+    let nested = |open: &str, close: &str, depth: usize| format!("{}true{}", open.repeat(depth), close.repeat(depth));
+    let sources = [
+        many("true", 3000, " && "),
+        many("true", 60, " && "),
+        many("1", 60, " + ") + " == 60",
+        many("csr.dnsNames.size() == 0 ? true : ", 20, "") + "true",
+        nested("(", ")", 5000),
+        nested("(", ")", 16),
+        nested("!", "", 80),
+        nested("[", "]", 16),
+        nested("-", "", 1000),
+        "a".repeat(10_000),
+        format!("'{}' == ''", "x".repeat(2000)),
+        "requestor.groups.all(a, requestor.groups.all(b, a != b || a == b))".to_owned(),
+        "requestor.groups.map(a, requestor.groups.map(b, a + b)).size() > 0".to_owned(),
+        "requestor.groups.map(a, requestor.groups.join(a)).size() > 0".to_owned(),
+        "requestor.groups.join('').replace('0', requestor.groups.join('')).size() > 0".to_owned(),
+        "requestor.groups.distinct().size() > 0".to_owned(),
+        "requestor.groups.join('').split('').sort().size() > 0".to_owned(),
+        "requestor.groups.join('').matches('(a+)+$') || requestor.groups.join('').matches('(x*)*(x*)*(x*)*y')"
+            .to_owned(),
+        "requestor.groups.exists(group, group.matches('^(([a-z])+.)+[A-Z]([a-z])+$'))".to_owned(),
+        "requestor.groups.all(group, group.startsWith('group-'))".to_owned(),
+        format!("[{}].size() > 0", many("requestor.groups", 30, ", ")),
+    ];
+    let mut slowest = Duration::ZERO;
+    for source in sources {
+        let begin = Instant::now();
+        let truth = Expression::new("test", &source).map(|expression| expression.holds(&Bindings::new(&amy)));
+        let took = begin.elapsed();
+        slowest = slowest.max(took);
+        let shown: String = source.chars().take(60).collect();
+        assert!(took < Duration::from_millis(50), "{took:?}: {shown}: {truth:?}");
+    }
+    assert!(slowest > Duration::ZERO);
+    // What people write is not refused for its cost.
+    for source in [
+        "requestor.groups.all(group, group.startsWith('group-'))",
+        "requestor.groups.exists(group, group == 'group-00001999')",
+        "csr.subject.organizations.all(name, !(name in requestor.groups))",
+    ] {
+        assert_eq!(holds(source, &amy), Truth::Yes, "{source}");
+    }
+}
