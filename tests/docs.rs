@@ -80,3 +80,20 @@ fn no_link_is_broken() {
         }
     }
 }
+
+#[test]
+fn every_hazard_stands_in_the_table_as_it_is() {
+    use countersign::policy::HazardCode;
+    let docs = std::fs::read_to_string("docs/hazards.md").unwrap();
+    let rows: Vec<Vec<&str>> = docs
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), HazardCode::ALL.len());
+    for (row, code) in rows.iter().zip(HazardCode::ALL) {
+        assert_eq!(row[0], format!("`{}`", code.as_str()));
+        assert_eq!(row[1], code.severity().as_str());
+        assert_eq!(row[3], code.instead());
+    }
+}

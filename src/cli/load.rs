@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::input::{self, Content, Document};
-use super::located::Located;
+use super::located::{Located, Place};
 use super::options::RequestOptions;
 use super::problem::Problem;
 use crate::api::GROUP;
@@ -18,14 +18,29 @@ pub(super) struct Sourced {
     pub(super) request: SigningRequest,
 }
 
-/// The policies and guardrails that `paths` hold. Each that is not Ready is a problem, and still
-/// counts: as one that might forbid, or might permit.
-pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PolicyObject> {
-    let mut objects: Vec<(PolicyObject, String)> = Vec::new();
+/// A policy or guardrail and where it came from.
+#[derive(Debug)]
+pub(super) struct SourcedPolicy {
+    pub(super) object: PolicyObject,
+    /// The file, without the number of the document.
+    pub(super) path: String,
+    located: Located,
+}
+
+impl SourcedPolicy {
+    /// Where the value at `path` (`spec.match.requestors[0]`) stands.
+    pub(super) fn place_of(&self, path: &str) -> Place {
+        self.located.place_of(path)
+    }
+}
+
+/// The policies and guardrails that `paths` hold, each that can be told apart from others.
+pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<SourcedPolicy> {
+    let mut policies: Vec<SourcedPolicy> = Vec::new();
     let documents = input::read(paths, problems);
     let first = problems.len();
-    for document in &documents {
-        let Content::Manifest(located) = &document.content else {
+    for document in documents {
+        let Content::Manifest(located) = document.content else {
             problems.push(Problem::new(&document.path, None, "is a PEM file, and policies are manifests"));
             continue;
         };
@@ -50,21 +65,30 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Po
         if object.name.is_empty() {
             problem("metadata", format!("{kind} has no metadata.name"));
         }
-        if let Some((_, other)) = objects.iter().find(|(seen, _)| (seen.kind, &seen.name) == (kind, &object.name)) {
-            problem("metadata.name", format!("{} is in {other} too: keep one", object.reference()));
+        let same = |seen: &&SourcedPolicy| (seen.object.kind, &seen.object.name) == (kind, &object.name);
+        if let Some(other) = policies.iter().find(same) {
+            problem("metadata.name", format!("{} is in {} too: keep one", object.reference(), other.path));
         }
-        for wrong in Compiled::new(&object).problems() {
-            problem(&wrong.path, format!("{}: {wrong}", object.reference()));
-        }
-        objects.push((object, document.source.clone()));
+        policies.push(SourcedPolicy { object, path: document.path, located });
     }
-    if objects.is_empty() && problems.len() == first {
+    if policies.is_empty() && problems.len() == first {
         for path in paths {
             let message = "holds no CSRPolicy and no CSRGuardrail";
             problems.push(Problem::new(&path.display().to_string(), None, message));
         }
     }
-    objects.into_iter().map(|(object, _)| object).collect()
+    policies
+}
+
+/// What stands in the way of each being Ready. Such an object still counts: as one that might
+/// forbid, or might permit.
+pub(super) fn not_ready(policies: &[SourcedPolicy], problems: &mut Vec<Problem>) {
+    for policy in policies {
+        for wrong in Compiled::new(&policy.object).problems() {
+            let message = format!("{}: {wrong}", policy.object.reference());
+            problems.push(Problem::new(&policy.path, Some(policy.place_of(&wrong.path)), message));
+        }
+    }
 }
 
 /// The requests that `paths` hold. Other objects among them are passed over.

@@ -5,6 +5,7 @@ mod input;
 mod inspect;
 mod json;
 mod junit;
+mod lint;
 mod load;
 mod located;
 mod options;
@@ -14,6 +15,7 @@ mod review;
 mod reviewed;
 #[cfg(feature = "controller")]
 mod run;
+mod sarif;
 mod text;
 
 use std::io::Write;
@@ -34,6 +36,7 @@ enum Command {
     #[cfg(feature = "controller")]
     Run(run::Args),
     Review(review::Args),
+    Lint(lint::Args),
     Inspect(inspect::Args),
     Crd(crd::Args),
 }
@@ -68,6 +71,7 @@ pub fn run() -> anyhow::Result<Exit> {
         #[cfg(feature = "controller")]
         Command::Run(args) => run::run(args),
         Command::Review(args) => review::run(args),
+        Command::Lint(args) => lint::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Crd(args) => crd::run(&args),
     }

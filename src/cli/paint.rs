@@ -49,6 +49,10 @@ impl Paint {
         self.with(Style::new().bold().fg_color(Some(color.into())), text)
     }
 
+    pub(super) fn warning(self, text: &str) -> String {
+        self.with(Style::new().fg_color(Some(AnsiColor::Yellow.into())), text)
+    }
+
     pub(super) fn alarm(self, text: &str) -> String {
         self.with(Style::new().fg_color(Some(AnsiColor::Red.into())), text)
     }

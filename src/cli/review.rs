@@ -71,7 +71,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         problems.push(Problem::new("-", None, "standard input can be read once only: give one of them as a file"));
         return Ok(report(&problems));
     }
-    let objects = load::policies(&args.policies, &mut problems);
+    let policies = load::policies(&args.policies, &mut problems);
+    load::not_ready(&policies, &mut problems);
+    let objects: Vec<_> = policies.into_iter().map(|policy| policy.object).collect();
     let requests = load::requests(&args.files, &args.request, &mut problems);
     let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
     let set = PolicySet::compile(&objects, args.verdict.settings(named_signers(&compiled), Some(args.max_request_age)));

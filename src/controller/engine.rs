@@ -487,7 +487,7 @@ impl Engine {
             .held()
             .filter(|held| !self.status_in_flight.contains(&held.compiled.object))
             .filter(|held| self.status_retry_at.get(&held.compiled.object).is_none_or(|at| *at <= now))
-            .filter_map(status::patch)
+            .filter_map(|held| status::patch(held, self.policies.hazards(&held.compiled.object)))
             .take(IN_FLIGHT.saturating_sub(self.status_in_flight.len()))
             .collect();
         for patch in patches {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::watch::{PolicyEntry, Seen};
-use crate::policy::{Compiled, Kind, PolicyObject, PolicySet, Settings};
+use crate::policy::{Compiled, Hazard, Kind, ObjectRef, PolicyObject, PolicySet, Settings, hazards};
 
 /// What identifies one state of an object: neither its status nor its labels change what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub(super) struct Policies {
     guardrails: Store,
     settings: Settings,
     set: Arc<PolicySet>,
+    /// What each object lets through, beside all the others.
+    hazards: BTreeMap<ObjectRef, Vec<Hazard>>,
 }
 
 /// What a watch event meant.
@@ -76,12 +78,17 @@ pub(super) enum Change {
 impl Policies {
     pub(super) fn new(settings: Settings) -> Self {
         let set = Arc::new(PolicySet::new([], settings.clone()));
-        Self { policies: Store::default(), guardrails: Store::default(), settings, set }
+        Self { policies: Store::default(), guardrails: Store::default(), settings, set, hazards: BTreeMap::new() }
     }
 
     /// The set of what is in memory now.
     pub(super) fn set(&self) -> &Arc<PolicySet> {
         &self.set
+    }
+
+    /// What `object` lets through.
+    pub(super) fn hazards(&self, object: &ObjectRef) -> &[Hazard] {
+        self.hazards.get(object).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether the watch of `kind` is complete and unbroken.
@@ -125,6 +132,8 @@ impl Policies {
         let in_force = held.filter(|held| held.object.kind == Kind::CSRGuardrail || !held.object.deleting);
         let compiled: Vec<Arc<Compiled>> = in_force.map(|held| Arc::clone(&held.compiled)).collect();
         self.set = Arc::new(PolicySet::new(compiled, self.settings.clone()));
+        let objects = self.set.policies().iter().chain(self.set.guardrails());
+        self.hazards = objects.map(|object| (object.object.clone(), hazards(&self.set, object))).collect();
         Change::Content
     }
 

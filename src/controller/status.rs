@@ -11,10 +11,15 @@ use super::client::{call, segment};
 use super::policies::Held;
 use crate::api::{GROUP, VERSION};
 use crate::escape::cut;
-use crate::policy::{Compiled, ObjectRef};
+use crate::policy::{Compiled, Hazard, ObjectRef};
 
 /// The longest message of a condition, in bytes (the CRD allows 32768 characters).
 const MAX_MESSAGE: usize = 8192;
+
+/// How many hazards are shown, and how long each may be, in bytes, as the CRD says in characters.
+const MAX_HAZARDS: usize = 64;
+const MAX_HAZARD_PATH: usize = 512;
+const MAX_HAZARD_MESSAGE: usize = 1024;
 
 /// A status that is to be written.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ pub(super) struct Patch {
 }
 
 /// What is to be written about `held`, or nothing if it is there already.
-pub(super) fn patch(held: &Held) -> Option<Patch> {
+pub(super) fn patch(held: &Held, hazards: &[Hazard]) -> Option<Patch> {
     let compiled = &held.compiled;
     let wanted = ready(compiled);
     let empty = Vec::new();
@@ -34,7 +39,9 @@ pub(super) fn patch(held: &Held) -> Option<Patch> {
     let same = before.is_some_and(|before| {
         ["status", "reason", "message", "observedGeneration"].iter().all(|field| says(before, field))
     });
-    if same && held.status["observedGeneration"] == json!(compiled.generation) {
+    let hazards: Vec<Value> = hazards.iter().take(MAX_HAZARDS).map(hazard).collect();
+    let hazards_before = held.status["hazards"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if same && hazards_before == hazards && held.status["observedGeneration"] == json!(compiled.generation) {
         return None;
     }
     let mut wanted = wanted;
@@ -48,8 +55,16 @@ pub(super) fn patch(held: &Held) -> Option<Patch> {
         object: compiled.object.clone(),
         body: json!({
             "metadata": { "uid": held.object.uid, "resourceVersion": held.resource_version },
-            "status": { "observedGeneration": compiled.generation, "conditions": conditions },
+            "status": { "observedGeneration": compiled.generation, "conditions": conditions, "hazards": hazards },
         }),
+    })
+}
+
+fn hazard(hazard: &Hazard) -> Value {
+    json!({
+        "code": hazard.code.as_str(),
+        "path": cut(&hazard.path, MAX_HAZARD_PATH),
+        "message": cut(&hazard.to_string(), MAX_HAZARD_MESSAGE),
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod cel;
 mod compile;
+mod hazards;
 mod matcher;
 mod object;
 mod pattern;
@@ -15,6 +16,7 @@ mod set;
 mod truth;
 
 pub use cel::{Bindings, Expression};
+pub use hazards::{Hazard, HazardCode, Severity, hazards};
 pub use matcher::{Matcher, SignerPattern};
 pub use object::{Kind, ObjectRef, PolicyObject};
 pub use pattern::{Field, Pattern, WidePattern};

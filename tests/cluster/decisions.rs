@@ -383,3 +383,71 @@ impl Cluster {
         .unwrap();
     }
 }
+
+#[test]
+fn expressions_decide_in_the_cluster_and_hazards_stand_in_the_status() {
+    let mut cluster = Cluster::start();
+    cluster.run(&[]);
+    let policy = serde_json::json!({
+        "apiVersion": "countersign.dev/v1alpha1",
+        "kind": "CSRPolicy",
+        "metadata": { "name": "short-names" },
+        "spec": {
+            "match": {
+                "signerNames": ["kubernetes.io/kube-apiserver-client"],
+                "requestors": [{ "groups": ["system:masters"] }],
+                "conditions": [{ "name": "hour", "expression": "has(csr.expirationSeconds) && csr.expirationSeconds == 3600" }],
+            },
+            "allow": {
+                "subject": { "commonName": { "allowed": ["*"] } },
+                "usages": { "allowed": ["client auth"] },
+                "expirationSeconds": { "max": 3600 },
+                "validations": [{
+                    "name": "short-name",
+                    "expression": "csr.subject.commonName.matches('^[a-z]{1,8}$')",
+                    "message": "a user name has at most eight letters",
+                }],
+            },
+        },
+    });
+    cluster.admin.apply(&policy.to_string()).unwrap();
+    cluster.is_ready("csrpolicy/short-names");
+    let request = |name: &str, subject: &str, seconds: i32| {
+        let mut request = Request::new(name, subject);
+        request.expiration_seconds = Some(seconds);
+        cluster.file(&request);
+    };
+    request("short", "/CN=amy", 3600);
+    request("long", "/CN=amelia-the-first", 3600);
+    request("day", "/CN=amy", 86_400);
+    cluster.is_approved("short");
+    cluster.is_denied("long", "a user name has at most eight letters (short-name of CSRPolicy short-names)");
+    cluster.is_left("day", "no policy speaks about");
+
+    let object = cluster.admin.get(&["csrpolicy", "short-names"]).unwrap();
+    let hazards = object["status"]["hazards"].as_array().unwrap();
+    assert_eq!(hazards[0]["code"], "any-user-name");
+    assert_eq!(hazards[0]["path"], "spec.allow.subject.commonName.allowed");
+    assert!(hazards[0]["message"].as_str().unwrap().contains("write from: Requestor"));
+    let table = cluster.admin.run(&["get", "csrp"]).unwrap();
+    assert!(table.contains("any-user-name"), "{table}");
+    // Once it is mended, nothing is left of it.
+    let patch = r#"{"spec":{"allow":{"subject":{"commonName":{"allowed":["oidc:*"]}}}}}"#;
+    cluster.admin.run(&["patch", "csrpolicy", "short-names", "--type=merge", "--patch", patch]).unwrap();
+    eventually("the hazard is gone", LIMIT, || {
+        let object = cluster.admin.get(&["csrpolicy", "short-names"])?;
+        anyhow_if(!object["status"]["hazards"].to_string().contains("any-user-name"), &object.to_string())
+    })
+    .unwrap();
+
+    // An expression that does not compile: the object is not Ready, and says where.
+    let patch = r#"{"spec":{"allow":{"validations":[{"name":"v","expression":"csr.subject.comonName == ''"}]}}}"#;
+    cluster.admin.run(&["patch", "csrpolicy", "short-names", "--type=merge", "--patch", patch]).unwrap();
+    eventually("it is not Ready", LIMIT, || {
+        let object = cluster.admin.get(&["csrpolicy", "short-names"])?;
+        let condition = &object["status"]["conditions"][0];
+        anyhow_if(condition["status"] == "False", &condition.to_string())?;
+        anyhow_if(condition["message"].to_string().contains("did you mean commonName?"), &condition.to_string())
+    })
+    .unwrap();
+}

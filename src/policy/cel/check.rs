@@ -18,13 +18,16 @@ pub(super) struct Checked {
     pub(super) patterns: Vec<Arc<Pattern>>,
     /// Whether it reads what is only known of a request that decodes.
     pub(super) reads_content: bool,
+    /// The lists that `all` goes over.
+    pub(super) all_over: Vec<String>,
 }
 
 /// Checks `ast`, and compiles the regular expressions in it.
 pub(super) fn check(source: &str, mut ast: IdedExpr) -> Result<Checked, String> {
-    let mut checker = Checker { source, variables: Vec::new(), patterns: Vec::new(), reads_content: false };
+    let mut checker =
+        Checker { source, variables: Vec::new(), patterns: Vec::new(), reads_content: false, all_over: Vec::new() };
     checker.expression(&mut ast, 0)?;
-    Ok(Checked { ast, patterns: checker.patterns, reads_content: checker.reads_content })
+    Ok(Checked { ast, patterns: checker.patterns, reads_content: checker.reads_content, all_over: checker.all_over })
 }
 
 struct Checker<'a> {
@@ -33,6 +36,7 @@ struct Checker<'a> {
     variables: Vec<String>,
     patterns: Vec<Arc<Pattern>>,
     reads_content: bool,
+    all_over: Vec<String>,
 }
 
 impl Checker<'_> {
@@ -65,6 +69,13 @@ impl Checker<'_> {
                     return Err(format!(
                         "all, exists, exists_one, filter and map nest deeper than {MAX_COMPREHENSIONS}: split it into several"
                     ));
+                }
+                // Of the macros, only `all` begins with true.
+                if matches!(&comprehension.accu_init.expr, Expr::Literal(LiteralValue::Boolean(begins)) if *begins.inner())
+                    && let Expr::Select(select) = &comprehension.iter_range.expr
+                    && let Some(path) = path(&select.operand, &select.field)
+                {
+                    self.all_over.push(path.join("."));
                 }
                 self.expression(&mut comprehension.iter_range, comprehensions)?;
                 let declared = self.variables.len();

@@ -38,6 +38,7 @@ pub struct Expression {
     /// The regular expressions that stand in it, compiled; the tree refers to them by index.
     patterns: Arc<[Arc<Pattern>]>,
     reads_content: bool,
+    all_over: Vec<String>,
 }
 
 impl fmt::Debug for Expression {
@@ -65,6 +66,7 @@ impl Expression {
             ast: Arc::new(checked.ast),
             patterns: checked.patterns.into(),
             reads_content: checked.reads_content,
+            all_over: checked.all_over,
         })
     }
 
@@ -78,6 +80,12 @@ impl Expression {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The lists of the request, such as `csr.dnsNames`, of which it says something with `all`.
+    #[must_use]
+    pub fn all_over(&self) -> &[String] {
+        &self.all_over
     }
 
     /// Whether it holds for a request; unknown where it fails, where it would cost more than the

@@ -1,5 +1,7 @@
 //! The offline commands.
 
+mod lint;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,152 @@
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{HazardCode, hazards};
+use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
+
+/// A policy that nothing is to be said about.
+fn harmless() -> Value {
+    json!({
+        "onViolation": "Deny",
+        "match": {
+            "signerNames": ["kubernetes.io/kube-apiserver-client"],
+            "requestors": [{ "groups": ["developers"], "credential": "NotClientCertificate" }],
+        },
+        "allow": {
+            "subject": { "commonName": { "from": "Requestor" }, "organizations": { "from": "Requestor" } },
+            "usages": { "allowed": ["client auth"] },
+            "expirationSeconds": { "max": 86_400 },
+        },
+    })
+}
+
+fn object(kind: Kind, name: &str, spec: &Value) -> PolicyObject {
+    PolicyObject::new(
+        kind,
+        json!({ "apiVersion": crate::api::API_VERSION, "metadata": { "name": name }, "spec": spec }),
+    )
+}
+
+/// The codes of the policy `z`, beside these other objects.
+fn codes(spec: &Value, others: &[PolicyObject]) -> Vec<HazardCode> {
+    let managed = ["kubernetes.io/*", "example.com/*"].map(|signer| SignerPattern::new(signer).unwrap());
+    let settings = Settings { managed_signers: managed.into(), ..Settings::default() };
+    let policy = object(Kind::CSRPolicy, "z", spec);
+    let set = PolicySet::compile(others.iter().chain([&policy]), settings);
+    let compiled = set.policies().iter().find(|compiled| compiled.object.name == "z").unwrap();
+    assert!(compiled.is_ready(), "{spec}: {:?}", compiled.problems());
+    hazards(&set, compiled).into_iter().map(|hazard| hazard.code).collect()
+}
+
+/// `value` at `pointer` in a harmless policy.
+fn with(changes: &[(&str, Value)]) -> Value {
+    let mut spec = harmless();
+    for (pointer, value) in changes {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        spec.pointer_mut(parent).unwrap()[key] = value.clone();
+    }
+    spec
+}
+
+#[test]
+fn each_hazard_is_found_alone_and_a_harmless_policy_has_none() {
+    use HazardCode as Code;
+    assert_eq!(codes(&harmless(), &[]), []);
+    let guardrail = |limits: Value| object(Kind::CSRGuardrail, "limits", &json!({ "match": {}, "limits": limits }));
+    let name = "/allow/subject/commonName";
+    let groups = "/allow/subject/organizations";
+    let requestors = "/match/requestors";
+    let validation = |expression: &str| ("/allow/validations", json!([{ "name": "v", "expression": expression }]));
+    let mut seen = BTreeSet::new();
+    for (changes, others, expected) in [
+        (vec![(name, json!({ "allowed": ["*"] }))], vec![], Code::AnyUserName),
+        (vec![(groups, json!({ "allowed": ["*"] }))], vec![], Code::AnyGroup),
+        (vec![(groups, json!({ "allowed": ["ops"] }))], vec![], Code::ForeignGroup),
+        (vec![("/allow/expirationSeconds", json!({ "max": 2_592_001 }))], vec![], Code::LongLifetime),
+        (vec![(requestors, json!([{ "groups": ["developers"] }]))], vec![], Code::EndlessRenewal),
+        (vec![(name, json!({ "allowed": ["system:node:*"] }))], vec![], Code::ReservedName),
+        (vec![("/match/signerNames", json!(["example.com/mtls"]))], vec![], Code::ExpirationIgnored),
+        (
+            vec![
+                ("/allow/usages", json!({ "allowed": ["server auth"] })),
+                ("/allow/dnsNames", json!({ "allowed": ["*.example.com"], "wildcards": "Allow" })),
+            ],
+            vec![],
+            Code::WildcardName,
+        ),
+        (
+            vec![(requestors, json!([{ "groups": ["system:authenticated"], "credential": "NotClientCertificate" }]))],
+            vec![],
+            Code::BroadDeny,
+        ),
+        (
+            vec![(
+                "/match/exclude",
+                json!({ "requestors": [{ "groups": ["developers"], "credential": "NotClientCertificate" }] }),
+            )],
+            vec![],
+            Code::NeverMatches,
+        ),
+        (
+            vec![],
+            vec![guardrail(
+                json!({ "usages": { "denied": ["server auth"] }, "signerNames": { "denied": ["kubernetes.io/*"] } }),
+            )],
+            Code::AlwaysForbidden,
+        ),
+        (vec![validation("csr.dnsNames.all(n, n.endsWith('.example.com'))")], vec![], Code::AllOfNothing),
+        (vec![], vec![object(Kind::CSRPolicy, "a", &harmless())], Code::Repeats),
+    ] {
+        assert_eq!(codes(&with(&changes), &others), [expected], "{changes:?}");
+        seen.insert(expected);
+    }
+    let spec = with(&[("/match/signerNames", json!(["other.example.org/x"]))]);
+    assert_eq!(codes(&spec, &[]), [Code::SignerNotManaged, Code::ExpirationIgnored]);
+    seen.insert(Code::SignerNotManaged);
+    assert_eq!(seen, HazardCode::ALL.iter().copied().collect());
+}
+
+#[test]
+fn what_was_said_to_be_written_instead_is_no_hazard() {
+    let guardrail = |limits: Value| object(Kind::CSRGuardrail, "limits", &json!({ "match": {}, "limits": limits }));
+    let validation = |expression: &str| ("/allow/validations", json!([{ "name": "v", "expression": expression }]));
+    for changes in [
+        vec![("/allow/subject/commonName", json!({ "allowed": ["oidc:*"] }))],
+        vec![("/allow/expirationSeconds", json!({ "max": 2_592_000 }))],
+        vec![validation("csr.dnsNames.size() > 0 && csr.dnsNames.all(n, n.endsWith('.example.com'))")],
+        vec![
+            validation("csr.dnsNames.all(n, n.endsWith('.example.com'))"),
+            ("/allow/dnsNames", json!({ "allowed": ["*.example.com"], "min": 1 })),
+        ],
+        vec![validation("requestor.groups.all(g, g != 'x')")],
+    ] {
+        assert_eq!(codes(&with(&changes), &[]), [], "{changes:?}");
+    }
+    // A guardrail that forbids some of what the policy permits is what guardrails are for.
+    for limits in [
+        json!({ "expirationSeconds": { "max": 600, "whenUnset": "Deny" } }),
+        json!({ "usages": { "allowed": ["client auth"] } }),
+        json!({ "subject": { "organizations": { "denied": ["admins"] } } }),
+    ] {
+        assert_eq!(codes(&harmless(), &[guardrail(limits)]), []);
+    }
+    // And these forbid all of it.
+    for (changes, limits) in [
+        (
+            vec![("/allow/expirationSeconds", json!({ "min": 700, "max": 800 }))],
+            json!({ "expirationSeconds": { "max": 600, "whenUnset": "Deny" } }),
+        ),
+        (
+            vec![("/allow/usages", json!({ "allowed": ["client auth"], "required": ["client auth"] }))],
+            json!({ "usages": { "denied": ["client auth"] } }),
+        ),
+        (
+            vec![("/allow/subject/organizations", json!({ "from": "Requestor", "required": ["ops"] }))],
+            json!({ "subject": { "organizations": { "denied": ["ops"] } } }),
+        ),
+        (vec![("/allow/keys", json!({ "algorithms": ["RSA"] }))], json!({ "keys": { "algorithms": ["ECDSA"] } })),
+    ] {
+        assert_eq!(codes(&with(&changes), &[guardrail(limits)]), [HazardCode::AlwaysForbidden], "{changes:?}");
+    }
+}

@@ -1,0 +1,149 @@
+//! `countersign lint`.
+
+use serde_json::Value;
+
+use super::{Ended, countersign};
+
+/// A policy that nothing is to be said about.
+const POLICY: &str = "\
+apiVersion: countersign.dev/v1alpha1
+kind: CSRPolicy
+metadata: { name: own-name }
+spec:
+  onViolation: Deny
+  match:
+    signerNames: [kubernetes.io/kube-apiserver-client]
+    requestors:
+    - groups: [developers]
+      credential: NotClientCertificate
+  allow:
+    subject:
+      commonName: { from: Requestor }
+    usages: { allowed: [client auth] }
+    expirationSeconds: { max: 86400 }
+    dnsNames: { allowed: [\"*.example.com\"], min: 1 }
+    validations:
+    - { name: short, expression: \"csr.subject.commonName.size() <= 32\" }
+";
+
+fn lint(arguments: &[&str], text: &str) -> Ended {
+    let arguments: Vec<&str> = ["lint"].iter().chain(arguments).chain(&["-"]).copied().collect();
+    countersign(&arguments, text.as_bytes())
+}
+
+/// The most likely mistakes: what stands in the good policy, what somebody writes instead, and what
+/// tells a newcomer how to mend it.
+const MISTAKES: [(&str, &str, &str); 24] = [
+    (
+        "signerNames: [kubernetes.io/kube-apiserver-client]",
+        "signerNames: [kube-apiserver-client]",
+        "a signer name is DOMAIN/NAME",
+    ),
+    ("signerNames:", "signerName:", "did you mean signerNames?"),
+    ("    signerNames: [kubernetes.io/kube-apiserver-client]\n", "", "state match.signerNames, for example"),
+    (
+        "    requestors:\n    - groups: [developers]\n      credential: NotClientCertificate\n",
+        "",
+        "state match.requestors, for example",
+    ),
+    (
+        "- groups: [developers]\n      credential: NotClientCertificate",
+        "- {}",
+        "a requestor needs at least one of users, groups or serviceAccounts",
+    ),
+    ("- groups: [developers]", "- group: [developers]", "did you mean groups?"),
+    ("groups: [developers]", "groups: developers", "groups"),
+    ("groups: [developers]", "serviceAccounts: [builder]", "namespace/name"),
+    ("NotClientCertificate", "notClientCertificate", "NotClientCertificate"),
+    ("max: 86400", "max: 24h", "max"),
+    ("max: 86400", "max: \"86400\"", "max"),
+    ("{ max: 86400 }", "{}", "expirationSeconds.max"),
+    ("    expirationSeconds: { max: 86400 }\n", "", "state allow.expirationSeconds"),
+    ("expirationSeconds:", "expiration:", "did you mean expirationSeconds?"),
+    ("max: 86400", "max: 60", "600"),
+    ("allowed: [client auth]", "allowed: [clientAuth]", "client auth"),
+    ("allowed: [client auth]", "patterns: [client auth]", "allowed"),
+    ("allowed: [client auth]", "allowed: []", "the list is empty"),
+    ("from: Requestor", "from: requestor", "Requestor"),
+    ("commonName:", "cn:", "commonName"),
+    ("dnsNames: { allowed", "sans: { allowed", "dnsNames"),
+    ("\"*.example.com\"", "\".example.com\"", "no dot at either end"),
+    ("csr.subject.commonName", "csr.commonName", "csr has no field commonName"),
+    ("onViolation: Deny", "onViolation: Reject", "LeavePending"),
+];
+
+#[test]
+fn the_most_likely_mistakes_are_told_with_a_place_and_what_to_write() {
+    let Ended(status, out, err) = lint(&["--deny-hazards"], POLICY);
+    assert_eq!((status, out.as_str(), err.as_str()), (0, "1 objects: nothing to say\n", ""));
+    for (good, bad, expected) in MISTAKES {
+        assert!(POLICY.contains(good), "{good}");
+        let Ended(status, out, err) = lint(&[], &POLICY.replacen(good, bad, 1));
+        assert_eq!(status, 1, "{bad}: {out}{err}");
+        assert!(out.contains("error [not-ready] CSRPolicy own-name") && out.contains(expected), "{bad}: {out}");
+        // With a line, not only with a file.
+        let place = out.lines().next().unwrap().split(':').nth(1).unwrap();
+        assert!(place.parse::<u32>().is_ok_and(|line| line > 3), "{bad}: {out}");
+    }
+}
+
+#[test]
+fn a_caret_stands_under_the_slip_in_an_expression() {
+    let Ended(_, out, _) = lint(&[], &POLICY.replace("commonName.size()", "commonName.length()"));
+    let expected = "line 1, column 24: there is no function length\n      csr.subject.commonName.length() <= 32\n                             ^";
+    assert!(out.contains(expected), "{out}");
+}
+
+#[test]
+fn hazards_are_denied_from_the_severity_that_is_asked_for() {
+    let info = POLICY.replace(
+        "commonName: { from: Requestor }",
+        "commonName: { from: Requestor }\n      organizations: { allowed: [ops] }",
+    );
+    let warning = POLICY.replace("max: 86400", "max: 31536000");
+    let high = POLICY.replace("from: Requestor", "allowed: [\"*\"]");
+    for (text, code, levels) in [
+        (&info, "foreign-group", ["info", "", ""]),
+        (&warning, "long-lifetime", ["info", "warning", ""]),
+        (&high, "any-user-name", ["info", "warning", "high"]),
+    ] {
+        let Ended(status, out, _) = lint(&[], text);
+        assert!(status == 0 && out.contains(code) && out.contains("instead: "), "{out}");
+        for (level, denies) in ["info", "warning", "high"].into_iter().zip(levels) {
+            let Ended(status, ..) = lint(&[&format!("--deny-hazards={level}")], text);
+            assert_eq!(status == 1, !denies.is_empty(), "{code} {level}");
+        }
+    }
+}
+
+#[test]
+fn programs_read_json_and_sarif() {
+    let bad = POLICY.replace("max: 86400", "max: 31536000").replace("usages:", "usage:");
+    let Ended(status, out, _) = lint(&["-o", "json"], &bad);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &report["kind"]), (1, &"LintReport".into()));
+    let finding = &report["findings"][0];
+    assert_eq!(finding["code"], "not-ready");
+    assert_eq!((&finding["name"], &finding["source"]), (&"own-name".into(), &"-".into()));
+    assert!(finding["line"].as_u64().unwrap() > 3 && finding["instead"].is_null());
+
+    let Ended(status, out, _) = lint(&["-o", "sarif"], &POLICY.replace("max: 86400", "max: 31536000"));
+    let sarif: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &sarif["version"]), (0, &"2.1.0".into()));
+    let run = &sarif["runs"][0];
+    let rules: Vec<&str> =
+        run["tool"]["driver"]["rules"].as_array().unwrap().iter().map(|rule| rule["id"].as_str().unwrap()).collect();
+    let result = &run["results"][0];
+    assert!(rules.contains(&result["ruleId"].as_str().unwrap()));
+    assert_eq!((&result["ruleId"], &result["level"]), (&"long-lifetime".into(), &"warning".into()));
+    let region = &result["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(region["startLine"], 15);
+}
+
+#[test]
+fn what_cannot_be_read_is_no_finding_but_status_2() {
+    let Ended(status, _, err) = countersign(&["lint", "/nowhere"], b"");
+    assert!(status == 2 && err.contains("/nowhere"), "{err}");
+    let Ended(status, _, err) = lint(&[], "kind: Pod\napiVersion: v1\n");
+    assert!(status == 2 && err.contains("holds no CSRPolicy"), "{err}");
+}
