@@ -89,6 +89,11 @@ pub fn schema_of_spec(kind: Kind) -> &'static Value {
     }
 }
 
+/// A bound of a number, which the schema writes with a fraction: `600.0`.
+fn bound(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| format!("{:.0}", value.as_f64()?).parse().ok())
+}
+
 fn check_value(path: &str, value: &Value, schema: &Value, problems: &mut Vec<Problem>) {
     let mut report = |path: &str, message: String| problems.push(Problem { path: path.to_owned(), message });
     let expected = schema["type"].as_str().unwrap_or_default();
@@ -119,8 +124,8 @@ fn check_value(path: &str, value: &Value, schema: &Value, problems: &mut Vec<Pro
         Value::Number(number) => {
             let number = number.as_i64().unwrap_or(i64::MAX);
             let max = if schema["format"] == "int32" { i64::from(i32::MAX) } else { i64::MAX };
-            let max = schema["maximum"].as_i64().unwrap_or(max);
-            if let Some(min) = schema["minimum"].as_i64()
+            let max = bound(&schema["maximum"]).unwrap_or(max);
+            if let Some(min) = bound(&schema["minimum"])
                 && number < min
             {
                 report(path, format!("{number} is below the least value, {min}"));
