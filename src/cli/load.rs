@@ -46,6 +46,10 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<So
         };
         let value = located.value();
         let (api_version, kind) = (value["apiVersion"].as_str().unwrap_or_default(), value["kind"].as_str());
+        if kind == Some(super::test::KIND) {
+            // Suites may lie beside the policies that they test.
+            continue;
+        }
         let mut problem = |path: &str, message: String| {
             problems.push(Problem::new(&document.path, Some(located.place_of(path)), message));
         };

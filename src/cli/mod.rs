@@ -16,6 +16,7 @@ mod reviewed;
 #[cfg(feature = "controller")]
 mod run;
 mod sarif;
+mod test;
 mod text;
 
 use std::io::Write;
@@ -37,6 +38,7 @@ enum Command {
     Run(run::Args),
     Review(review::Args),
     Lint(lint::Args),
+    Test(test::Args),
     Inspect(inspect::Args),
     Crd(crd::Args),
 }
@@ -72,6 +74,7 @@ pub fn run() -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(args),
         Command::Review(args) => review::run(args),
         Command::Lint(args) => lint::run(args),
+        Command::Test(args) => test::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Crd(args) => crd::run(&args),
     }

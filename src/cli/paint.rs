@@ -53,6 +53,10 @@ impl Paint {
         self.with(Style::new().fg_color(Some(AnsiColor::Yellow.into())), text)
     }
 
+    pub(super) fn good(self, text: &str) -> String {
+        self.with(Style::new().fg_color(Some(AnsiColor::Green.into())), text)
+    }
+
     pub(super) fn alarm(self, text: &str) -> String {
         self.with(Style::new().fg_color(Some(AnsiColor::Red.into())), text)
     }

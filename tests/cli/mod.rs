@@ -1,6 +1,7 @@
 //! The offline commands.
 
 mod lint;
+mod suites;
 
 use std::fs;
 use std::io::Write;

@@ -1,0 +1,250 @@
+//! `countersign test`: unit tests of policies, requests and the verdicts expected.
+
+mod generate;
+mod report;
+mod suite;
+
+use std::path::{Path, PathBuf};
+
+use super::input::{self, Content};
+use super::load;
+use super::options::RequestOptions;
+use super::paint::{Color, Paint};
+use super::problem::{Problem, report as report_problems};
+use super::{Exit, print};
+use crate::policy::{PolicySet, Reserved, Settings, SignerPattern};
+use crate::request::{Envelope, SigningRequest};
+use crate::review::{Facts, Review, review};
+pub(in crate::cli) use suite::KIND;
+use suite::{Case, Expected, Request, Requestor, RequestorRef, Suite};
+
+/// Test policies: suites name requests and the verdicts expected.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A suite is a file of kind CSRPolicyTest; docs/testing.md explains every field.
+
+Exit status: 0 all passed, 1 some failed, 2 a suite could not run.
+
+Examples:
+  countersign test examples/tests
+  countersign test -o junit policies/tests > junit.xml
+  countersign test --filter 'a year' policies/tests")]
+pub(super) struct Args {
+    /// How to report.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// Run only tests whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// When to colour.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+    /// Suites: files, directories (in which other objects are passed over), or - for standard input.
+    #[arg(value_name = "SUITE", required = true)]
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For CI systems.
+    Junit,
+}
+
+/// One test that ran.
+#[derive(Debug)]
+struct Ran {
+    name: String,
+    review: Review,
+    /// What is not as expected: what it is about, what was expected, what was found.
+    differences: Vec<(&'static str, String, String)>,
+}
+
+/// All tests of one suite.
+#[derive(Debug)]
+struct SuiteRan {
+    source: String,
+    tests: Vec<Ran>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut problems = Vec::new();
+    let mut ran = Vec::new();
+    let documents = input::read(&args.paths, &mut problems);
+    let mut suites = 0;
+    for document in documents {
+        let Content::Manifest(located) = &document.content else { continue };
+        let value = located.value();
+        if value["kind"] != KIND {
+            continue;
+        }
+        suites += 1;
+        let base = Path::new(&document.path).parent().unwrap_or(Path::new("")).to_owned();
+        match Suite::read(&value) {
+            Ok(suite) => {
+                let tests = suite_tests(&suite, &base, args.filter.as_deref(), &mut |path, message| {
+                    problems.push(Problem::new(&document.source, Some(located.place_of(path)), message));
+                });
+                ran.push(SuiteRan { source: document.source.clone(), tests });
+            }
+            Err((path, message)) => {
+                problems.push(Problem::new(&document.source, Some(located.place_of(&path)), message));
+            }
+        }
+    }
+    if suites == 0 && problems.is_empty() {
+        for path in &args.paths {
+            let message = format!("holds no {KIND}: see docs/testing.md");
+            problems.push(Problem::new(&path.display().to_string(), None, message));
+        }
+    }
+    print(&match args.output {
+        Output::Text => report::text(&ran, Paint::new(args.color)),
+        Output::Junit => report::junit(&ran),
+    })?;
+    if !problems.is_empty() {
+        return Ok(report_problems(&problems));
+    }
+    let failed = ran.iter().flat_map(|suite| &suite.tests).any(|test| !test.differences.is_empty());
+    Ok(if failed { Exit::Findings } else { Exit::Clean })
+}
+
+fn suite_tests(suite: &Suite, base: &Path, filter: Option<&str>, problem: &mut dyn FnMut(&str, String)) -> Vec<Ran> {
+    let mut problems = Vec::new();
+    let paths: Vec<PathBuf> = suite.policies.iter().map(|path| base.join(path)).collect();
+    let policies = load::policies(&paths, &mut problems);
+    for wrong in problems.drain(..) {
+        problem("policies", wrong.to_string());
+    }
+    let objects: Vec<_> = policies.into_iter().map(|policy| policy.object).collect();
+    let settings = match settings(suite, &objects) {
+        Ok(settings) => settings,
+        Err(message) => {
+            problem("managedSigners", message);
+            return Vec::new();
+        }
+    };
+    let set = PolicySet::compile(&objects, settings);
+    let mut tests = Vec::new();
+    for (index, case) in suite.tests.iter().enumerate() {
+        if filter.is_some_and(|filter| !case.name.contains(filter)) {
+            continue;
+        }
+        let path = format!("tests[{index}]");
+        let request = match request(suite, case, base) {
+            Ok(request) => request,
+            Err((field, message)) => {
+                problem(&format!("{path}.{field}"), format!("{}: {message}", case.name));
+                continue;
+            }
+        };
+        let facts = Facts { now: None };
+        let review = review(&set, &request, &facts);
+        let differences = differences(&case.expect, &review);
+        tests.push(Ran { name: case.name.clone(), review, differences });
+    }
+    tests
+}
+
+fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Settings, String> {
+    let mut managed: Vec<SignerPattern> =
+        suite.managed_signers.iter().map(|signer| SignerPattern::managed(signer)).collect::<Result<_, _>>()?;
+    if managed.is_empty() {
+        let set = PolicySet::compile(objects, Settings::default());
+        let all = set.policies().iter().chain(set.guardrails());
+        managed = all.flat_map(|object| object.matcher.signers().iter().cloned()).collect();
+    }
+    Ok(Settings {
+        managed_signers: managed,
+        reserved: Reserved::new(suite.reserved_prefixes.iter().cloned()),
+        signer_max_seconds: suite.signer_max_seconds.clone(),
+        required_guardrails: suite.require_guardrails.clone(),
+        max_request_age: None,
+    })
+}
+
+type Wrong = (&'static str, String);
+
+fn request(suite: &Suite, case: &Case, base: &Path) -> Result<SigningRequest, Wrong> {
+    let requestor = match &case.requestor {
+        None => None,
+        Some(RequestorRef::Inline(requestor)) => Some(requestor),
+        Some(RequestorRef::Name(name)) => Some(suite.requestors.get(name).ok_or_else(|| {
+            let known: Vec<&str> = suite.requestors.keys().map(String::as_str).collect();
+            ("requestor", format!("there is no requestor {name}; requestors has {}", known.join(", ")))
+        })?),
+    };
+    match &case.request {
+        Request::File(path) => {
+            let mut request = from_file(&base.join(path), case, requestor)?;
+            if let Some(requestor) = requestor {
+                requestor.put_into(&mut request.envelope);
+            }
+            Ok(request)
+        }
+        Request::Inline(inline) => {
+            let requestor = requestor.ok_or((
+                "requestor",
+                "say who files the request: name one of requestors, or write one here".to_owned(),
+            ))?;
+            let pem = generate::pem(inline).map_err(|message| ("request", message))?;
+            let mut envelope = Envelope {
+                name: case.name.clone(),
+                signer_name: inline.signer_name.clone(),
+                usages: inline.usages.clone(),
+                expiration_seconds: inline.expiration_seconds,
+                ..Envelope::default()
+            };
+            requestor.put_into(&mut envelope);
+            Ok(SigningRequest::decode(envelope, pem.as_bytes()))
+        }
+    }
+}
+
+fn from_file(path: &Path, case: &Case, requestor: Option<&Requestor>) -> Result<SigningRequest, Wrong> {
+    let options = RequestOptions {
+        signer_name: case.signer_name.clone(),
+        username: requestor.map(|requestor| requestor.username.clone()),
+        uid: None,
+        groups: Vec::new(),
+        extra: Vec::new(),
+        usages: case.usages.clone(),
+        expiration_seconds: case.expiration_seconds,
+    };
+    let mut problems = Vec::new();
+    let mut requests = load::requests(&[path.to_owned()], &options, &mut problems);
+    if let Some(problem) = problems.first() {
+        return Err(("request", problem.to_string()));
+    }
+    match (requests.pop(), requests.is_empty()) {
+        (Some(sourced), true) => Ok(sourced.request),
+        _ => Err(("request", format!("{} holds more than one request: give each a file", path.display()))),
+    }
+}
+
+fn differences(expected: &Expected, review: &Review) -> Vec<(&'static str, String, String)> {
+    let mut differences = Vec::new();
+    let mut compare = |what: &'static str, expected: Option<String>, found: String| {
+        if let Some(expected) = expected
+            && expected != found
+        {
+            differences.push((what, expected, found));
+        }
+    };
+    compare("decision", Some(expected.decision.clone()), review.decision.as_str().to_owned());
+    let policy = review.policy.as_ref().map(|policy| policy.name.clone()).unwrap_or_default();
+    compare("policy", expected.policy.clone(), policy);
+    compare("reasonCode", expected.reason_code.clone(), review.reason_code.as_str().to_owned());
+    let sorted = |mut codes: Vec<String>| {
+        codes.sort();
+        codes.dedup();
+        codes.join(", ")
+    };
+    let found = review.violations.iter().map(|violation| violation.code.as_str().to_owned()).collect();
+    compare("violations", expected.violations.clone().map(sorted), sorted(found));
+    let audit = review.audit.as_ref().map_or(review.decision, |audit| audit.decision);
+    compare("auditDecision", expected.audit_decision.clone(), audit.as_str().to_owned());
+    differences
+}

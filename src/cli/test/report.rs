@@ -1,0 +1,70 @@
+//! How tests went.
+
+use std::fmt::Write;
+
+use super::{Ran, SuiteRan};
+use crate::cli::junit::escape;
+use crate::cli::paint::Paint;
+use crate::escape::printable;
+
+pub(super) fn text(suites: &[SuiteRan], paint: Paint) -> String {
+    let mut out = String::new();
+    for suite in suites {
+        let _ = writeln!(out, "{}", paint.strong(&printable(&suite.source)));
+        for test in &suite.tests {
+            let name = printable(&test.name);
+            if test.differences.is_empty() {
+                let _ = writeln!(out, "  {}  {name}", paint.good("ok  "));
+                continue;
+            }
+            let _ = writeln!(out, "  {}  {name}", paint.alarm("FAIL"));
+            for (what, expected, found) in &test.differences {
+                let shown = |text: &str| if text.is_empty() { "(none)".to_owned() } else { printable(text) };
+                let _ = writeln!(
+                    out,
+                    "        {what}: expected {}, found {}",
+                    paint.good(&shown(expected)),
+                    paint.alarm(&shown(found))
+                );
+            }
+            let _ = writeln!(out, "        because {}", test.review.reason);
+        }
+    }
+    let all = || suites.iter().flat_map(|suite| &suite.tests);
+    let failed = all().filter(|test| !test.differences.is_empty()).count();
+    let summary = format!("{} tests: {} passed, {failed} failed", all().count(), all().count() - failed);
+    let _ = writeln!(out, "{}", if failed == 0 { paint.good(&summary) } else { paint.alarm(&summary) });
+    out
+}
+
+pub(super) fn junit(suites: &[SuiteRan]) -> String {
+    let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
+    for suite in suites {
+        let failed = suite.tests.iter().filter(|test| !test.differences.is_empty()).count();
+        let name = escape(&suite.source);
+        let _ = writeln!(out, "<testsuite name=\"{name}\" tests=\"{}\" failures=\"{failed}\">", suite.tests.len());
+        for test in &suite.tests {
+            let _ = write!(out, "<testcase classname=\"{name}\" name=\"{}\">", escape(&test.name));
+            if !test.differences.is_empty() {
+                let _ = write!(
+                    out,
+                    "<failure message=\"{}\">{}</failure>",
+                    escape(&difference(test)),
+                    escape(&test.review.reason)
+                );
+            }
+            out.push_str("</testcase>\n");
+        }
+        out.push_str("</testsuite>\n");
+    }
+    out.push_str("</testsuites>\n");
+    out
+}
+
+fn difference(test: &Ran) -> String {
+    let each = test
+        .differences
+        .iter()
+        .map(|(what, expected, found)| format!("{what}: expected {expected:?}, found {found:?}"));
+    each.collect::<Vec<_>>().join("; ")
+}

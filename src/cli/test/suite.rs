@@ -1,0 +1,179 @@
+//! What a suite says.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::API_VERSION;
+use crate::request::Envelope;
+
+/// The kind of a suite.
+pub(in crate::cli) const KIND: &str = "CSRPolicyTest";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Suite {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    #[serde(rename = "metadata", default)]
+    _metadata: Value,
+    /// Files and directories, from where the suite is.
+    pub(super) policies: Vec<PathBuf>,
+    #[serde(default)]
+    pub(super) managed_signers: Vec<String>,
+    #[serde(default)]
+    pub(super) reserved_prefixes: Vec<String>,
+    #[serde(default)]
+    pub(super) signer_max_seconds: BTreeMap<String, i64>,
+    #[serde(default)]
+    pub(super) require_guardrails: Vec<String>,
+    #[serde(default)]
+    pub(super) requestors: BTreeMap<String, Requestor>,
+    pub(super) tests: Vec<Case>,
+}
+
+impl Suite {
+    /// Reads a suite; the error says where and what.
+    pub(super) fn read(value: &Value) -> Result<Self, (String, String)> {
+        let suite: Self = serde_path_to_error::deserialize(value)
+            .map_err(|error| (error.path().to_string(), error.into_inner().to_string()))?;
+        if suite.api_version != API_VERSION {
+            return Err(("apiVersion".to_owned(), format!("is not {API_VERSION}")));
+        }
+        if suite.tests.is_empty() {
+            return Err(("tests".to_owned(), "has no tests".to_owned()));
+        }
+        for (index, case) in suite.tests.iter().enumerate() {
+            let expected = &case.expect;
+            for (field, decision) in
+                [("decision", Some(&expected.decision)), ("auditDecision", expected.audit_decision.as_ref())]
+            {
+                if let Some(decision) = decision.filter(|decision| !DECISIONS.contains(&decision.as_str())) {
+                    let path = format!("tests[{index}].expect.{field}");
+                    return Err((path, format!("{decision} is no decision: write {}", DECISIONS.join(", "))));
+                }
+            }
+        }
+        Ok(suite)
+    }
+}
+
+const DECISIONS: [&str; 3] = ["Approve", "Deny", "NoOpinion"];
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Case {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) requestor: Option<RequestorRef>,
+    pub(super) request: Request,
+    /// For a bare PEM request, what a manifest would say.
+    #[serde(default)]
+    pub(super) signer_name: Option<String>,
+    #[serde(default)]
+    pub(super) usages: Vec<String>,
+    #[serde(default)]
+    pub(super) expiration_seconds: Option<i32>,
+    pub(super) expect: Expected,
+}
+
+/// One of the suite's requestors, or one of its own.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "is neither the name of a requestor nor one with username, uid, groups and extra")]
+pub(super) enum RequestorRef {
+    Name(String),
+    Inline(Requestor),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Requestor {
+    pub(super) username: String,
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Requestor {
+    /// As the API server would have filled it in.
+    pub(super) fn put_into(&self, envelope: &mut Envelope) {
+        envelope.username.clone_from(&self.username);
+        envelope.user_uid.clone_from(&self.uid);
+        envelope.groups.clone_from(&self.groups);
+        envelope.extra.clone_from(&self.extra);
+    }
+}
+
+/// A file with a request, or what one is made from.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "is neither the path of a file nor a request with signerName, usages, expirationSeconds, subject, dnsNames, ipAddresses, uris, emailAddresses and key"
+)]
+pub(super) enum Request {
+    File(PathBuf),
+    Inline(Box<Inline>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Inline {
+    pub(super) signer_name: String,
+    #[serde(default)]
+    pub(super) usages: Vec<String>,
+    #[serde(default)]
+    pub(super) expiration_seconds: Option<i32>,
+    #[serde(default)]
+    pub(super) subject: Subject,
+    #[serde(default)]
+    pub(super) dns_names: Vec<String>,
+    #[serde(default)]
+    pub(super) ip_addresses: Vec<String>,
+    #[serde(default)]
+    pub(super) uris: Vec<String>,
+    #[serde(default)]
+    pub(super) email_addresses: Vec<String>,
+    #[serde(default)]
+    pub(super) key: Key,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Subject {
+    #[serde(default)]
+    pub(super) common_name: Option<String>,
+    #[serde(default)]
+    pub(super) organizations: Vec<String>,
+    #[serde(default)]
+    pub(super) organizational_units: Vec<String>,
+}
+
+/// The key that a request is made with; for RSA give a request as a file.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(super) enum Key {
+    #[default]
+    P256,
+    P384,
+    Ed25519,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Expected {
+    pub(super) decision: String,
+    #[serde(default)]
+    pub(super) policy: Option<String>,
+    #[serde(default)]
+    pub(super) reason_code: Option<String>,
+    #[serde(default)]
+    pub(super) violations: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) audit_decision: Option<String>,
+}

@@ -1,0 +1,104 @@
+//! `countersign test`.
+
+use super::{Ended, countersign};
+
+const SUITE: &str = "\
+apiVersion: countersign.dev/v1alpha1
+kind: CSRPolicyTest
+policies: [examples/policies]
+requestors:
+  portal: { username: portal, groups: [platform-onboarding] }
+tests:
+- name: a month
+  requestor: portal
+  request:
+    signerName: kubernetes.io/kube-apiserver-client
+    usages: [client auth]
+    expirationSeconds: 86400
+    subject: { commonName: amy, organizations: [developers] }
+  expect: { decision: Approve, policy: developers }
+";
+
+fn test(arguments: &[&str], suite: &str) -> Ended {
+    let arguments: Vec<&str> = ["test"].iter().chain(arguments).chain(&["-"]).copied().collect();
+    countersign(&arguments, suite.as_bytes())
+}
+
+#[test]
+fn the_suites_of_the_repository_pass() {
+    let Ended(status, out, err) = countersign(&["test", "examples/tests"], b"");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("0 failed"), "{out}");
+    // Other commands pass suites over.
+    let Ended(status, out, err) = countersign(&["lint", "examples/policies", "examples/tests"], b"");
+    assert_eq!(status, 0, "{out}{err}");
+}
+
+#[test]
+fn a_failure_shows_what_was_expected_and_what_was_found() {
+    let Ended(status, out, err) = test(&[], SUITE);
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("  ok    a month\n1 tests: 1 passed, 0 failed"), "{out}");
+
+    let wrong =
+        SUITE.replace("decision: Approve, policy: developers", "decision: Deny, violations: [expiration-too-long]");
+    let Ended(status, out, _) = test(&[], &wrong);
+    assert_eq!(status, 1);
+    for line in [
+        "  FAIL  a month",
+        "        decision: expected Deny, found Approve",
+        "        violations: expected expiration-too-long, found (none)",
+        "        because CSRPolicy developers permits the request",
+        "1 tests: 0 passed, 1 failed",
+    ] {
+        assert!(out.contains(line), "{line} is not in\n{out}");
+    }
+    let Ended(status, out, _) = test(&["-o", "junit"], &wrong);
+    assert_eq!(status, 1);
+    assert!(
+        out.contains("tests=\"1\" failures=\"1\"") && out.contains("<failure message=\"decision: expected"),
+        "{out}"
+    );
+    let Ended(status, out, _) = test(&["--filter", "a year"], &wrong);
+    assert!(status == 0 && out.contains("0 tests"), "{out}");
+    // Violations that are not listed are found too.
+    let more = SUITE
+        .replace("developers] }", "developers] }\n    dnsNames: [a.example.com]")
+        .replace("decision: Approve, policy: developers", "decision: Deny, violations: []");
+    let Ended(status, out, _) = test(&[], &more);
+    assert!(status == 1 && out.contains("violations: expected (none), found dns-name-not-allowed"), "{out}");
+}
+
+#[test]
+fn every_key_and_every_kind_of_san_makes_a_request_that_decodes() {
+    for key in ["P256", "P384", "Ed25519"] {
+        let sans = format!(
+            "subject: {{ commonName: amy, organizations: [a, b], organizationalUnits: [u] }}\n    dnsNames: [a.example.com]\n    ipAddresses: [10.0.0.1, \"2001:db8::1\"]\n    uris: [\"spiffe://example.com/x\"]\n    emailAddresses: [a@example.com]\n    key: {key}"
+        );
+        let all = SUITE
+            .replace("subject: { commonName: amy, organizations: [developers] }", &sans)
+            .replace("decision: Approve, policy: developers", "decision: Deny, violations: [subject-organization-not-allowed, subject-organizational-unit-not-allowed, dns-name-not-allowed, ip-address-not-allowed, uri-not-allowed, email-address-not-allowed]");
+        let Ended(status, out, err) = test(&[], &all);
+        assert_eq!(status, 0, "{key}: {out}{err}");
+    }
+}
+
+#[test]
+fn a_suite_that_cannot_run_is_told_with_a_place_and_status_2() {
+    for (good, bad, expected) in [
+        ("policies: [", "polices: [", "3:10: unknown field `polices`"),
+        ("[examples/policies]", "[examples/nowhere]", "examples/nowhere"),
+        ("requestor: portal", "requestor: portl", "8:14: a month: there is no requestor portl; requestors has portal"),
+        ("decision: Approve", "decision: Approved", "14:23: Approved is no decision: write Approve, Deny, NoOpinion"),
+        ("expirationSeconds: 86400", "expirationSeconds: 24h", "is neither the path of a file nor a request"),
+        ("countersign.dev/v1alpha1", "countersign.dev/v1", "is not countersign.dev/v1alpha1"),
+        ("  requestor: portal\n", "", "say who files the request"),
+        ("subject: {", "ipAddresses: [x]\n    subject: {", "x in ipAddresses is no IP address"),
+    ] {
+        let Ended(status, out, err) = test(&[], &SUITE.replacen(good, bad, 1));
+        assert_eq!(status, 2, "{bad}: {out}{err}");
+        assert!(err.contains(expected) && !err.contains("panicked"), "{bad}: {err}");
+    }
+    let Ended(status, _, err) = countersign(&["test", "examples/policies"], b"");
+    assert!(status == 2 && err.contains("holds no CSRPolicyTest"), "{err}");
+}
