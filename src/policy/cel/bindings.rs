@@ -5,7 +5,8 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use cel::Value;
+use cel::common::value::Val;
+use cel::{ExecutionError, Value};
 
 use crate::request::{Envelope, Key, Pkcs10, SigningRequest};
 
@@ -43,23 +44,38 @@ pub(super) fn is_content(path: &[&str]) -> bool {
     path.first() == Some(&"csr") && !path.get(1).is_some_and(|field| OF_THE_SPEC.contains(field))
 }
 
+/// Each variable by its name, in the form that evaluation reads.
+pub(super) type Vals = [(&'static str, Box<dyn Val>); 2];
+
 /// The variables of one request, made when the first expression reads them.
 #[derive(Debug)]
 pub struct Bindings<'a> {
     request: &'a SigningRequest,
     values: OnceCell<[Value; 2]>,
+    /// The same, in the form that evaluation reads.
+    vals: OnceCell<Vals>,
 }
 
 impl<'a> Bindings<'a> {
     /// The variables of `request`.
     #[must_use]
     pub const fn new(request: &'a SigningRequest) -> Self {
-        Self { request, values: OnceCell::new() }
+        Self { request, values: OnceCell::new(), vals: OnceCell::new() }
     }
 
     /// Whether the request decoded, so that all of `csr` is there.
     pub(super) fn is_decoded(&self) -> bool {
         self.request.content.is_ok()
+    }
+
+    /// Each variable by its name, to evaluate with.
+    pub(super) fn vals(&self) -> Result<&Vals, ExecutionError> {
+        if let Some(vals) = self.vals.get() {
+            return Ok(vals);
+        }
+        let [(csr_name, csr), (requestor_name, requestor)] = self.variables();
+        let vals = [(csr_name, csr.clone().try_into()?), (requestor_name, requestor.clone().try_into()?)];
+        Ok(self.vals.get_or_init(|| vals))
     }
 
     /// Each variable by its name.

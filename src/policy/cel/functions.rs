@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use cel::common::ast::{Expr, IdedExpr};
+use cel::common::value::CowVal;
+use cel::context::VariableResolver;
 use cel::extractors::This;
 use cel::objects::Opaque;
 use cel::{Context, DeclarationError, Env, ExecutionError, Value, extensions};
 use regex::{Regex, RegexBuilder};
 
+use super::bindings::Vals;
 use super::{Bindings, addresses};
 
 /// The most that a compiled regular expression may take, in bytes.
@@ -202,22 +205,33 @@ fn matches(This(text): This<Arc<String>>, pattern: Value) -> Result<bool, Execut
     .ok_or_else(|| ExecutionError::function_error("matches", "the pattern was not compiled"))
 }
 
+/// What the names in an expression stand for; nothing is copied for an evaluation.
+struct Variables<'a> {
+    bindings: &'a Vals,
+    patterns: &'a [Arc<Pattern>],
+}
+
+impl VariableResolver for Variables<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        if let Some(index) = variable.strip_prefix(REFERENCE) {
+            let pattern: Arc<dyn Opaque> = Arc::<Pattern>::clone(self.patterns.get(index.parse::<usize>().ok()?)?);
+            return Value::Opaque(pattern).try_into().ok().map(CowVal::Owned);
+        }
+        self.bindings.iter().find(|(name, _)| *name == variable).map(|(_, value)| CowVal::Borrowed(value.as_ref()))
+    }
+}
+
 /// Evaluates `ast`, which was checked before.
 pub(super) fn evaluate(
     ast: &IdedExpr,
     patterns: &[Arc<Pattern>],
     bindings: &Bindings<'_>,
 ) -> Result<Value, ExecutionError> {
+    let variables = Variables { bindings: bindings.vals()?, patterns };
     CONTEXT.with(|functions| {
         let functions = functions.as_ref().map_err(|error| ExecutionError::InternalError(error.to_string()))?;
         let mut scope = functions.new_inner_scope();
-        for (name, value) in bindings.variables() {
-            scope.add_variable_from_value(name, value.clone());
-        }
-        for (index, pattern) in patterns.iter().enumerate() {
-            let pattern: Arc<dyn Opaque> = Arc::<Pattern>::clone(pattern);
-            scope.add_variable_from_value(format!("{REFERENCE}{index}"), Value::Opaque(pattern));
-        }
+        scope.set_variable_resolver(&variables);
         scope.resolve(ast)
     })
 }
