@@ -1,11 +1,15 @@
 //! The command line: each command reads its arguments, calls the engine, and prints.
 
 mod crd;
+#[cfg(feature = "controller")]
+mod explain;
 mod input;
 mod inspect;
 mod json;
 mod junit;
 mod lint;
+#[cfg(feature = "controller")]
+mod live;
 mod load;
 mod located;
 mod options;
@@ -39,6 +43,8 @@ enum Command {
     Review(review::Args),
     Lint(lint::Args),
     Test(test::Args),
+    #[cfg(feature = "controller")]
+    Explain(explain::Args),
     Inspect(inspect::Args),
     Crd(crd::Args),
 }
@@ -75,6 +81,8 @@ pub fn run() -> anyhow::Result<Exit> {
         Command::Review(args) => review::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Test(args) => test::run(&args),
+        #[cfg(feature = "controller")]
+        Command::Explain(args) => explain::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Crd(args) => crd::run(&args),
     }

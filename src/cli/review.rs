@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::load;
+use super::load::{self, Sourced};
 use super::options::{RequestOptions, VerdictOptions};
 use super::paint::{Color, Paint};
 use super::problem::{Problem, report};
 use super::reviewed::Reviewed;
 use super::{Exit, json, junit, print, text};
-use crate::policy::{PolicySet, SignerPattern};
+use crate::policy::{PolicyObject, PolicySet, SignerPattern};
 use crate::review::{Decision, Facts, review};
 
 /// Review requests in files against policies in files, as the controller would.
@@ -23,12 +23,20 @@ Examples:
   countersign review --policies examples/policies examples/requests
   countersign review --policies policies/ -o json request.yaml
   kubectl get csr -o yaml | countersign review --policies policies/ -
+  countersign review --live                           what would happen to what is pending?
+  countersign review --live --policies policies/      and with these files instead of the cluster's policies?
   countersign review --policies policies/ --signer-name kubernetes.io/kube-apiserver-client \\
     --username alice --group platform-onboarding --usage 'client auth' --expiration-seconds 86400 amy.csr")]
 pub(super) struct Args {
-    /// Manifests with CSRPolicy and CSRGuardrail objects: files, directories, or - for standard input; repeatable.
-    #[arg(long, value_name = "PATH", required = true, num_args = 1)]
+    /// Manifests with CSRPolicy and CSRGuardrail objects: files, directories, or - for standard input; repeatable. With --live they
+    /// stand for the cluster's.
+    #[cfg_attr(feature = "controller", arg(long, value_name = "PATH", num_args = 1, required_unless_present = "live"))]
+    #[cfg_attr(not(feature = "controller"), arg(long, value_name = "PATH", num_args = 1, required = true))]
     policies: Vec<PathBuf>,
+    /// Review what is pending in a cluster, or the requests of these names, and change nothing.
+    #[cfg(feature = "controller")]
+    #[arg(long)]
+    live: bool,
     /// How to report.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -48,8 +56,13 @@ pub(super) struct Args {
     verdict: VerdictOptions,
     #[command(flatten)]
     request: RequestOptions,
-    /// Manifests with CertificateSigningRequests, PEM requests, directories, or - for standard input.
-    #[arg(value_name = "FILE", required = true)]
+    #[cfg(feature = "controller")]
+    #[command(flatten)]
+    cluster: super::live::ClusterOptions,
+    /// Manifests with CertificateSigningRequests, PEM requests, directories, or - for standard input; with --live
+    /// names.
+    #[cfg_attr(feature = "controller", arg(value_name = "FILE", required_unless_present = "live"))]
+    #[cfg_attr(not(feature = "controller"), arg(value_name = "FILE", required = true))]
     files: Vec<PathBuf>,
 }
 
@@ -71,10 +84,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         problems.push(Problem::new("-", None, "standard input can be read once only: give one of them as a file"));
         return Ok(report(&problems));
     }
-    let policies = load::policies(&args.policies, &mut problems);
-    load::not_ready(&policies, &mut problems);
-    let objects: Vec<_> = policies.into_iter().map(|policy| policy.object).collect();
-    let requests = load::requests(&args.files, &args.request, &mut problems);
+    let (objects, requests) = load(&args, &mut problems)?;
     let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
     let set = PolicySet::compile(&objects, args.verdict.settings(named_signers(&compiled), Some(args.max_request_age)));
     let facts = Facts { now: args.now };
@@ -97,6 +107,28 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         () if any(Decision::NoOpinion) => Exit::Undecided,
         () => Exit::Clean,
     })
+}
+
+type Loaded = (Vec<PolicyObject>, Vec<Sourced>);
+
+/// The policies and the requests, from files or from a cluster.
+fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
+    let mut objects = Vec::new();
+    if !args.policies.is_empty() {
+        let policies = load::policies(&args.policies, problems);
+        load::not_ready(&policies, problems);
+        objects = policies.into_iter().map(|policy| policy.object).collect();
+    }
+    #[cfg(feature = "controller")]
+    if args.live {
+        let names: Vec<String> = args.files.iter().map(|name| name.display().to_string()).collect();
+        let snapshot = args.cluster.clone().read(args.policies.is_empty(), &names, problems)?;
+        if args.policies.is_empty() {
+            objects = snapshot.policies;
+        }
+        return Ok((objects, snapshot.requests.iter().map(super::live::undecided).collect()));
+    }
+    Ok((objects, load::requests(&args.files, &args.request, problems)))
 }
 
 /// The signers that the policies name: what is managed unless options say otherwise.

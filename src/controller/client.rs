@@ -10,7 +10,7 @@ use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Error;
+use super::{Connection, Error};
 
 /// How long a call may take before it counts as failed. Below the freshness limit of an approval.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -18,6 +18,20 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 /// Connects with `kubeconfig` and `context` if given, else with `KUBECONFIG`, `~/.kube/config` or
 /// the service account of the pod, in that order.
 pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
+    Ok(Client::try_from(config(kubeconfig, context).await?)?)
+}
+
+/// The same, perhaps as somebody else.
+pub(super) async fn connect_as(connection: &Connection) -> Result<Client, Error> {
+    let mut config = config(connection.kubeconfig.as_deref(), connection.context.as_deref()).await?;
+    config.auth_info.impersonate.clone_from(&connection.as_user);
+    if !connection.as_groups.is_empty() {
+        config.auth_info.impersonate_groups = Some(connection.as_groups.clone());
+    }
+    Ok(Client::try_from(config)?)
+}
+
+async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, Error> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let config = match kubeconfig {
         Some(path) => {
@@ -27,7 +41,7 @@ pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) ->
         None if context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))?,
         None => Config::infer().await.map_err(|error| unusable(&error))?,
     };
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 /// What is wrong, without the lines of the file that a parser quotes: credentials stand in them.

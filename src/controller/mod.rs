@@ -6,6 +6,7 @@
 //!   confirmed current, a change of policies that has not settled, CRDs that are too old;
 //! - `approval` writes a decision, `events` and `status` record it;
 //! - `permissions` says what the service account lacks;
+//! - `live` reads what a cluster has, for commands that change nothing;
 //! - `server` exports health and metrics.
 
 mod approval;
@@ -16,6 +17,7 @@ mod error;
 mod events;
 mod gate;
 mod leader;
+mod live;
 mod metrics;
 mod moment;
 mod pending;
@@ -31,4 +33,5 @@ mod watch;
 
 pub use error::Error;
 pub use leader::LeaseConfig;
+pub use live::{Connection, Live};
 pub use run::{Config, run};

@@ -95,26 +95,48 @@ impl Matcher {
     /// Whether the object speaks about the request.
     #[must_use]
     pub fn matches(&self, request: &Envelope, bindings: &Bindings<'_>) -> Truth {
+        // Lazily: `all` stops at the first no.
+        Truth::all(self.parts(request, bindings).map(|(_, truth)| truth))
+    }
+
+    /// The part because of which the object does not speak about the request, as a field of `match`.
+    #[must_use]
+    pub fn mismatch(&self, request: &Envelope, bindings: &Bindings<'_>) -> Option<String> {
+        self.parts(request, bindings).find(|(_, truth)| *truth == Truth::No).map(|(part, _)| part)
+    }
+
+    /// Each part with whether it holds; the conditions last, since they cost most.
+    fn parts<'a>(
+        &'a self,
+        request: &'a Envelope,
+        bindings: &'a Bindings<'_>,
+    ) -> impl Iterator<Item = (String, Truth)> + 'a {
         let requestor =
             |entries: &Vec<RequestorMatcher>| Truth::any(entries.iter().map(|entry| entry.matches(request)));
-        // The conditions last, and only where nothing else says no: they cost most.
-        Truth::all(
-            [
+        let cheap = [
+            (
+                "signerNames",
                 self.signers.holds(Truth::Yes, |signers| {
                     signers.iter().any(|signer| signer.matches(&request.signer_name)).into()
                 }),
-                self.requestors.holds(Truth::Yes, requestor),
-                !self.excluded.holds(Truth::No, requestor),
-                self.rest.holds(Truth::Yes, |()| Truth::Yes),
-            ]
-            .into_iter()
-            .chain(std::iter::once_with(|| {
-                let all = |conditions: &Vec<Expression>| {
-                    Truth::all(conditions.iter().map(|condition| condition.holds(bindings)))
-                };
-                self.conditions.holds(Truth::Yes, all)
-            })),
-        )
+            ),
+            ("requestors", self.requestors.holds(Truth::Yes, requestor)),
+            ("exclude", !self.excluded.holds(Truth::No, requestor)),
+            ("match", self.rest.holds(Truth::Yes, |()| Truth::Yes)),
+        ];
+        let cheap = cheap.into_iter().map(|(part, truth)| (part.to_owned(), truth));
+        let conditions: &'a [Expression] = match &self.conditions {
+            Part::Stated(conditions) => conditions,
+            Part::Unstated | Part::Unreadable(_) => &[],
+        };
+        let unreadable = match &self.conditions {
+            Part::Unreadable(why) => Some(("conditions".to_owned(), Truth::Unknown(why.clone()))),
+            Part::Unstated | Part::Stated(_) => None,
+        };
+        let each = conditions.iter().map(|condition| {
+            (format!("conditions ({}: {})", condition.name(), condition.source()), condition.holds(bindings))
+        });
+        cheap.chain(unreadable).chain(each)
     }
 
     /// The signers stated, if they can be read.

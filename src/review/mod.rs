@@ -5,6 +5,7 @@
 
 mod checks;
 mod code;
+mod explain;
 mod kubelet;
 mod names;
 mod outcome;
@@ -14,6 +15,7 @@ mod verdict;
 mod violation;
 
 pub use code::{ReasonCode, ViolationCode};
+pub use explain::{Explanation, Says, explain};
 pub use verdict::{AuditDifference, Decision, Facts, Review, review};
 pub use violation::Violation;
 

@@ -1,0 +1,101 @@
+//! Options of commands that read a cluster.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use super::load::Sourced;
+use super::problem::Problem;
+use crate::controller::{Connection, Live};
+use crate::escape::printable;
+use crate::policy::PolicyObject;
+use crate::request::CsrObject;
+
+/// Which cluster, and as whom.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Cluster options, as kubectl takes them")]
+pub(super) struct ClusterOptions {
+    /// A kubeconfig file; without it KUBECONFIG or ~/.kube/config.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig instead of the current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// A user to impersonate.
+    #[arg(long = "as", value_name = "USER")]
+    as_user: Option<String>,
+    /// A group to impersonate; repeatable.
+    #[arg(long = "as-group", value_name = "GROUP", requires = "as_user")]
+    as_groups: Vec<String>,
+}
+
+/// What a cluster has.
+pub(super) struct Snapshot {
+    pub(super) policies: Vec<PolicyObject>,
+    pub(super) requests: Vec<CsrObject>,
+}
+
+impl ClusterOptions {
+    /// Reads the policies, unless files stand for them, and the requests of these names, or else all
+    /// that are pending.
+    pub(super) fn read(
+        self,
+        with_policies: bool,
+        names: &[String],
+        problems: &mut Vec<Problem>,
+    ) -> anyhow::Result<Snapshot> {
+        let connection = Connection {
+            kubeconfig: self.kubeconfig,
+            context: self.context,
+            as_user: self.as_user,
+            as_groups: self.as_groups,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let live = Live::connect(&connection).await?;
+            let policies = if with_policies { live.policies().await? } else { Vec::new() };
+            let mut requests = Vec::new();
+            let mut wrong = |message: String| problems.push(Problem::new("cluster", None, printable(&message)));
+            if names.is_empty() {
+                for request in live.requests(progress).await? {
+                    match request {
+                        Ok(request) if request.settled().is_none() => requests.push(request),
+                        Ok(_) => {}
+                        Err(message) => wrong(message),
+                    }
+                }
+                finish_progress();
+            }
+            for name in names {
+                match live.request(name).await? {
+                    Some(Ok(request)) => requests.push(request),
+                    Some(Err(message)) => wrong(message),
+                    None => wrong(format!("there is no CertificateSigningRequest {name}")),
+                }
+            }
+            Ok(Snapshot { policies, requests })
+        })
+    }
+}
+
+/// How far a long list is, on a terminal.
+#[expect(clippy::print_stderr, reason = "progress belongs there")]
+fn progress(read: usize) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r{read} requests read");
+        let _ = std::io::stderr().flush();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "progress belongs there")]
+fn finish_progress() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\u{1b}[K");
+    }
+}
+
+/// The request as if nobody had decided yet.
+pub(super) fn undecided(object: &CsrObject) -> Sourced {
+    let mut request = object.signing_request();
+    request.envelope.settled = None;
+    Sourced { source: "cluster".to_owned(), request }
+}
