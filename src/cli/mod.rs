@@ -1,5 +1,6 @@
 //! The command line: each command reads its arguments, calls the engine, and prints.
 
+mod completions;
 mod crd;
 #[cfg(feature = "controller")]
 mod explain;
@@ -47,6 +48,7 @@ enum Command {
     Explain(explain::Args),
     Inspect(inspect::Args),
     Crd(crd::Args),
+    Completions(completions::Args),
 }
 
 /// How a command ended.
@@ -85,6 +87,7 @@ pub fn run() -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Crd(args) => crd::run(&args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

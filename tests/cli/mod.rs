@@ -264,3 +264,18 @@ fn a_bad_policy_is_named_with_its_place_and_the_field_that_was_meant() {
     assert_eq!(status, 2);
     assert!(err.contains("typo.yaml:20:") && err.contains("did you mean usages?"), "{err}");
 }
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let Ended(status, out, _) = countersign(&["completions", shell], b"");
+        assert!(status == 0 && out.contains("lint") && out.contains("deny-hazards"), "{shell}");
+    }
+    // What bash makes of it.
+    let Ended(_, script, _) = countersign(&["completions", "bash"], b"");
+    let test = format!(
+        "{script}\nCOMP_WORDS=(countersign li); COMP_CWORD=1; _countersign countersign li countersign; echo \"${{COMPREPLY[*]}}\""
+    );
+    let output = Command::new("bash").args(["-c", &test]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "lint", "{}", String::from_utf8_lossy(&output.stderr));
+}
