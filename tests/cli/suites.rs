@@ -102,3 +102,20 @@ fn a_suite_that_cannot_run_is_told_with_a_place_and_status_2() {
     let Ended(status, _, err) = countersign(&["test", "examples/policies"], b"");
     assert!(status == 2 && err.contains("holds no CSRPolicyTest"), "{err}");
 }
+
+/// Every entry of the cookbook is a good example: its suites pass, and lint has no warning.
+#[test]
+fn the_cookbook_passes_and_is_clean() {
+    let Ended(status, out, err) = countersign(&["test", "examples/cookbook"], b"");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    let Ended(status, out, err) = countersign(&["lint", "--deny-hazards=warning", "examples/cookbook"], b"");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    // Every policy and guardrail decides some test.
+    let docs = std::fs::read_to_string("docs/cookbook.md").unwrap();
+    for entry in std::fs::read_dir("examples/cookbook").unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name != "tests" {
+            assert!(docs.contains(&format!("(../examples/cookbook/{name})")), "docs/cookbook.md does not have {name}");
+        }
+    }
+}

@@ -78,3 +78,15 @@ fn every_bad_object_is_refused_with_a_sentence_that_helps() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn every_object_of_the_examples_is_accepted() {
+    let cluster = Cluster::start();
+    for directory in ["examples/policies", "examples/cookbook"] {
+        // Without the suites, which are no objects of a cluster.
+        cluster
+            .admin
+            .run(&["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", directory])
+            .unwrap();
+    }
+}
