@@ -29,6 +29,9 @@ fn the_suites_of_the_repository_pass() {
     let Ended(status, out, err) = countersign(&["test", "examples/tests"], b"");
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
     assert!(out.contains("0 failed"), "{out}");
+    let Ended(status, out, err) = countersign(&["test", "examples/fields"], b"");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains(" 0 failed"), "{out}");
     // Other commands pass suites over.
     let Ended(status, out, err) = countersign(&["lint", "examples/policies", "examples/tests"], b"");
     assert_eq!(status, 0, "{out}{err}");

@@ -39,6 +39,9 @@ pub(super) struct Args {
     /// When to colour.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     color: Color,
+    /// Write each request that is made from a description into this directory, as a manifest to file.
+    #[arg(long, value_name = "DIRECTORY")]
+    save_requests: Option<PathBuf>,
     /// Suites: files, directories (in which other objects are passed over), or - for standard input.
     #[arg(value_name = "SUITE", required = true)]
     paths: Vec<PathBuf>,
@@ -84,7 +87,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         let base = Path::new(&document.path).parent().unwrap_or(Path::new("")).to_owned();
         match Suite::read(&value) {
             Ok(suite) => {
-                let tests = suite_tests(&suite, &base, args.filter.as_deref(), &mut |path, message| {
+                let tests = suite_tests(&suite, &base, args, &mut |path, message| {
                     problems.push(Problem::new(&document.source, Some(located.place_of(path)), message));
                 });
                 ran.push(SuiteRan { source: document.source.clone(), tests });
@@ -111,7 +114,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::Findings } else { Exit::Clean })
 }
 
-fn suite_tests(suite: &Suite, base: &Path, filter: Option<&str>, problem: &mut dyn FnMut(&str, String)) -> Vec<Ran> {
+fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(&str, String)) -> Vec<Ran> {
     let mut problems = Vec::new();
     let paths: Vec<PathBuf> = suite.policies.iter().map(|path| base.join(path)).collect();
     let policies = load::policies(&paths, &mut problems);
@@ -129,11 +132,11 @@ fn suite_tests(suite: &Suite, base: &Path, filter: Option<&str>, problem: &mut d
     let set = PolicySet::compile(&objects, settings);
     let mut tests = Vec::new();
     for (index, case) in suite.tests.iter().enumerate() {
-        if filter.is_some_and(|filter| !case.name.contains(filter)) {
+        if args.filter.as_ref().is_some_and(|filter| !case.name.contains(filter)) {
             continue;
         }
         let path = format!("tests[{index}]");
-        let request = match request(suite, case, base) {
+        let request = match request(suite, case, base, args.save_requests.as_deref()) {
             Ok(request) => request,
             Err((field, message)) => {
                 problem(&format!("{path}.{field}"), format!("{}: {message}", case.name));
@@ -167,7 +170,7 @@ fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Se
 
 type Wrong = (&'static str, String);
 
-fn request(suite: &Suite, case: &Case, base: &Path) -> Result<SigningRequest, Wrong> {
+fn request(suite: &Suite, case: &Case, base: &Path, save: Option<&Path>) -> Result<SigningRequest, Wrong> {
     let requestor = match &case.requestor {
         None => None,
         Some(RequestorRef::Inline(requestor)) => Some(requestor),
@@ -198,6 +201,9 @@ fn request(suite: &Suite, case: &Case, base: &Path) -> Result<SigningRequest, Wr
                 ..Envelope::default()
             };
             requestor.put_into(&mut envelope);
+            if let Some(directory) = save {
+                generate::save(directory, &envelope, &pem).map_err(|message| ("name", message))?;
+            }
             Ok(SigningRequest::decode(envelope, pem.as_bytes()))
         }
     }
