@@ -1,7 +1,7 @@
 #!/bin/sh
-# Generates what is derived: the CRDs from the program, the chart's README from its values, and the
-# manifests of this directory from the chart. Run it after a change of any of these; a test fails
-# where it was forgotten.
+# Generates what is derived: the CRDs and the reference of every field from the program, the chart's
+# README from its values, and the manifests of this directory from the chart. Run it after a change of
+# any of these; a test fails where it was forgotten.
 #
 #   deploy/generate.sh [DIRECTORY]      writes below DIRECTORY instead of this repository
 #
@@ -16,6 +16,9 @@ helm_docs="${HELM_DOCS:-helm-docs}"
 mkdir -p "$to/crds" "$to/deploy" "$to/charts"
 # shellcheck disable=SC2086 # the program may come with arguments
 $countersign crd --output-dir "$to/crds"
+mkdir -p "$to/docs"
+# shellcheck disable=SC2086
+$countersign crd --reference >"$to/docs/reference.md"
 
 [ "$to" = "$root" ] || cp -R "$root/charts/." "$to/charts"
 chart="$to/charts/countersign"

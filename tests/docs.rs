@@ -97,3 +97,21 @@ fn every_hazard_stands_in_the_table_as_it_is() {
         assert_eq!(row[3], code.instead());
     }
 }
+
+#[test]
+fn every_function_of_expressions_is_listed() {
+    let docs = std::fs::read_to_string("docs/expressions.md").unwrap();
+    let functions = countersign::policy::expression_functions();
+    for name in &functions {
+        assert!(docs.contains(&format!("`{name}`")), "{name}");
+    }
+    let section = docs.split("## What they may call").nth(1).unwrap().split("## Bounds").next().unwrap();
+    let listed: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect();
+    for name in listed {
+        assert!(functions.contains(&name), "{name} is listed and not there");
+    }
+}

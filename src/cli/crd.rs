@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Exit, print};
+use super::{Exit, print, reference};
 use crate::api::schema::crds;
 
 /// Print the CustomResourceDefinitions of this version.
@@ -17,9 +17,16 @@ pub(super) struct Args {
     /// Write one file for each instead of printing.
     #[arg(long, value_name = "DIRECTORY")]
     output_dir: Option<PathBuf>,
+    /// Print the reference of every field instead, as Markdown.
+    #[arg(long, conflicts_with = "output_dir")]
+    reference: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.reference {
+        print(&reference::render())?;
+        return Ok(Exit::Clean);
+    }
     for crd in crds() {
         let text = format!("---\n{}", serde_saphyr::to_string(&crd)?);
         match &args.output_dir {

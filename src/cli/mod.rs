@@ -16,6 +16,7 @@ mod located;
 mod options;
 mod paint;
 mod problem;
+mod reference;
 mod review;
 mod reviewed;
 #[cfg(feature = "controller")]

@@ -15,7 +15,7 @@ mod rules;
 mod set;
 mod truth;
 
-pub use cel::{Bindings, Expression};
+pub use cel::{Bindings, Expression, expression_functions};
 pub use hazards::{Hazard, HazardCode, Severity, hazards};
 pub use matcher::{Matcher, SignerPattern};
 pub use object::{Kind, ObjectRef, PolicyObject};

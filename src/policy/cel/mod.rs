@@ -114,6 +114,12 @@ impl Expression {
     }
 }
 
+/// The names of the functions and macros that an expression may call, operators excepted.
+#[must_use]
+pub fn expression_functions() -> Vec<&'static str> {
+    functions::names().collect()
+}
+
 /// `problem` at a column of `source` (both from 1), with the line and a caret under it.
 fn located(source: &str, line: usize, column: usize, problem: &str) -> String {
     let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
