@@ -24,7 +24,7 @@ fn without_approve_nothing_is_approved_until_it_is_given_back() {
     cluster.may_approve(&["kubernetes.io/kubelet-serving"]);
     cluster.file(&Request::new("amy", "/CN=amy/O=developers"));
     cluster.controller().has_metric(&granted(0));
-    cluster.controller().has_metric("countersign_api_errors_total{category=\"forbidden\",operation=\"approve\"} 1");
+    cluster.controller().has_counted("countersign_api_errors_total{category=\"forbidden\",operation=\"approve\"}");
     let missing = format!("approve signers.certificates.k8s.io {SIGNER}");
     let said = eventually("the log says what is missing", LIMIT, || {
         let log = cluster.log();
@@ -35,7 +35,7 @@ fn without_approve_nothing_is_approved_until_it_is_given_back() {
     assert!(cluster.csr("amy")["status"]["conditions"].is_null());
     // Denials need the same right.
     cluster.file(&Request::new("mallory", "/CN=mallory/O=kubeadm:cluster-admins"));
-    cluster.controller().has_metric("countersign_api_errors_total{category=\"forbidden\",operation=\"deny\"} 1");
+    cluster.controller().has_counted("countersign_api_errors_total{category=\"forbidden\",operation=\"deny\"}");
     assert!(cluster.csr("mallory")["status"]["conditions"].is_null());
 
     cluster.may_approve(&["kubernetes.io/*"]);

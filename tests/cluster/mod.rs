@@ -64,6 +64,17 @@ impl Controller {
         found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
     }
 
+    /// Waits until this series of `/metrics` has counted something.
+    #[track_caller]
+    fn has_counted(&self, series: &str) {
+        let found = eventually(&format!("{series} has counted"), LIMIT, || {
+            let metrics = self.http("/metrics")?;
+            let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok());
+            anyhow_if(value.is_some_and(|value| value > 0.0), &metrics)
+        });
+        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
+    }
+
     fn leads(&self) -> bool {
         self.http("/metrics").is_ok_and(|metrics| metrics.contains("\ncountersign_leader 1\n"))
     }
