@@ -22,6 +22,7 @@ mod codes;
 pub mod controller;
 pub mod escape;
 pub mod fold;
+mod nearest;
 pub mod policy;
 pub mod request;
 pub mod review;

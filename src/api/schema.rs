@@ -7,6 +7,7 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 use super::{CSRGuardrail, CSRPolicy};
+use crate::nearest::nearest;
 use crate::policy::{Kind, Problem};
 
 /// The definitions of both kinds, in the order in which `countersign crd` prints them.
@@ -199,15 +200,6 @@ fn unknown_field(name: &str, properties: &Value) -> String {
         Some(nearest) => format!("this version does not know the field; did you mean {nearest}?"),
         None => format!("this version does not know the field; here it knows {}", known.join(", ")),
     }
-}
-
-/// The known name that is most alike, if one is alike at all.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }
 
 /// A field's name is the author's text: escape and cut it before it becomes part of a path.

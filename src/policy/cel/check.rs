@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
-use super::functions::{self, Pattern};
-use super::{bindings, located};
+use super::pattern::Pattern;
+use super::{bindings, functions, located};
+use crate::nearest::nearest;
 
 /// How deep comprehensions (`all`, `exists`, `map`, …) may nest.
 const MAX_COMPREHENSIONS: usize = 2;
@@ -218,15 +219,4 @@ fn path<'a>(operand: &'a IdedExpr, field: &'a str) -> Option<Vec<&'a str>> {
             _ => return None,
         }
     }
-}
-
-/// What somebody may have meant by `name`.
-fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
-    known
-        .into_iter()
-        .map(|known| (distance(known), known))
-        .filter(|(distance, _)| *distance <= 3)
-        .min()
-        .map(|(_, known)| known)
 }

@@ -9,13 +9,10 @@ use cel::context::VariableResolver;
 use cel::extractors::This;
 use cel::objects::Opaque;
 use cel::{Context, DeclarationError, Env, ExecutionError, Value, extensions};
-use regex::{Regex, RegexBuilder};
 
 use super::bindings::Vals;
+use super::pattern::Pattern;
 use super::{Bindings, addresses};
-
-/// The most that a compiled regular expression may take, in bytes.
-const MAX_PATTERN: usize = 1024 * 1024;
 
 /// How much a call costs and gives, in terms of the sizes of its target and arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,39 +127,6 @@ pub(super) fn takes_pattern(name: &str) -> bool {
     name == "matches"
 }
 
-/// A regular expression that was compiled with the expression that it stands in. Matching takes time
-/// linear in the text, whatever the pattern.
-#[derive(Debug)]
-pub(super) struct Pattern(Regex);
-
-impl Pattern {
-    pub(super) fn new(source: &str) -> Result<Self, String> {
-        RegexBuilder::new(source).size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN).build().map(Self).map_err(
-            |error| match error {
-                regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
-                error => {
-                    let text = error.to_string();
-                    format!("not a regular expression: {}", text.lines().last().unwrap_or_default())
-                }
-            },
-        )
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
-impl Eq for Pattern {}
-
-impl Opaque for Pattern {
-    fn runtime_type_name(&self) -> &'static str {
-        "regular expression"
-    }
-}
-
 /// No identifier that somebody writes begins so.
 const REFERENCE: &str = "@pattern";
 
@@ -199,7 +163,7 @@ thread_local! {
 #[expect(clippy::needless_pass_by_value, reason = "the shape of a function that can be called")]
 fn matches(This(text): This<Arc<String>>, pattern: Value) -> Result<bool, ExecutionError> {
     match &pattern {
-        Value::Opaque(opaque) => opaque.downcast_ref::<Pattern>().map(|pattern| pattern.0.is_match(&text)),
+        Value::Opaque(opaque) => opaque.downcast_ref::<Pattern>().map(|pattern| pattern.is_match(&text)),
         _ => None,
     }
     .ok_or_else(|| ExecutionError::function_error("matches", "the pattern was not compiled"))

@@ -12,6 +12,7 @@ mod bounds;
 mod check;
 mod cost;
 mod functions;
+mod pattern;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +22,7 @@ use cel::Value;
 use cel::common::ast::IdedExpr;
 
 pub use bindings::Bindings;
-use functions::Pattern;
+use pattern::Pattern;
 
 use super::Truth;
 use crate::escape::{cut, printable};

@@ -71,6 +71,48 @@ fn an_expression_sees_the_request_and_its_requestor() {
     assert_eq!(holds("has(requestor.serviceAccount) || has(requestor.pod)", &eve), Truth::No);
 }
 
+/// As Go's `regexp` matches; the table was run through it.
+#[test]
+fn a_regular_expression_means_what_it_means_to_kubernetes() {
+    for (pattern, text, expected) in [
+        (r"^\w+$", "amy_1", true),
+        (r"^\w+$", "\u{430}my", false),
+        (r"^\d+$", "12", true),
+        (r"^\d+$", "\u{661}\u{662}", false),
+        (r"^[\d-]+$", "1-2", true),
+        (r"^[^\W]+$", "\u{e9}", false),
+        (r"^\W$", "\u{e9}", true),
+        (r"^\s$", "\u{a0}", false),
+        (r"^\S$", "\u{a0}", true),
+        (r"^\D$", "\u{661}", true),
+        (r"\bmy\b", "\u{430}my", true),
+        (r"^[a&&b]+$", "a&b", true),
+        (r"^[^a&&b]$", "a", false),
+        (r"^[a~~b]+$", "a~b", true),
+        (r"^[[a]+$", "[a", true),
+        (r"^[]a]+$", "]a", true),
+        (r"^[[:alpha:]]+$", "amy", true),
+        (r"^[[:alpha:]]+$", "\u{e9}", false),
+        (r"^[[:^alpha:]_]+$", "12_", true),
+        ("(?i)^K$", "\u{212a}", true),
+        ("^a$", "a\n", false),
+        ("(?m)^a$", "a\nb", true),
+        ("^.$", "\n", false),
+        ("(?s)^.$", "\n", true),
+        (r"^\pL+$", "\u{430}my", true),
+        ("(?P<x>a)b", "ab", true),
+        (r"^a\.b\-c$", "a.b-c", true),
+    ] {
+        let compiled = super::pattern::Pattern::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+        assert_eq!(compiled.is_match(text), expected, "{pattern} {text:?}");
+    }
+    for pattern in ["(?x) a b", "(?u)a", r"\B", r"\b{start}a", r"[\b]", "[a--b]", "[a", "a\\", "(?R)a"] {
+        assert!(super::pattern::Pattern::new(pattern).is_err(), "{pattern}");
+    }
+    let amy = request("\u{430}my", &[]);
+    assert_eq!(holds(r"requestor.username.matches('^\\w+$')", &amy), Truth::No);
+}
+
 #[test]
 fn what_fails_or_is_not_known_is_unknown_and_quoted() {
     let amy = request("amy", &[]);
@@ -158,7 +200,6 @@ fn nothing_takes_long_or_overflows_a_stack() {
         "requestor.groups.all(group, group.startsWith('group-'))".to_owned(),
         format!("[{}].size() > 0", many("requestor.groups", 30, ", ")),
     ];
-    let mut slowest = Duration::ZERO;
     for source in sources {
         // The best of a few, since other tests keep this machine busy.
         let run = || {
@@ -167,11 +208,9 @@ fn nothing_takes_long_or_overflows_a_stack() {
             (begin.elapsed(), truth)
         };
         let (took, truth) = (0..4).map(|_| run()).min_by_key(|(took, _)| *took).unwrap();
-        slowest = slowest.max(took);
         let shown: String = source.chars().take(60).collect();
         assert!(took < Duration::from_millis(50), "{took:?}: {shown}: {truth:?}");
     }
-    assert!(slowest > Duration::ZERO);
     // What people write is not refused for its cost.
     for source in [
         "requestor.groups.all(group, group.startsWith('group-'))",

@@ -38,7 +38,7 @@ pub fn isolated(
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .arg(std::env::current_exe()?)
-        .args(["--exact", name, "--nocapture", "--include-ignored"])
+        .args(["--exact", name, "--nocapture"])
         .env(INSIDE, directory.path())
         .status()
         .context("cannot run unshare")?;
