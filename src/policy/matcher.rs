@@ -96,47 +96,47 @@ impl Matcher {
     #[must_use]
     pub fn matches(&self, request: &Envelope, bindings: &Bindings<'_>) -> Truth {
         // Lazily: `all` stops at the first no.
-        Truth::all(self.parts(request, bindings).map(|(_, truth)| truth))
+        Truth::all(self.parts().map(|part| self.holds(part, request, bindings)))
     }
 
     /// The part because of which the object does not speak about the request, as a field of `match`.
     #[must_use]
     pub fn mismatch(&self, request: &Envelope, bindings: &Bindings<'_>) -> Option<String> {
-        self.parts(request, bindings).find(|(_, truth)| *truth == Truth::No).map(|(part, _)| part)
+        let part = self.parts().find(|part| self.holds(*part, request, bindings) == Truth::No)?;
+        Some(match part {
+            MatchPart::SignerNames => "signerNames".to_owned(),
+            MatchPart::Requestors => "requestors".to_owned(),
+            MatchPart::Exclude => "exclude".to_owned(),
+            MatchPart::Rest => "match".to_owned(),
+            MatchPart::Conditions => "conditions".to_owned(),
+            MatchPart::Condition(condition) => format!("conditions ({}: {})", condition.name(), condition.source()),
+        })
     }
 
-    /// Each part with whether it holds; the conditions last, since they cost most.
-    fn parts<'a>(
-        &'a self,
-        request: &'a Envelope,
-        bindings: &'a Bindings<'_>,
-    ) -> impl Iterator<Item = (String, Truth)> + 'a {
-        let requestor =
-            |entries: &Vec<RequestorMatcher>| Truth::any(entries.iter().map(|entry| entry.matches(request)));
-        let cheap = [
-            (
-                "signerNames",
-                self.signers.holds(Truth::Yes, |signers| {
-                    signers.iter().any(|signer| signer.matches(&request.signer_name)).into()
-                }),
-            ),
-            ("requestors", self.requestors.holds(Truth::Yes, requestor)),
-            ("exclude", !self.excluded.holds(Truth::No, requestor)),
-            ("match", self.rest.holds(Truth::Yes, |()| Truth::Yes)),
-        ];
-        let cheap = cheap.into_iter().map(|(part, truth)| (part.to_owned(), truth));
-        let conditions: &'a [Expression] = match &self.conditions {
-            Part::Stated(conditions) => conditions,
+    /// Each part; the conditions last, since they cost most.
+    fn parts(&self) -> impl Iterator<Item = MatchPart<'_>> {
+        use MatchPart::{Condition, Conditions, Exclude, Requestors, Rest, SignerNames};
+        let each = match &self.conditions {
+            Part::Stated(conditions) => conditions.as_slice(),
             Part::Unstated | Part::Unreadable(_) => &[],
         };
-        let unreadable = match &self.conditions {
-            Part::Unreadable(why) => Some(("conditions".to_owned(), Truth::Unknown(why.clone()))),
-            Part::Unstated | Part::Stated(_) => None,
-        };
-        let each = conditions.iter().map(|condition| {
-            (format!("conditions ({}: {})", condition.name(), condition.source()), condition.holds(bindings))
-        });
-        cheap.chain(unreadable).chain(each)
+        [SignerNames, Requestors, Exclude, Rest, Conditions].into_iter().chain(each.iter().map(Condition))
+    }
+
+    fn holds(&self, part: MatchPart<'_>, request: &Envelope, bindings: &Bindings<'_>) -> Truth {
+        let requestor =
+            |entries: &Vec<RequestorMatcher>| Truth::any(entries.iter().map(|entry| entry.matches(request)));
+        match part {
+            MatchPart::SignerNames => self
+                .signers
+                .holds(Truth::Yes, |signers| signers.iter().any(|signer| signer.matches(&request.signer_name)).into()),
+            MatchPart::Requestors => self.requestors.holds(Truth::Yes, requestor),
+            MatchPart::Exclude => !self.excluded.holds(Truth::No, requestor),
+            MatchPart::Rest => self.rest.holds(Truth::Yes, |()| Truth::Yes),
+            // Whether they can be read; each is a part of its own.
+            MatchPart::Conditions => self.conditions.holds(Truth::Yes, |_| Truth::Yes),
+            MatchPart::Condition(condition) => condition.holds(bindings),
+        }
     }
 
     /// The signers stated, if they can be read.
@@ -147,6 +147,18 @@ impl Matcher {
             Part::Unstated | Part::Unreadable(_) => &[],
         }
     }
+}
+
+/// A part of a match, all of which must hold.
+#[derive(Debug, Clone, Copy)]
+enum MatchPart<'a> {
+    SignerNames,
+    Requestors,
+    Exclude,
+    /// What this version does not know.
+    Rest,
+    Conditions,
+    Condition(&'a Expression),
 }
 
 /// A compiled requestor entry: each list that is stated must have a match.

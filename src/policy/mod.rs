@@ -7,6 +7,7 @@
 mod cel;
 mod compile;
 mod hazards;
+mod index;
 mod matcher;
 mod object;
 mod pattern;

@@ -176,6 +176,11 @@ impl WidePattern {
         &self.source
     }
 
+    /// The one value that matches, if there is no `*`. Its field's form is that of the value as it is.
+    pub(super) fn literal(&self) -> Option<&str> {
+        (self.field == Field::Identity && !self.plain.contains(&Step::Any)).then_some(self.source.as_str())
+    }
+
     /// Whether the whole of `value` matches as it is.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::index::Index;
 use super::{Compiled, Kind, PolicyObject, Reserved, SignerPattern};
+use crate::api::Mode;
+use crate::request::Envelope;
 
 /// The options that change verdicts, the same for the controller and the offline commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +41,9 @@ impl Settings {
 pub struct PolicySet {
     policies: Vec<Arc<Compiled>>,
     guardrails: Vec<Arc<Compiled>>,
+    policy_index: Index,
+    guardrail_index: Index,
+    audits: bool,
     settings: Settings,
 }
 
@@ -48,7 +54,9 @@ impl PolicySet {
             objects.into_iter().partition(|object| object.object.kind == Kind::CSRPolicy);
         policies.sort_by(|a, b| a.object.cmp(&b.object));
         guardrails.sort_by(|a, b| a.object.cmp(&b.object));
-        Self { policies, guardrails, settings }
+        let (policy_index, guardrail_index) = (Index::new(&policies), Index::new(&guardrails));
+        let audits = policies.iter().chain(&guardrails).any(|object| object.mode == Mode::Audit);
+        Self { policies, guardrails, policy_index, guardrail_index, audits, settings }
     }
 
     /// Compiles plain objects and puts them together. A policy that is being deleted stops at
@@ -68,6 +76,22 @@ impl PolicySet {
     #[must_use]
     pub fn guardrails(&self) -> &[Arc<Compiled>] {
         &self.guardrails
+    }
+
+    /// The policies that may speak about `request`, sorted by name. All others do not match it.
+    pub fn policies_for(&self, request: &Envelope) -> impl Iterator<Item = &Arc<Compiled>> {
+        self.policy_index.find(request).into_iter().filter_map(|position| self.policies.get(position))
+    }
+
+    /// The guardrails that may speak about `request`, sorted by name. All others do not match it.
+    pub fn guardrails_for(&self, request: &Envelope) -> impl Iterator<Item = &Arc<Compiled>> {
+        self.guardrail_index.find(request).into_iter().filter_map(|position| self.guardrails.get(position))
+    }
+
+    /// Whether any object only reports (`mode: Audit`), so that two verdicts may differ.
+    #[must_use]
+    pub const fn audits(&self) -> bool {
+        self.audits
     }
 
     /// The settings.

@@ -79,8 +79,7 @@ pub struct AuditDifference {
 #[must_use]
 pub fn review(set: &PolicySet, request: &SigningRequest, facts: &Facts) -> Review {
     let mut review = decide(set, request, facts, |object| object.mode == Mode::Enforce);
-    let audited = set.policies().iter().chain(set.guardrails()).any(|object| object.mode == Mode::Audit);
-    if audited {
+    if set.audits() {
         let promoted = decide(set, request, facts, |_| true);
         if promoted.decision != review.decision {
             review.audit = Some(AuditDifference {
@@ -160,7 +159,7 @@ fn guardrails(
     bindings: &Bindings<'_>,
     enforced: impl Fn(&Compiled) -> bool + Copy,
 ) -> Option<Review> {
-    let in_force = set.guardrails().iter().filter(|guardrail| enforced(guardrail));
+    let in_force = set.guardrails_for(&request.envelope).filter(|guardrail| enforced(guardrail));
     let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
         in_force.map(|guardrail| (guardrail, Outcome::of(guardrail, set, request, bindings))).collect();
     let violated = Violated::collect(&outcomes);
@@ -201,7 +200,7 @@ fn policies(
     bindings: &Bindings<'_>,
     enforced: impl Fn(&Compiled) -> bool,
 ) -> Review {
-    let in_force = set.policies().iter().filter(|policy| enforced(policy));
+    let in_force = set.policies_for(&request.envelope).filter(|policy| enforced(policy));
     let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
         in_force.map(|policy| (policy, Outcome::of(policy, set, request, bindings))).collect();
     if let Some((policy, _)) = outcomes.iter().find(|(_, outcome)| *outcome == Outcome::Satisfied) {

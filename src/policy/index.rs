@@ -1,0 +1,236 @@
+//! Which objects may speak about a request, found by its signer and its requestor, so that the
+//! others cost nothing.
+//!
+//! What the index leaves out does not match, for certain; what it finds is still to be matched.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::matcher::{Part, RequestorMatcher};
+use super::{Compiled, SignerPattern, WidePattern};
+use crate::request::Envelope;
+
+/// The most places that one object is kept in. One that would need more is found by its signers alone.
+const MAX_PLACES: usize = 1024;
+
+/// Positions in a list of objects, by what a request must have for the object there to match.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    signers: HashMap<String, Requestors>,
+    /// Every signer of a domain.
+    domains: HashMap<String, Requestors>,
+    any_signer: Requestors,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Requestors {
+    users: HashMap<String, Vec<usize>>,
+    groups: HashMap<String, Vec<usize>>,
+    any: Vec<usize>,
+}
+
+/// Something that a request must have, or nothing in particular.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs<'a> {
+    User(&'a str),
+    Group(&'a str),
+    Anything,
+}
+
+impl Index {
+    pub(super) fn new(objects: &[Arc<Compiled>]) -> Self {
+        let mut index = Self::default();
+        for (position, object) in objects.iter().enumerate() {
+            index.add(position, object);
+        }
+        index
+    }
+
+    /// The positions of the objects that may speak about `request`, in order.
+    pub(super) fn find(&self, request: &Envelope) -> Vec<usize> {
+        let signer = request.signer_name.as_str();
+        let domain = signer.split_once('/').map(|(domain, _)| domain);
+        let domains = domain.and_then(|domain| self.domains.get(domain));
+        let mut found = Vec::new();
+        for requestors in self.signers.get(signer).into_iter().chain(domains).chain([&self.any_signer]) {
+            found.extend(&requestors.any);
+            found.extend(requestors.users.get(&request.username).into_iter().flatten());
+            if !requestors.groups.is_empty() {
+                found.extend(request.groups.iter().filter_map(|group| requestors.groups.get(group)).flatten());
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn add(&mut self, position: usize, object: &Compiled) {
+        let mut accounts = Vec::new();
+        let mut needs = match &object.matcher.requestors {
+            Part::Stated(entries) => {
+                // A service account is a user of a certain name.
+                accounts.extend(entries.iter().map(account_names));
+                entries.iter().zip(&accounts).flat_map(|(entry, accounts)| needs(entry, accounts)).collect()
+            }
+            Part::Unstated | Part::Unreadable(_) => vec![Needs::Anything],
+        };
+        let signers = match &object.matcher.signers {
+            Part::Stated(signers) => signers.as_slice(),
+            Part::Unstated | Part::Unreadable(_) => &[SignerPattern::All],
+        };
+        if needs.contains(&Needs::Anything) || needs.len() * signers.len() > MAX_PLACES {
+            needs = vec![Needs::Anything];
+        }
+        for signer in signers {
+            let requestors = match signer {
+                SignerPattern::Exact(name) => self.signers.entry(name.clone()).or_default(),
+                SignerPattern::Domain(domain) => self.domains.entry(domain.clone()).or_default(),
+                SignerPattern::All => &mut self.any_signer,
+            };
+            for need in &needs {
+                match need {
+                    Needs::User(name) => requestors.users.entry((*name).to_owned()).or_default().push(position),
+                    Needs::Group(name) => requestors.groups.entry((*name).to_owned()).or_default().push(position),
+                    Needs::Anything => requestors.any.push(position),
+                }
+            }
+        }
+    }
+}
+
+/// Of what an entry states, all must hold: one list of plain names is enough to find it by.
+fn needs<'a>(entry: &'a RequestorMatcher, accounts: &'a Option<Vec<String>>) -> Vec<Needs<'a>> {
+    let plain = |list: &'a Option<Vec<WidePattern>>| -> Option<Vec<&'a str>> {
+        list.as_ref()?.iter().map(WidePattern::literal).collect()
+    };
+    if let Some(users) = plain(&entry.users) {
+        users.into_iter().map(Needs::User).collect()
+    } else if let Some(accounts) = accounts {
+        accounts.iter().map(|name| Needs::User(name)).collect()
+    } else if let Some(groups) = plain(&entry.groups) {
+        groups.into_iter().map(Needs::Group).collect()
+    } else {
+        vec![Needs::Anything]
+    }
+}
+
+/// The user names of the service accounts of an entry, if all of them are plain.
+fn account_names(entry: &RequestorMatcher) -> Option<Vec<String>> {
+    let accounts = entry.service_accounts.as_ref()?;
+    let name = |(namespace, name): &(WidePattern, WidePattern)| {
+        Some(format!("system:serviceaccount:{}:{}", namespace.literal()?, name.literal()?))
+    };
+    accounts.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+    use serde_json::{Value, json};
+
+    use crate::policy::{Bindings, Kind, PolicyObject, PolicySet, Settings, Truth};
+    use crate::request::{Envelope, SigningRequest};
+
+    const SIGNERS: [&str; 5] = ["a.com/x", "a.com/y", "b.com/x", "a.com/*", "not a signer"];
+    const NAMES: [&str; 6] = ["u", "v", "u*", "*", "system:serviceaccount:n:a", ""];
+    const ACCOUNTS: [&str; 4] = ["n/a", "n/*", "m/b", "*/a"];
+
+    fn any_requestor() -> impl Strategy<Value = Value> {
+        let list = |names: &[&'static str]| prop::option::of(subsequence(names.to_vec(), 0..=2));
+        (list(&NAMES), list(&NAMES), list(&ACCOUNTS)).prop_map(|(users, groups, accounts)| {
+            let mut entry = json!({});
+            for (field, list) in [("users", users), ("groups", groups), ("serviceAccounts", accounts)] {
+                if let Some(list) = list {
+                    entry[field] = json!(list);
+                }
+            }
+            entry
+        })
+    }
+
+    fn any_object() -> impl Strategy<Value = PolicyObject> {
+        let signers = prop::option::weighted(0.8, subsequence(SIGNERS.to_vec(), 1..=2));
+        let requestors = prop::option::weighted(0.8, prop::collection::vec(any_requestor(), 0..3));
+        (any::<bool>(), signers, requestors, any::<u16>()).prop_map(|(guardrail, signers, requestors, name)| {
+            let kind = if guardrail { Kind::CSRGuardrail } else { Kind::CSRPolicy };
+            let mut matches = json!({});
+            if let Some(signers) = signers {
+                matches["signerNames"] = json!(signers);
+            }
+            if let Some(requestors) = requestors {
+                matches["requestors"] = json!(requestors);
+            }
+            let metadata = json!({ "name": format!("o-{name}") });
+            let spec = json!({ "match": matches });
+            PolicyObject::new(
+                kind,
+                json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec }),
+            )
+        })
+    }
+
+    fn any_envelope() -> impl Strategy<Value = Envelope> {
+        let users = vec!["u", "v", "ux", "w", "system:serviceaccount:n:a", "system:serviceaccount:m:b"];
+        let groups = vec!["u", "v", "w", "system:serviceaccounts:n", "system:serviceaccounts:m"];
+        let signers = select(vec!["a.com/x", "a.com/y", "b.com/x", "b.com/y", "a.com"]);
+        (signers, select(users), subsequence(groups, 0..=3)).prop_map(|(signer, user, groups)| Envelope {
+            signer_name: signer.to_owned(),
+            username: user.to_owned(),
+            groups: groups.into_iter().map(str::to_owned).collect(),
+            ..Envelope::default()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn leaves_out_only_what_does_not_match(
+            objects in prop::collection::vec(any_object(), 0..8),
+            envelope in any_envelope(),
+        ) {
+            let set = PolicySet::compile(&objects, Settings::default());
+            let request = SigningRequest::decode(envelope, b"");
+            let bindings = Bindings::new(&request);
+            let envelope = &request.envelope;
+            let speaks = |object: &crate::policy::Compiled| object.matcher.matches(envelope, &bindings) != Truth::No;
+            for (all, found) in [
+                (set.policies(), set.policies_for(envelope).collect::<Vec<_>>()),
+                (set.guardrails(), set.guardrails_for(envelope).collect::<Vec<_>>()),
+            ] {
+                let expected: Vec<_> = all.iter().filter(|object| speaks(object)).map(|object| &object.object).collect();
+                let found: Vec<_> = found.iter().filter(|object| speaks(object)).map(|object| &object.object).collect();
+                prop_assert_eq!(found, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn finds_nothing_where_nobody_is_concerned() {
+        let object = |index: usize| {
+            let spec = json!({ "match": {
+                "signerNames": ["a.com/x"],
+                "requestors": [{ "groups": [format!("g-{index}")] }, { "serviceAccounts": [format!("n/s-{index}")] }],
+            } });
+            let metadata = json!({ "name": format!("o-{index}") });
+            let value = json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec });
+            PolicyObject::new(Kind::CSRPolicy, value)
+        };
+        let objects: Vec<PolicyObject> = (0..100).map(object).collect();
+        let set = PolicySet::compile(&objects, Settings::default());
+        let names = |signer: &str, user: &str, group: &str| -> Vec<String> {
+            let envelope = Envelope {
+                signer_name: signer.to_owned(),
+                username: user.to_owned(),
+                groups: vec![group.to_owned(), group.to_owned()],
+                ..Envelope::default()
+            };
+            set.policies_for(&envelope).map(|object| object.object.name.clone()).collect()
+        };
+        assert_eq!(names("a.com/x", "u", "g-7"), ["o-7"]);
+        assert_eq!(names("a.com/x", "system:serviceaccount:n:s-8", "g-7"), ["o-7", "o-8"]);
+        assert!(names("a.com/y", "u", "g-7").is_empty());
+        assert!(names("a.com/x", "u", "g").is_empty());
+    }
+}
