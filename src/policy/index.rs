@@ -70,7 +70,7 @@ impl Index {
             Part::Stated(entries) => {
                 // A service account is a user of a certain name.
                 accounts.extend(entries.iter().map(account_names));
-                entries.iter().zip(&accounts).flat_map(|(entry, accounts)| needs(entry, accounts)).collect()
+                entries.iter().zip(&accounts).flat_map(|(entry, accounts)| needs(entry, accounts.as_deref())).collect()
             }
             Part::Unstated | Part::Unreadable(_) => vec![Needs::Anything],
         };
@@ -99,15 +99,15 @@ impl Index {
 }
 
 /// Of what an entry states, all must hold: one list of plain names is enough to find it by.
-fn needs<'a>(entry: &'a RequestorMatcher, accounts: &'a Option<Vec<String>>) -> Vec<Needs<'a>> {
-    let plain = |list: &'a Option<Vec<WidePattern>>| -> Option<Vec<&'a str>> {
-        list.as_ref()?.iter().map(WidePattern::literal).collect()
+fn needs<'a>(entry: &'a RequestorMatcher, accounts: Option<&'a [String]>) -> Vec<Needs<'a>> {
+    let plain = |list: Option<&'a Vec<WidePattern>>| -> Option<Vec<&'a str>> {
+        list?.iter().map(WidePattern::literal).collect()
     };
-    if let Some(users) = plain(&entry.users) {
+    if let Some(users) = plain(entry.users.as_ref()) {
         users.into_iter().map(Needs::User).collect()
     } else if let Some(accounts) = accounts {
         accounts.iter().map(|name| Needs::User(name)).collect()
-    } else if let Some(groups) = plain(&entry.groups) {
+    } else if let Some(groups) = plain(entry.groups.as_ref()) {
         groups.into_iter().map(Needs::Group).collect()
     } else {
         vec![Needs::Anything]
