@@ -227,7 +227,7 @@ impl Engine {
     fn upsert(&mut self, object: CsrObject) {
         let name = object.metadata.name.clone();
         if self.pending.upsert(object, self.policies.set()) {
-            self.queue.push(&name);
+            self.enqueue(&name);
         } else {
             self.queue.forget(&name);
         }
@@ -252,7 +252,14 @@ impl Engine {
     fn review_all(&mut self) {
         let names: Vec<String> = self.pending.names().map(str::to_owned).collect();
         for name in names {
-            self.queue.push(&name);
+            self.enqueue(&name);
+        }
+    }
+
+    /// The pending request of this name is to be reviewed.
+    fn enqueue(&mut self, name: &str) {
+        if let Some(entry) = self.pending.get(name) {
+            self.queue.push(name, entry.object.requestor());
         }
     }
 
@@ -440,7 +447,7 @@ impl Engine {
                 if refusal == Refusal::NotFresh {
                     self.confirm(Duration::ZERO);
                 }
-                self.queue.push(name);
+                self.enqueue(name);
             }
             Sent::Failed(error) => {
                 let operation = if review.decision == Decision::Approve { "approve" } else { "deny" };
@@ -461,7 +468,7 @@ impl Engine {
                     "cannot write a decision"
                 );
                 let at_least = error.retry_after_seconds().map(|seconds| Duration::from_secs(seconds.into()));
-                self.queue.retry(name, at_least);
+                self.queue.retry(name, object.requestor(), at_least);
             }
         }
     }
@@ -470,7 +477,7 @@ impl Engine {
         self.metrics.pending(&self.pending.by_signer(self.policies.set()));
         if let Some(max) = self.max_age {
             for name in self.pending.grown_too_old(max) {
-                self.queue.push(&name);
+                self.enqueue(&name);
             }
         }
         self.write_status();

@@ -1,5 +1,6 @@
-//! The order in which pending requests are reviewed: each at most once at a time, and again after
-//! a failure only when its time has come.
+//! The order in which pending requests are reviewed: each requestor in turn, so that a flood from one
+//! holds nobody else up; each request at most once at a time, and again after a failure only when its
+//! time has come.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,32 +10,43 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Keys that wait for their review.
+/// Keys that wait for their review, each with its requestor.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    ready: VecDeque<String>,
+    /// The keys of each requestor that has any, in order.
+    ready: HashMap<String, VecDeque<String>>,
+    /// The requestors that have any, in the order of their turns.
+    turns: VecDeque<String>,
     queued: HashSet<String>,
-    later: BTreeSet<(Instant, String)>,
+    /// When, the key, and its requestor.
+    later: BTreeSet<(Instant, String, String)>,
     failures: HashMap<String, u32>,
 }
 
 impl Queue {
-    /// `key` is to be reviewed, once, however often this is called before it is.
-    pub(super) fn push(&mut self, key: &str) {
-        if self.queued.insert(key.to_owned()) {
-            self.ready.push_back(key.to_owned());
+    /// `key` of `requestor` is to be reviewed, once, however often this is called before it is.
+    pub(super) fn push(&mut self, key: &str, requestor: &str) {
+        if !self.queued.insert(key.to_owned()) {
+            return;
+        }
+        match self.ready.get_mut(requestor) {
+            Some(keys) => keys.push_back(key.to_owned()),
+            None => {
+                self.turns.push_back(requestor.to_owned());
+                self.ready.insert(requestor.to_owned(), VecDeque::from([key.to_owned()]));
+            }
         }
     }
 
     /// `key` failed: it comes again after a wait that doubles with each failure, by up to a
     /// quarter longer so that many do not come at once, or after `at_least`.
-    pub(super) fn retry(&mut self, key: &str, at_least: Option<Duration>) {
+    pub(super) fn retry(&mut self, key: &str, requestor: &str, at_least: Option<Duration>) {
         let failures = self.failures.entry(key.to_owned()).or_default();
         let wait = FIRST_WAIT.saturating_mul(1 << (*failures).min(6)).min(LONGEST_WAIT);
         *failures = failures.saturating_add(1);
         let wait = wait.max(at_least.unwrap_or_default());
         let jitter = wait.mul_f64(f64::from(jitter(key, *failures)) / 1024.0);
-        self.later.insert((Instant::now() + wait + jitter, key.to_owned()));
+        self.later.insert((Instant::now() + wait + jitter, key.to_owned(), requestor.to_owned()));
     }
 
     /// `key` was dealt with, or is gone.
@@ -45,30 +57,36 @@ impl Queue {
     /// Moves what has waited long enough to the others.
     pub(super) fn wake(&mut self) {
         let now = Instant::now();
-        while let Some((at, _)) = self.later.first()
-            && *at <= now
-        {
-            if let Some((_, key)) = self.later.pop_first() {
-                self.push(&key);
+        while self.later.first().is_some_and(|(at, ..)| *at <= now) {
+            if let Some((_, key, requestor)) = self.later.pop_first() {
+                self.push(&key, &requestor);
             }
         }
     }
 
-    /// The next key to review.
+    /// The next key to review: the first one of the requestor whose turn it is.
     pub(super) fn pop(&mut self) -> Option<String> {
-        let key = self.ready.pop_front()?;
+        let requestor = self.turns.pop_front()?;
+        let keys = self.ready.get_mut(&requestor)?;
+        let key = keys.pop_front();
+        if keys.is_empty() {
+            self.ready.remove(&requestor);
+        } else {
+            self.turns.push_back(requestor);
+        }
+        let key = key?;
         self.queued.remove(&key);
         Some(key)
     }
 
     /// Whether nothing is to be reviewed now.
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty()
+        self.turns.is_empty()
     }
 
     /// When the next key has waited long enough.
     pub(super) fn next_wake(&self) -> Option<Instant> {
-        self.later.first().map(|(at, _)| *at)
+        self.later.first().map(|(at, ..)| *at)
     }
 }
 
@@ -85,12 +103,29 @@ mod tests {
     #[test]
     fn a_key_is_queued_once() {
         let mut queue = Queue::default();
-        queue.push("a");
-        queue.push("b");
-        queue.push("a");
+        queue.push("a", "amy");
+        queue.push("b", "amy");
+        queue.push("a", "amy");
         assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some("a".into()), Some("b".into()), None));
-        queue.push("a");
+        assert!(queue.is_empty());
+        queue.push("a", "amy");
         assert_eq!(queue.pop(), Some("a".into()));
+    }
+
+    #[test]
+    fn each_requestor_has_its_turn() {
+        let mut queue = Queue::default();
+        for index in 0..1000 {
+            queue.push(&format!("flood-{index}"), "mallory");
+        }
+        queue.push("a", "amy");
+        queue.push("b", "bob");
+        queue.push("c", "amy");
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order[..6], ["flood-0", "a", "b", "flood-1", "c", "flood-2"]);
+        assert_eq!(order.len(), 1003);
+        assert!(order[6..].is_sorted_by_key(|key| key["flood-".len()..].parse::<u32>().unwrap()));
+        assert!(queue.is_empty());
     }
 
     #[test]
@@ -99,7 +134,7 @@ mod tests {
         let wait = |queue: &mut Queue, at_least| {
             let before = Instant::now();
             queue.later.clear();
-            queue.retry("a", at_least);
+            queue.retry("a", "amy", at_least);
             queue.next_wake().unwrap() - before
         };
         let first = wait(&mut queue, None);

@@ -162,6 +162,12 @@ impl CsrObject {
         &self.envelope.signer_name
     }
 
+    /// `spec.username`: the user name of whoever filed it.
+    #[must_use]
+    pub fn requestor(&self) -> &str {
+        &self.envelope.username
+    }
+
     /// `metadata.creationTimestamp`, if it can be read.
     #[must_use]
     pub const fn created(&self) -> Option<Timestamp> {

@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 mod api;
 mod decisions;
+mod fairness;
 mod fields;
 mod live;
 mod replicas;
