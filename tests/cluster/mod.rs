@@ -21,27 +21,27 @@ use testbed::{ControlPlane, Kubectl, Options, Running, eventually, free_port};
 const NAMESPACE: &str = "--namespace=countersign-system";
 
 /// How long anything may take that should take a second or two.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A control plane with everything in `deploy/`: the CRDs, and the controller's service account with
 /// its rights. There is no kubelet, so the Deployment stays without pods, and the controller of a test
 /// runs beside it, with a token of that account.
-struct Cluster {
+pub(crate) struct Cluster {
     // Dropped first: the controller stops before the control plane.
     controller: Option<Controller>,
-    plane: ControlPlane,
-    admin: Kubectl,
+    pub(crate) plane: ControlPlane,
+    pub(crate) admin: Kubectl,
 }
 
 /// One replica of the controller.
-struct Controller {
+pub(crate) struct Controller {
     running: Running,
     port: u16,
     log: PathBuf,
 }
 
 impl Controller {
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
@@ -57,7 +57,7 @@ impl Controller {
 
     /// Waits until `/metrics` has this line.
     #[track_caller]
-    fn has_metric(&self, line: &str) {
+    pub(crate) fn has_metric(&self, line: &str) {
         let found = eventually(&format!("there is {line}"), LIMIT, || {
             let metrics = self.http("/metrics")?;
             anyhow_if(metrics.lines().any(|given| given == line), &metrics)
@@ -93,7 +93,7 @@ impl Cluster {
         Self::with(&Options::default())
     }
 
-    fn with(options: &Options) -> Self {
+    pub(crate) fn with(options: &Options) -> Self {
         let plane = ControlPlane::start(options).unwrap();
         let admin = plane.admin();
         admin.run(&["apply", "--server-side", "-k", "deploy"]).unwrap();
@@ -124,13 +124,13 @@ impl Cluster {
     }
 
     /// What the `ClusterRole` of the controller grants.
-    fn rules(&self) -> Vec<Value> {
+    pub(crate) fn rules(&self) -> Vec<Value> {
         let role = self.admin.get(&["clusterrole", "countersign"]).unwrap();
         role["rules"].as_array().unwrap().clone()
     }
 
     /// Starts the controller, and waits until it is ready.
-    fn run(&mut self, options: &[&str]) {
+    pub(crate) fn run(&mut self, options: &[&str]) {
         self.controller = Some(self.replica("countersign", options));
     }
 
@@ -163,11 +163,11 @@ impl Cluster {
         controller
     }
 
-    fn controller(&self) -> &Controller {
+    pub(crate) fn controller(&self) -> &Controller {
         self.controller.as_ref().unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.controller.as_ref().map(Controller::log).unwrap_or_default()
     }
 
@@ -175,13 +175,13 @@ impl Cluster {
         self.controller().http(path)
     }
 
-    fn csr(&self, name: &str) -> Value {
+    pub(crate) fn csr(&self, name: &str) -> Value {
         self.admin.get(&["csr", name]).unwrap()
     }
 
     /// Waits for a decision, and returns the condition.
     #[track_caller]
-    fn decision(&self, name: &str) -> Value {
+    pub(crate) fn decision(&self, name: &str) -> Value {
         let decided = eventually(&format!("{name} is decided"), LIMIT, || {
             let csr = self.admin.get(&["csr", name])?;
             let condition = csr["status"]["conditions"][0].clone();
@@ -191,14 +191,14 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn is_approved(&self, name: &str) {
+    pub(crate) fn is_approved(&self, name: &str) {
         let condition = self.decision(name);
         assert_eq!(condition["type"], "Approved", "{condition}");
         assert_eq!(condition["reason"], "PolicyApproved");
     }
 
     #[track_caller]
-    fn is_denied(&self, name: &str, why: &str) {
+    pub(crate) fn is_denied(&self, name: &str, why: &str) {
         let condition = self.decision(name);
         assert_eq!(condition["type"], "Denied", "{condition}");
         assert_eq!(condition["reason"], "PolicyDenied");
@@ -209,7 +209,7 @@ impl Cluster {
 
     /// Waits until an Event about `name` says `reason`, and checks that its note contains `why`.
     #[track_caller]
-    fn event(&self, name: &str, reason: &str, why: &str) {
+    pub(crate) fn event(&self, name: &str, reason: &str, why: &str) {
         let note = eventually(&format!("{name} has an Event {reason}"), LIMIT, || {
             let events = self.events(name, reason)?;
             events.first().cloned().ok_or_else(|| std::io::Error::other("there is none").into())
@@ -227,7 +227,7 @@ impl Cluster {
 
     /// Waits until it is left pending for a reason that contains `why`, with an Event that says so.
     #[track_caller]
-    fn is_left(&self, name: &str, why: &str) {
+    pub(crate) fn is_left(&self, name: &str, why: &str) {
         self.event(name, "NoOpinion", why);
         assert!(self.csr(name)["status"]["conditions"].is_null());
     }
@@ -249,18 +249,18 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn is_ready(&self, object: &str) {
+    pub(crate) fn is_ready(&self, object: &str) {
         let ready = self.admin.run(&["wait", "--for=condition=Ready", "--timeout=20s", object]);
         ready.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
     }
 }
 
-fn anyhow_if(holds: bool, why: &str) -> testbed::Result<()> {
+pub(crate) fn anyhow_if(holds: bool, why: &str) -> testbed::Result<()> {
     if holds { Ok(()) } else { Err(std::io::Error::other(why.to_owned()).into()) }
 }
 
 /// A request as somebody would make it with openssl.
-struct Request {
+pub(crate) struct Request {
     name: String,
     subject: String,
     bits: u32,

@@ -11,13 +11,24 @@ use tempfile::TempDir;
 use super::pki::Pki;
 use super::{Binaries, Kubectl, Running, binaries, eventually, free_port};
 
+/// Holds a node to its own objects; off in kube-apiserver unless it is turned on.
+const NODE_RESTRICTION: &str = "NodeRestriction";
+
 /// What may differ from the usual.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Admission plugins of the API server that are on by default and shall be off.
+    /// Admission plugins of the API server that are on here and shall be off. Beside the defaults that is
+    /// `NodeRestriction`, which every installer turns on.
     pub disabled_admission_plugins: Vec<String>,
-    /// There will be a node: the API server listens on port 443 of every address, and Deployments get pods.
+    /// There will be a node: the API server listens on port 443 of every address, calls kubelets with a
+    /// client certificate and believes only serving certificates of this cluster, and Deployments get pods.
     pub node: bool,
+    /// How long certificates live that are signed, as `--cluster-signing-duration` takes it (`3m`); a year
+    /// unless set.
+    pub signing_duration: Option<String>,
+    /// Whether kube-controller-manager approves the client certificates of kubelets itself, as it does unless
+    /// told otherwise.
+    pub approves_kubelet_clients: bool,
 }
 
 /// A control plane that runs until this is dropped.
@@ -29,6 +40,7 @@ pub struct ControlPlane {
     etcd: Option<Running>,
     directory: TempDir,
     binaries: Binaries,
+    pki: Pki,
     port: u16,
 }
 
@@ -55,6 +67,7 @@ impl ControlPlane {
         pki.client("controller-manager", "system:kube-controller-manager", &[])?;
         pki.client("scheduler", "system:kube-scheduler", &[])?;
         pki.client("kubelet", &format!("system:node:{}", super::NODE), &["system:nodes"])?;
+        pki.client("kubelet-client", "kube-apiserver-kubelet-client", &["system:masters"])?;
         let (etcd, peer, port) = (free_port()?, free_port()?, if options.node { 443 } else { free_port()? });
         let mut plane = Self {
             controller_manager: None,
@@ -62,6 +75,7 @@ impl ControlPlane {
             etcd: None,
             directory,
             binaries: binaries.clone(),
+            pki,
             port,
         };
         for name in ["admin", "controller-manager", "scheduler"] {
@@ -102,6 +116,12 @@ impl ControlPlane {
                 self.shown(&format!("{name}.key"))
             ),
         )
+    }
+
+    /// A kubeconfig of `user` in `groups`, with a client certificate that this cluster's CA signs at once.
+    pub fn user_kubeconfig(&self, name: &str, user: &str, groups: &[&str]) -> anyhow::Result<PathBuf> {
+        self.pki.client(name, user, groups)?;
+        self.client_kubeconfig(name)
     }
 
     /// A kubeconfig with a bearer token.
@@ -153,9 +173,17 @@ impl ControlPlane {
             .arg(format!("--service-account-signing-key-file={}", file("sa.key")))
             .arg(format!("--cert-dir={}", file("apiserver")));
         if options.node {
-            command.args(["--bind-address=0.0.0.0", &format!("--advertise-address={}", super::node::ADDRESS)]);
+            command
+                .args(["--bind-address=0.0.0.0", &format!("--advertise-address={}", super::node::ADDRESS)])
+                .arg(format!("--kubelet-certificate-authority={}", file("ca.crt")))
+                .arg(format!("--kubelet-client-certificate={}", file("kubelet-client.crt")))
+                .arg(format!("--kubelet-client-key={}", file("kubelet-client.key")))
+                .arg("--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname");
         } else {
             command.arg("--bind-address=127.0.0.1");
+        }
+        if !options.disabled_admission_plugins.iter().any(|plugin| plugin == NODE_RESTRICTION) {
+            command.arg(format!("--enable-admission-plugins={NODE_RESTRICTION}"));
         }
         if !options.disabled_admission_plugins.is_empty() {
             command.arg(format!("--disable-admission-plugins={}", options.disabled_admission_plugins.join(",")));
@@ -172,6 +200,9 @@ impl ControlPlane {
             "namespace-controller",
             "clusterrole-aggregation-controller",
         ];
+        if options.approves_kubelet_clients {
+            controllers.push("certificatesigningrequest-approving-controller");
+        }
         if options.node {
             controllers.extend(["deployment-controller", "replicaset-controller", "node-lifecycle-controller"]);
             controllers.extend(["garbage-collector-controller", "disruption-controller"]);
@@ -187,6 +218,9 @@ impl ControlPlane {
             .arg(format!("--controllers={}", controllers.join(",")))
             .args(["--use-service-account-credentials=true", "--leader-elect=false", "--secure-port=0"])
             .args(["--kube-api-qps=200", "--kube-api-burst=400"]);
+        if let Some(duration) = &options.signing_duration {
+            command.arg(format!("--cluster-signing-duration={duration}"));
+        }
         Running::start(&command, &self.file("kube-controller-manager.log"))
     }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
 
@@ -21,6 +22,9 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("ctr", "containerd"),
 ];
 
+/// Two nodes at a time would share the cgroups of their containers, and the cores of the machine.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Runs the test `name` (as `--exact` takes it): `prepare` outside, where there is a network, then
 /// `run` inside. Both get the same directory.
 pub fn isolated(
@@ -33,6 +37,7 @@ pub fn isolated(
         return run(&PathBuf::from(directory));
     }
     check()?;
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::Builder::new().prefix("node-").tempdir()?;
     prepare(directory.path())?;
     let status = Command::new("unshare")

@@ -14,7 +14,10 @@ pub use binaries::{Binaries, Tool, binaries, go_module, static_program};
 pub use control_plane::{ControlPlane, Options};
 pub use isolated::isolated;
 pub use kubectl::Kubectl;
-pub use node::{NODE, Node, build_image, build_pause};
+pub use node::{
+    ADDRESS, BOOTSTRAP_GROUP, Join, NODE, Node, PAUSE, Which, allow_bootstrap, allow_built_in_approver, build_image,
+    build_pause,
+};
 pub use process::{Running, eventually, free_port};
 
 /// What the calls of this crate return.

@@ -1,7 +1,7 @@
 //! A real node: containerd, kubelet and kube-scheduler, in the namespaces of an isolated test.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,11 +12,17 @@ use super::{ControlPlane, Kubectl, Running, eventually};
 /// Where Debian puts the plugins of CNI.
 pub(crate) const CNI_PLUGINS: &str = "/usr/lib/cni";
 /// The address of the node, in its own network namespace.
-pub(crate) const ADDRESS: &str = "192.168.77.1";
+pub const ADDRESS: &str = "192.168.77.1";
 /// The name of the node.
 pub const NODE: &str = "worker";
+/// Where a kubelet keeps the certificates that it asked for.
+const CERTIFICATES: &str = "/var/lib/kubelet/pki";
+/// The public and the secret part of the bootstrap token.
+const BOOTSTRAP_TOKEN: (&str, &str) = ("abcdef", "0123456789abcdef");
+/// What requestors with that token are a group of, beside `system:bootstrappers`; the name is kubeadm's.
+pub const BOOTSTRAP_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
 /// The image of every pod's sandbox.
-const PAUSE: &str = "localhost/pause:testbed";
+pub const PAUSE: &str = "localhost/pause:testbed";
 
 const CONTAINERD: &str = r#"version = 2
 disabled_plugins = ["io.containerd.internal.v1.opt"]
@@ -43,11 +49,23 @@ const NETWORK: &str = r#"{
   ]
 }"#;
 
+/// How a kubelet comes by its certificates, and who says what its addresses are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// A client certificate is there already, and it serves with one that it signs itself.
+    Certificate,
+    /// As after `kubeadm join` with `serverTLSBootstrap`: with the token of [`allow_bootstrap`] it asks for a
+    /// client certificate, and as the node that it then is for one to serve with; it renews both.
+    Token,
+    /// The same with `--cloud-provider=external`: the addresses of the node are left to a cloud controller.
+    TokenInCloud,
+}
+
 /// A node that runs until this is dropped.
 #[derive(Debug)]
 pub struct Node {
     // In the order in which they stop.
-    _kubelet: Running,
+    kubelet: Running,
     _scheduler: Running,
     _containerd: Running,
 }
@@ -55,20 +73,102 @@ pub struct Node {
 impl Node {
     /// Starts one that belongs to `plane`, with the images in these OCI archives, and waits until it is Ready.
     pub fn start(plane: &ControlPlane, images: &[&Path]) -> anyhow::Result<Self> {
+        let node = Self::join(plane, images, Join::Certificate)?;
+        node.wait_until_ready(plane)?;
+        Ok(node)
+    }
+
+    /// Starts one, and waits for nothing.
+    pub fn join(plane: &ControlPlane, images: &[&Path], join: Join) -> anyhow::Result<Self> {
         fs::create_dir_all("/etc/cni/net.d")?;
         fs::write("/etc/cni/net.d/10-testbed.conflist", NETWORK)?;
         let containerd = start_containerd(plane, images)?;
         let scheduler = plane.start_scheduler()?;
-        let kubelet = start_kubelet(plane)?;
+        let kubelet = start_kubelet(plane, join)?;
+        Ok(Self { kubelet, _scheduler: scheduler, _containerd: containerd })
+    }
+
+    /// The kubelet starts over as on a new machine: without certificates, and without its `Node`.
+    pub fn join_again(&mut self, plane: &ControlPlane, join: Join) -> anyhow::Result<()> {
+        self.kubelet.kill();
+        let _ = fs::remove_dir_all(CERTIFICATES);
+        plane.admin().run(&["delete", "node", NODE, "--ignore-not-found"])?;
+        self.kubelet = start_kubelet(plane, join)?;
+        Ok(())
+    }
+
+    /// Waits until it is Ready and pods may run on it.
+    pub fn wait_until_ready(&self, plane: &ControlPlane) -> anyhow::Result<()> {
         let admin = plane.admin();
         let ready = eventually("the node is Ready", Duration::from_secs(90), || node_is_ready(&admin));
-        if let Err(error) = ready {
+        ready.map_err(|error| {
             let log = fs::read_to_string(plane.file("kubelet.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().rev().take(20).collect();
-            return Err(error.context(lines.join("\n")));
-        }
-        Ok(Self { _kubelet: kubelet, _scheduler: scheduler, _containerd: containerd })
+            error.context(lines.join("\n"))
+        })
     }
+
+    /// The file with a certificate of the kubelet that it got by asking, once there is one.
+    #[must_use]
+    pub fn certificate(which: Which) -> PathBuf {
+        let name = match which {
+            Which::Client => "kubelet-client-current.pem",
+            Which::Serving => "kubelet-server-current.pem",
+        };
+        Path::new(CERTIFICATES).join(name)
+    }
+}
+
+/// One of the two certificates of a kubelet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// With which it speaks to the API server.
+    Client,
+    /// With which it serves.
+    Serving,
+}
+
+/// Lets nodes join with a bootstrap token as kubeadm does: a Secret with the token, and the right to file
+/// requests for the group that it stands for. Nothing lets kube-controller-manager approve these by itself;
+/// see [`allow_built_in_approver`].
+pub fn allow_bootstrap(plane: &ControlPlane) -> anyhow::Result<()> {
+    let (id, secret) = BOOTSTRAP_TOKEN;
+    let token = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": format!("bootstrap-token-{id}"), "namespace": "kube-system" },
+        "type": "bootstrap.kubernetes.io/token",
+        "stringData": {
+            "token-id": id,
+            "token-secret": secret,
+            "usage-bootstrap-authentication": "true",
+            "auth-extra-groups": BOOTSTRAP_GROUP,
+        },
+    });
+    let admin = plane.admin();
+    // The namespace comes a moment after the API server.
+    eventually("there is kube-system", Duration::from_secs(30), || admin.apply(&token.to_string()))?;
+    bind(&admin, "kubeadm:kubelet-bootstrap", "system:node-bootstrapper", BOOTSTRAP_GROUP)
+}
+
+/// The two bindings by which kubeadm, and most who make clusters, let the approver that is built into
+/// kube-controller-manager approve the client certificates of kubelets.
+pub fn allow_built_in_approver(plane: &ControlPlane) -> anyhow::Result<()> {
+    let admin = plane.admin();
+    let role = |name: &str| format!("system:certificates.k8s.io:certificatesigningrequests:{name}");
+    bind(&admin, "kubeadm:node-autoapprove-bootstrap", &role("nodeclient"), BOOTSTRAP_GROUP)?;
+    bind(&admin, "kubeadm:node-autoapprove-certificate-rotation", &role("selfnodeclient"), "system:nodes")
+}
+
+fn bind(admin: &Kubectl, name: &str, role: &str, group: &str) -> anyhow::Result<()> {
+    let binding = serde_json::json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group }],
+    });
+    admin.apply(&binding.to_string()).map(drop)
 }
 
 fn node_is_ready(admin: &Kubectl) -> anyhow::Result<()> {
@@ -99,10 +199,10 @@ fn start_containerd(plane: &ControlPlane, images: &[&Path]) -> anyhow::Result<Ru
     Ok(containerd)
 }
 
-fn start_kubelet(plane: &ControlPlane) -> anyhow::Result<Running> {
+fn start_kubelet(plane: &ControlPlane, join: Join) -> anyhow::Result<Running> {
     let config = plane.file("kubelet.yaml");
     let ca = plane.file("ca.crt");
-    let text = serde_json::json!({
+    let mut text = serde_json::json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": { "anonymous": { "enabled": false }, "x509": { "clientCAFile": ca } },
@@ -118,13 +218,28 @@ fn start_kubelet(plane: &ControlPlane) -> anyhow::Result<Running> {
         "resolvConf": "",
         "healthzPort": 0,
     });
-    fs::write(&config, text.to_string())?;
     let mut command = Command::new(plane.binaries().path("kubelet"));
-    command
-        .arg(format!("--config={}", config.display()))
-        .arg(format!("--kubeconfig={}", plane.client_kubeconfig("kubelet")?.display()))
-        .arg(format!("--hostname-override={NODE}"))
-        .arg(format!("--node-ip={ADDRESS}"));
+    command.arg(format!("--config={}", config.display())).arg(format!("--hostname-override={NODE}"));
+    if join == Join::Certificate {
+        command.arg(format!("--kubeconfig={}", plane.client_kubeconfig("kubelet")?.display()));
+    } else {
+        text["serverTLSBootstrap"] = true.into();
+        text["rotateCertificates"] = true.into();
+        let (id, secret) = BOOTSTRAP_TOKEN;
+        let bootstrap = plane.token_kubeconfig("bootstrap", &format!("{id}.{secret}"))?;
+        // The kubelet writes this one itself, as soon as it has a certificate.
+        let own = plane.file("joined.kubeconfig");
+        let _ = fs::remove_file(&own);
+        command
+            .arg(format!("--bootstrap-kubeconfig={}", bootstrap.display()))
+            .arg(format!("--kubeconfig={}", own.display()))
+            .arg(format!("--cert-dir={CERTIFICATES}"));
+    }
+    match join {
+        Join::Certificate | Join::Token => command.arg(format!("--node-ip={ADDRESS}")),
+        Join::TokenInCloud => command.arg("--cloud-provider=external"),
+    };
+    fs::write(&config, text.to_string())?;
     Running::start(&command, &plane.file("kubelet.log"))
 }
 
@@ -157,12 +272,19 @@ pub fn build_image(
     Ok(serde_json::from_slice(&buildah(&["inspect", "--type=image", tag])?)?)
 }
 
-/// Builds the image of every pod's sandbox, which sleeps until it is told to end.
+/// Builds the image of every pod's sandbox, which sleeps until it is told to end. With arguments it prints
+/// them in a line before; with `only` in front of them it prints them and ends.
 pub fn build_pause(directory: &Path, archive: &Path) -> anyhow::Result<()> {
     let directory = directory.join("pause");
     fs::create_dir_all(&directory)?;
-    let source = "#include <signal.h>\n#include <unistd.h>\nstatic void end(int s) { (void)s; _exit(0); }\n\
-                  int main(void) { signal(SIGTERM, end); signal(SIGINT, end); for (;;) pause(); }\n";
+    let source = "#include <signal.h>\n#include <stdio.h>\n#include <string.h>\n#include <unistd.h>\n\
+                  static void end(int s) { (void)s; _exit(0); }\n\
+                  int main(int n, char **a) {\n\
+                  int only = n > 1 && !strcmp(a[1], \"only\");\n\
+                  for (int i = 1 + only; i < n; i++) printf(\"%s%c\", a[i], i + 1 < n ? ' ' : '\\n');\n\
+                  fflush(stdout);\n\
+                  if (only) return 0;\n\
+                  signal(SIGTERM, end); signal(SIGINT, end); for (;;) pause(); }\n";
     fs::write(directory.join("pause.c"), source)?;
     let status =
         Command::new("cc").current_dir(&directory).args(["-static", "-Os", "-o", "pause", "pause.c"]).status()?;

@@ -8,6 +8,7 @@ use rcgen::{
 };
 
 /// A certificate authority in a directory of its own.
+#[derive(Debug)]
 pub(crate) struct Pki {
     directory: PathBuf,
     issuer: Issuer<'static, KeyPair>,

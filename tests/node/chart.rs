@@ -1,6 +1,4 @@
-//! The image and the chart on a real node: kubelet, containerd and scheduler. Needs root; leave it out
-//! with `cargo test --workspace -- --skip node::`.
-#![allow(clippy::print_stdout, reason = "how long it took is worth knowing")]
+//! The image and the chart on a real node.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +19,7 @@ const MAX_IMAGE: u64 = 20 * 1024 * 1024;
 
 #[test]
 fn the_chart_runs_on_a_node() {
-    let name = "node::the_chart_runs_on_a_node";
+    let name = "node::chart::the_chart_runs_on_a_node";
     if let Err(error) = isolated(name, prepare, |directory| {
         run(directory);
         Ok(())
