@@ -6,9 +6,10 @@
 //! watch ──► decode ──► decide ──► act ──► record
 //! CSR       request    review     controller
 //! CSRPolicy, CSRGuardrail ──► policy ─┘
+//! Node ─────────────► node ───────────┘
 //! ```
 //!
-//! - [`request`] decodes, [`policy`] compiles, [`review`] decides: pure, without I/O, clock or
+//! - [`request`] and [`node`] decode, [`policy`] compiles, [`review`] decides: pure, without I/O, clock or
 //!   client, and the same for the controller and for the offline commands;
 //! - [`api`] is what platform teams write;
 //! - `controller` (feature of that name) is the only code that talks to a cluster;
@@ -23,6 +24,7 @@ pub mod controller;
 pub mod escape;
 pub mod fold;
 mod nearest;
+pub mod node;
 pub mod policy;
 pub mod request;
 pub mod review;

@@ -24,7 +24,8 @@ pub use matching::{Credential, Exclude, Match, Requestor};
 pub use policy::{Allow, CSRPolicy, CSRPolicySpec};
 pub use status::{Condition, Hazard, Status};
 pub use values::{
-    Absent, CommonName, DnsNames, IpAddresses, Organizations, RequestorSource, SubjectRules, Usages, Values, Wildcards,
+    Absent, CommonName, DnsNames, IpAddresses, NodeSource, Organizations, RequestorSource, SubjectRules, Usages,
+    Values, Wildcards,
 };
 
 use kube::KubeSchema;

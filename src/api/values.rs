@@ -114,7 +114,7 @@ pub struct Values {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.allowed) || has(self.denied) || has(self.required) || has(self.min) || has(self.max) || has(self.wildcards)").message("dnsNames is empty: state allowed, denied, required, min, max or wildcards, or remove dnsNames"),
+    validation = Rule::new("has(self.allowed) || has(self.denied) || has(self.required) || has(self.min) || has(self.max) || has(self.wildcards) || has(self.from)").message("dnsNames is empty: state allowed, denied, required, min, max, from or wildcards, or remove dnsNames"),
     validation = Rule::new("!has(self.denied) || ((!has(self.allowed) || !self.allowed.exists(s, s in self.denied)) && (!has(self.required) || !self.required.exists(s, s in self.denied)))").message("the same name is in denied and in allowed or required, and denied wins: remove it from one of them"),
     validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max").message("min is above max, so no request could satisfy it: lower min or raise max")
 )]
@@ -140,6 +140,9 @@ pub struct DnsNames {
     #[schemars(range(min = 0, max = 100))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+    /// `Node`: each DNS name must be one that the requesting node carries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<NodeSource>,
     /// Whether a name such as `*.dev.example.com` may be asked for. Unstated in a policy: it may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wildcards: Option<Wildcards>,
@@ -149,7 +152,7 @@ pub struct DnsNames {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.allowed) || has(self.denied) || has(self.required) || has(self.min) || has(self.max)").message("ipAddresses is empty: state allowed, denied, required, min or max, or remove ipAddresses"),
+    validation = Rule::new("has(self.allowed) || has(self.denied) || has(self.required) || has(self.min) || has(self.max) || has(self.from)").message("ipAddresses is empty: state allowed, denied, required, min, max or from, or remove ipAddresses"),
     validation = Rule::new("!has(self.denied) || ((!has(self.allowed) || !self.allowed.exists(s, s in self.denied)) && (!has(self.required) || !self.required.exists(s, s in self.denied)))").message("the same range is in denied and in allowed or required, and denied wins: remove it from one of them"),
     validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max").message("min is above max, so no request could satisfy it: lower min or raise max")
 )]
@@ -174,6 +177,9 @@ pub struct IpAddresses {
     #[schemars(range(min = 0, max = 100))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+    /// `Node`: each address must be one that the requesting node carries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<NodeSource>,
 }
 
 /// Rules for `spec.usages`. `signing` is `digital signature` and `s/mime` is `email protection`.
@@ -203,6 +209,14 @@ pub struct Usages {
 pub enum RequestorSource {
     /// The requestor's own identity: its user name for the CN, its groups for the O.
     Requestor,
+}
+
+/// `Node`: each must be one that the Node object of the requesting node carries: its name, and what is in
+/// its `status.addresses`. The requestor must be a node, and the CN its own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NodeSource {
+    /// The Node object of the requesting node.
+    Node,
 }
 
 /// Whether something may be missing.

@@ -76,11 +76,11 @@ fn show(out: &mut String, set: &PolicySet, object: &CsrObject, paint: Paint) {
     if object.conditions.is_empty() {
         let _ = writeln!(out, "  condition none: it is pending");
     }
-    let facts = Facts { now: Some(Timestamp::now()) };
+    let facts = Facts { now: Some(Timestamp::now()), nodes: None };
     let verdict = review(set, request, &facts);
     let word = paint.decision(verdict.decision, verdict.decision.as_str());
     let _ = writeln!(out, "  verdict   {word}: {} [{}]", verdict.reason, verdict.reason_code);
-    for explanation in explain(set, request) {
+    for explanation in explain(set, request, &facts) {
         let audit = if explanation.mode == Mode::Audit { " (Audit: reported, never acted on)" } else { "" };
         let object = paint.strong(&explanation.object.to_string());
         let _ = match &explanation.says {

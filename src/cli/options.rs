@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::policy::{Reserved, Settings, SignerPattern};
+use ipnet::IpNet;
+
+use crate::policy::{Reserved, Settings, SignerPattern, network};
 
 /// Options that change verdicts.
 #[derive(Debug, Clone, clap::Args)]
@@ -18,6 +20,9 @@ pub(super) struct VerdictOptions {
     /// The longest lifetime that a signer gives, in seconds (kubernetes.io/* is known: one year); repeatable.
     #[arg(long = "signer-max-seconds", value_name = "SIGNER=SECONDS", value_parser = signer_seconds)]
     signer_max_seconds: Vec<(String, i64)>,
+    /// A range of Services, whose addresses no node has, for example 10.96.0.0/12; repeatable.
+    #[arg(long = "service-cidr", value_name = "CIDR", value_parser = network)]
+    service_cidrs: Vec<IpNet>,
     /// A CSRGuardrail that must be there, Ready and enforced before anything is approved; repeatable.
     #[arg(long = "require-guardrail", value_name = "NAME")]
     required_guardrails: Vec<String>,
@@ -32,6 +37,7 @@ impl VerdictOptions {
             reserved: Reserved::new(self.reserved_prefixes),
             signer_max_seconds: self.signer_max_seconds.into_iter().collect::<BTreeMap<_, _>>(),
             required_guardrails: self.required_guardrails,
+            service_cidrs: self.service_cidrs,
             max_request_age,
         }
     }

@@ -87,7 +87,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let (objects, requests) = load(&args, &mut problems)?;
     let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
     let set = PolicySet::compile(&objects, args.verdict.settings(named_signers(&compiled), Some(args.max_request_age)));
-    let facts = Facts { now: args.now };
+    let facts = Facts { now: args.now, nodes: None };
     let reviewed: Vec<Reviewed> = requests
         .into_iter()
         .map(|sourced| Reviewed { review: review(&set, &sourced.request, &facts), sourced })

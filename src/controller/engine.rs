@@ -346,7 +346,7 @@ impl Engine {
             return;
         }
         let began = Instant::now();
-        let facts = Facts { now: Some(Timestamp::now()) };
+        let facts = Facts { now: Some(Timestamp::now()), nodes: None };
         let verdict = review(&set, &entry.object.signing_request(), &facts);
         self.metrics.reviewed(began.elapsed());
         if verdict.decision == Decision::NoOpinion {

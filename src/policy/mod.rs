@@ -17,14 +17,15 @@ mod set;
 mod truth;
 
 pub use cel::{Bindings, Expression, expression_functions};
+pub use compile::network;
 pub use hazards::{Hazard, HazardCode, Severity, hazards};
 pub use matcher::{Matcher, SignerPattern};
 pub use object::{Kind, ObjectRef, PolicyObject};
 pub use pattern::{Field, Pattern, WidePattern};
 pub use reserved::{MASTERS, Reserved};
 pub use rules::{
-    CommonNameRules, Count, DnsRules, ExpirationRules, IpRules, KeyRules, ListRules, Rules, SignerRules, UsageRules,
-    ValidationRule,
+    CommonNameRules, Count, DnsRules, ExpirationRules, IpRules, KeyRules, ListRules, Rules, SignerRules, Source,
+    UsageRules, ValidationRule,
 };
 pub use set::{PolicySet, Settings};
 pub use truth::Truth;
@@ -65,6 +66,12 @@ impl Compiled {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Whether what it says may depend on Nodes.
+    #[must_use]
+    pub fn needs_nodes(&self) -> bool {
+        self.rules.as_ref().is_some_and(Rules::need_nodes)
     }
 
     /// Whether it is Ready.

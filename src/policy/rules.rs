@@ -38,6 +38,17 @@ pub struct Rules {
     pub validations: Vec<ValidationRule>,
 }
 
+impl Rules {
+    /// Whether a check needs Nodes.
+    pub(super) fn need_nodes(&self) -> bool {
+        let sources = [
+            self.dns_names.as_ref().and_then(|names| names.list.from),
+            self.ip_addresses.as_ref().and_then(|addresses| addresses.from),
+        ];
+        sources.contains(&Some(Source::Node))
+    }
+}
+
 /// An expression that must be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidationRule {
@@ -80,8 +91,17 @@ pub struct ListRules {
     pub required: Vec<Pattern>,
     /// How many values there may be.
     pub count: Count,
-    /// Each value must be a group of the requestor.
-    pub from_requestor: bool,
+    /// If stated, each value must be one that this has.
+    pub from: Option<Source>,
+}
+
+/// What a value must be one of, besides the lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The groups of the requestor.
+    Requestor,
+    /// The names and addresses that the requesting node carries.
+    Node,
 }
 
 /// Rules for DNS names.
@@ -104,6 +124,8 @@ pub struct IpRules {
     pub required: Vec<IpNet>,
     /// How many addresses there may be.
     pub count: Count,
+    /// If stated, each address must be one that this has.
+    pub from: Option<Source>,
 }
 
 /// How many values there may be.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::index::Index;
 use super::{Compiled, Kind, PolicyObject, Reserved, SignerPattern};
 use crate::api::Mode;
@@ -20,6 +22,8 @@ pub struct Settings {
     pub signer_max_seconds: BTreeMap<String, i64>,
     /// Guardrails without which nothing is approved (`--require-guardrail`), by name.
     pub required_guardrails: Vec<String>,
+    /// The ranges of Services (`--service-cidr`), whose addresses no node has.
+    pub service_cidrs: Vec<IpNet>,
     /// How old a request may be (`--max-request-age`); nothing for any age.
     pub max_request_age: Option<Duration>,
 }
@@ -44,6 +48,7 @@ pub struct PolicySet {
     policy_index: Index,
     guardrail_index: Index,
     audits: bool,
+    needs_nodes: bool,
     settings: Settings,
 }
 
@@ -56,7 +61,8 @@ impl PolicySet {
         guardrails.sort_by(|a, b| a.object.cmp(&b.object));
         let (policy_index, guardrail_index) = (Index::new(&policies), Index::new(&guardrails));
         let audits = policies.iter().chain(&guardrails).any(|object| object.mode == Mode::Audit);
-        Self { policies, guardrails, policy_index, guardrail_index, audits, settings }
+        let needs_nodes = policies.iter().chain(&guardrails).any(|object| object.needs_nodes());
+        Self { policies, guardrails, policy_index, guardrail_index, audits, needs_nodes, settings }
     }
 
     /// Compiles plain objects and puts them together. A policy that is being deleted stops at
@@ -98,6 +104,19 @@ impl PolicySet {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether any object needs Nodes: `from: Node`.
+    #[must_use]
+    pub const fn needs_nodes(&self) -> bool {
+        self.needs_nodes
+    }
+
+    /// Whether any object that may speak about `request` needs Nodes.
+    #[must_use]
+    pub fn needs_nodes_for(&self, request: &Envelope) -> bool {
+        let mut objects = self.policies_for(request).chain(self.guardrails_for(request));
+        self.needs_nodes && objects.any(|object| object.needs_nodes())
     }
 
     /// Whether requests for `signer` are reviewed at all.

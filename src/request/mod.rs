@@ -24,6 +24,7 @@ pub use error::{DecodeCode, DecodeError};
 pub use key::{Curve, Key};
 pub use object::{CsrObject, Envelope, Settled, SigningRequest};
 pub use pkcs10::{Pkcs10, Sans};
+pub(crate) use sans::is_dns_name;
 pub use subject::{Subject, SubjectAttribute};
 pub use usages::Usage;
 

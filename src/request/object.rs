@@ -50,6 +50,14 @@ impl Envelope {
         let group = format!("system:serviceaccounts:{namespace}");
         self.groups.contains(&group).then_some((namespace, name))
     }
+
+    /// The name of the node that filed the request: the user `system:node:NAME`, which the Node authorizer
+    /// takes for that node's kubelet only in the group `system:nodes`.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        let name = self.username.strip_prefix("system:node:").filter(|name| !name.is_empty())?;
+        self.groups.iter().any(|group| group == "system:nodes").then_some(name)
+    }
 }
 
 /// Why there is nothing left to decide about a request.

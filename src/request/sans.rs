@@ -70,7 +70,7 @@ fn dns(content: &[u8]) -> Result<String, DecodeError> {
 }
 
 /// Whether `name` is a DNS name in its one form. A `*` may stand anywhere: policies decide about it.
-fn is_dns_name(name: &[u8]) -> bool {
+pub(crate) fn is_dns_name(name: &[u8]) -> bool {
     let label = |label: &[u8]| {
         (1..=63).contains(&label.len())
             && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'*'))

@@ -5,29 +5,29 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::names::{self, list, not};
+use super::outcome::{Context, Findings};
 use super::{Violation, ViolationCode, kubelet};
 use crate::api::WhenUnset;
 use crate::escape::printable;
+use crate::node::{Host, Nodes};
 use crate::policy::{
-    Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, PolicySet, Reserved, Rules, SignerRules, UsageRules,
+    Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, Reserved, Rules, SignerRules, Source, UsageRules,
 };
-use crate::request::{Key, Pkcs10, SigningRequest, Usage};
+use crate::request::{Envelope, Key, Pkcs10, SigningRequest, Usage};
 
-/// All violations of `rules` by a request that decoded.
-pub(super) fn check(
-    object: &Compiled,
-    rules: &Rules,
-    set: &PolicySet,
-    request: &SigningRequest,
-    pkcs10: &Pkcs10,
-) -> Vec<Violation> {
+/// What `rules` find in a request that decoded.
+pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkcs10: &Pkcs10) -> Findings {
+    let &Context { set, request, facts, .. } = context;
     let mut checks = Checks {
         object,
         name: object.object.to_string(),
         is_policy: object.object.kind == Kind::CSRPolicy,
         reserved: &set.settings().reserved,
-        requestor_groups: &request.envelope.groups,
-        violations: Vec::new(),
+        service_cidrs: &set.settings().service_cidrs,
+        envelope: &request.envelope,
+        own_node: kubelet::own_node(&request.envelope, pkcs10),
+        nodes: facts.nodes,
+        findings: Findings::default(),
     };
     if let Some(signers) = &rules.signers {
         checks.signer(signers, &request.envelope.signer_name);
@@ -53,7 +53,7 @@ pub(super) fn check(
     checks.ip_addresses(rules.ip_addresses.as_ref(), &pkcs10.sans.ip_addresses);
     checks.names(&names::URIS, rules.uris.as_ref(), &pkcs10.sans.uris, false);
     checks.names(&names::EMAIL_ADDRESSES, rules.email_addresses.as_ref(), &pkcs10.sans.email_addresses, false);
-    checks.violations
+    checks.findings
 }
 
 pub(super) struct Checks<'a> {
@@ -63,8 +63,12 @@ pub(super) struct Checks<'a> {
     /// In a policy, what is not named is not permitted; in a guardrail, it is not checked.
     pub(super) is_policy: bool,
     pub(super) reserved: &'a Reserved,
-    pub(super) requestor_groups: &'a [String],
-    violations: Vec<Violation>,
+    pub(super) service_cidrs: &'a [IpNet],
+    pub(super) envelope: &'a Envelope,
+    /// The node that asks for itself, or what is wrong with that.
+    pub(super) own_node: Result<&'a str, &'static str>,
+    pub(super) nodes: Option<&'a Nodes>,
+    findings: Findings,
 }
 
 impl Checks<'_> {
@@ -76,7 +80,7 @@ impl Checks<'_> {
         permitted: impl Into<String>,
         message: String,
     ) {
-        self.violations.push(Violation {
+        self.findings.violations.push(Violation {
             object: Some(self.object.object.clone()),
             code,
             field: field.to_owned(),
@@ -84,6 +88,16 @@ impl Checks<'_> {
             permitted: permitted.into(),
             message,
         });
+    }
+
+    /// A check that cannot be told, and why.
+    pub(super) fn unknown(&mut self, why: impl Into<String>) {
+        self.findings.unknown.push(why.into());
+    }
+
+    /// Whether the object has found something of this code already.
+    pub(super) fn has(&self, code: ViolationCode) -> bool {
+        self.findings.violations.iter().any(|violation| violation.code == code)
     }
 
     fn signer(&mut self, rules: &SignerRules, signer: &str) {
@@ -329,11 +343,13 @@ impl Checks<'_> {
     }
 
     fn dns_names(&mut self, rules: Option<&DnsRules>, values: &[String]) {
+        let from_node = rules.is_some_and(|rules| rules.list.from == Some(Source::Node));
         let wildcards = rules.and_then(|rules| rules.wildcards);
         for value in values.iter().filter(|value| value.contains('*')) {
             let well_formed = value.strip_prefix("*.").is_some_and(|rest| !rest.is_empty() && !rest.contains('*'));
-            // A guardrail that does not speak of wildcards leaves well-formed ones to its patterns.
-            if rules.is_some() && (wildcards == Some(false) || !well_formed) {
+            // A guardrail that does not speak of wildcards leaves well-formed ones to its patterns; no node
+            // carries one, whatever else permits it.
+            if rules.is_some() && (wildcards == Some(false) || from_node || !well_formed) {
                 let shown = printable(value);
                 let message = format!("DNS name \"{shown}\" is a wildcard, and {} permits none such", self.name);
                 self.violation(ViolationCode::DnsNameWildcard, "dnsNames", &shown, "names without *", message);
@@ -341,6 +357,11 @@ impl Checks<'_> {
         }
         let covers = wildcards != Some(false);
         self.names(&names::DNS_NAMES, rules.map(|rules| &rules.list), values, covers);
+        if from_node {
+            // A name with a `*` is violated above.
+            let names = values.iter().filter(|value| !value.contains('*'));
+            self.carried_by_node(&names::DNS_NAMES, names.map(|name| Host::Name(name.to_ascii_lowercase())).collect());
+        }
     }
 
     fn ip_addresses(&mut self, rules: Option<&IpRules>, values: &[IpAddr]) {
@@ -367,7 +388,7 @@ impl Checks<'_> {
             let required = rules.required.iter().any(|network| network.contains(value));
             let allowed = match &rules.allowed {
                 Some(allowed) => required || allowed.iter().any(|network| network.contains(value)),
-                None => required || !self.is_policy,
+                None => required || rules.from.is_some() || !self.is_policy,
             };
             if !allowed {
                 let permitted = networks(&mut rules.allowed.iter().flatten().chain(&rules.required));
@@ -381,6 +402,9 @@ impl Checks<'_> {
             }
         }
         self.count(kind, rules.count, values.len());
+        if rules.from == Some(Source::Node) {
+            self.carried_by_node(kind, values.iter().copied().map(Host::Address).collect());
+        }
     }
 }
 

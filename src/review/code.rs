@@ -104,6 +104,14 @@ codes! {
         ValidationFailed => "validation-failed",
         /// A kubelet's request for somebody else, or somebody else's request for a kubelet.
         KubeletIdentity => "kubelet-identity",
+        /// `from: Node`, and the requestor is not a node that asks for itself.
+        NodeIdentity => "node-identity",
+        /// `from: Node`, and a DNS name that no node has: `localhost`, `kubernetes…`, Services, the cluster's domain.
+        DnsNameNeverNode => "dns-name-never-node",
+        /// `from: Node`, and an IP address that no node has: loopback, link-local, unspecified, multicast.
+        IpAddressNeverNode => "ip-address-never-node",
+        /// `from: Node`, and an IP address of the range of Services.
+        IpAddressService => "ip-address-service",
         /// `system:masters` is asked for.
         SystemMasters => "system-masters",
         @inner

@@ -1,9 +1,9 @@
 //! What each object says about a request: why it is pending, denied or approved.
 
-use super::Violation;
-use super::outcome::Outcome;
+use super::outcome::{Context, Outcome};
+use super::{Facts, Violation};
 use crate::api::Mode;
-use crate::policy::{Bindings, ObjectRef, PolicySet};
+use crate::policy::{ObjectRef, PolicySet};
 use crate::request::SigningRequest;
 
 /// What one object says about a request.
@@ -32,15 +32,15 @@ pub enum Says {
 
 /// What every object of `set` says about `request`: guardrails first, each kind by name.
 #[must_use]
-pub fn explain(set: &PolicySet, request: &SigningRequest) -> Vec<Explanation> {
-    let bindings = Bindings::new(request);
+pub fn explain(set: &PolicySet, request: &SigningRequest, facts: &Facts<'_>) -> Vec<Explanation> {
+    let context = Context::new(set, request, facts);
     let all = set.guardrails().iter().chain(set.policies());
     all.map(|object| Explanation {
         object: object.object.clone(),
         mode: object.mode,
-        says: match Outcome::of(object, set, request, &bindings) {
+        says: match Outcome::of(object, &context) {
             Outcome::NoMatch => {
-                let part = object.matcher.mismatch(&request.envelope, &bindings);
+                let part = object.matcher.mismatch(&request.envelope, &context.bindings);
                 Says::NoMatch(part.unwrap_or_else(|| "match".to_owned()))
             }
             Outcome::Satisfied => Says::Satisfied,

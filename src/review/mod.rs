@@ -6,8 +6,10 @@
 mod checks;
 mod code;
 mod explain;
+mod facts;
 mod kubelet;
 mod names;
+mod node;
 mod outcome;
 #[cfg(test)]
 mod tests;
@@ -16,7 +18,8 @@ mod violation;
 
 pub use code::{ReasonCode, ViolationCode};
 pub use explain::{Explanation, Says, explain};
-pub use verdict::{AuditDifference, Decision, Facts, Review, review};
+pub use facts::{Facts, NodeFact};
+pub use verdict::{AuditDifference, Decision, Review, review};
 pub use violation::Violation;
 
 #[cfg(doc)]

@@ -3,7 +3,7 @@
 use super::ViolationCode;
 use super::checks::Checks;
 use crate::escape::printable;
-use crate::policy::{Count, ListRules, Pattern, WidePattern};
+use crate::policy::{Count, ListRules, Pattern, Source, WidePattern};
 
 /// How one list of names is spoken about.
 pub(super) struct ListKind {
@@ -115,14 +115,14 @@ impl Checks<'_> {
             let message = format!("{} \"{shown}\" is denied by {} (\"{}\")", kind.noun, self.name, pattern.source());
             self.violation(kind.denied, kind.field, &shown, not(&rules.denied), message);
         }
-        if rules.from_requestor {
+        if rules.from == Some(Source::Requestor) {
             self.group_of_requestor(kind, value);
         }
         let permits =
             |patterns: &[Pattern]| patterns.iter().any(|pattern| self.permits(kind, pattern, value, wildcards));
         let allowed = match &rules.allowed {
             Some(allowed) => permits(allowed) || permits(&rules.required),
-            None => rules.from_requestor || !self.is_policy || permits(&rules.required),
+            None => rules.from.is_some() || !self.is_policy || permits(&rules.required),
         };
         if allowed {
             return;
@@ -168,8 +168,8 @@ impl Checks<'_> {
                 "groups that are not reserved",
                 message,
             );
-        } else if !self.requestor_groups.iter().any(|group| group == value) {
-            let permitted = list(self.requestor_groups.iter().map(String::as_str));
+        } else if !self.envelope.groups.iter().any(|group| group == value) {
+            let permitted = list(self.envelope.groups.iter().map(String::as_str));
             let message = format!(
                 "{} \"{shown}\" is not a group of the requestor, who is in {permitted}; {} permits only those",
                 kind.noun, self.name

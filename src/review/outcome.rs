@@ -1,8 +1,33 @@
 //! What one object says about one request.
 
-use super::{Violation, checks};
+use super::{Facts, Violation, checks};
 use crate::policy::{Bindings, Compiled, PolicySet, Truth};
 use crate::request::SigningRequest;
+
+/// All that an object is held against a request with.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) set: &'a PolicySet,
+    pub(super) request: &'a SigningRequest,
+    pub(super) facts: &'a Facts<'a>,
+    /// The request, as expressions see it.
+    pub(super) bindings: Bindings<'a>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) const fn new(set: &'a PolicySet, request: &'a SigningRequest, facts: &'a Facts<'a>) -> Self {
+        Self { set, request, facts, bindings: Bindings::new(request) }
+    }
+}
+
+/// What the checks of an object found; each check that is in neither list is satisfied.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// What is violated.
+    pub(super) violations: Vec<Violation>,
+    /// What cannot be told, and why, each a sentence.
+    pub(super) unknown: Vec<String>,
+}
 
 /// What an object that matches, or may match, says about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +44,8 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// Evaluates `object`. A request that was refused unread violates every object that matches.
-    pub(super) fn of(object: &Compiled, set: &PolicySet, request: &SigningRequest, bindings: &Bindings<'_>) -> Self {
+    pub(super) fn of(object: &Compiled, context: &Context<'_>) -> Self {
+        let Context { request, bindings, .. } = context;
         match object.matcher.matches(&request.envelope, bindings) {
             Truth::No => return Self::NoMatch,
             Truth::Unknown(why) => return Self::Unknown(why),
@@ -33,20 +59,24 @@ impl Outcome {
             Ok(pkcs10) => pkcs10,
             Err(error) => return Self::Violated(vec![Violation::refused(error)]),
         };
-        let mut violations = checks::check(object, rules, set, request, pkcs10);
-        let mut unknown = None;
+        let mut findings = checks::check(object, rules, context, pkcs10);
         for rule in &rules.validations {
             match rule.expression.holds(bindings) {
                 Truth::Yes => {}
-                Truth::No => violations.push(Violation::validation(object, rule)),
-                Truth::Unknown(why) => unknown = unknown.or(Some(why)),
+                Truth::No => findings.violations.push(Violation::validation(object, rule)),
+                Truth::Unknown(why) => findings.unknown.push(why),
             }
         }
-        match unknown {
-            // What is violated stays so, whatever the rest turns out to be.
-            _ if !violations.is_empty() => Self::Violated(violations),
-            Some(why) => Self::Unknown(why),
-            None => Self::Satisfied,
+        findings.into()
+    }
+}
+
+impl From<Findings> for Outcome {
+    fn from(findings: Findings) -> Self {
+        // What is violated stays so, whatever the rest turns out to be.
+        if !findings.violations.is_empty() {
+            return Self::Violated(findings.violations);
         }
+        if findings.unknown.is_empty() { Self::Satisfied } else { Self::Unknown(findings.unknown.join("; ")) }
     }
 }

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::outcome::Outcome;
-use super::{ReasonCode, Violation};
+use super::outcome::{Context, Outcome};
+use super::{Facts, NodeFact, ReasonCode, Violation};
 use crate::api::{Mode, OnViolation};
-use crate::policy::{Bindings, Compiled, ObjectRef, PolicySet};
+use crate::policy::{Compiled, ObjectRef, PolicySet};
 use crate::request::SigningRequest;
 
 /// What Countersign does about a request.
@@ -40,13 +38,6 @@ impl fmt::Display for Decision {
     }
 }
 
-/// What a verdict rests on besides the request and the policies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The present time; offline there is none unless it is given.
-    pub now: Option<Timestamp>,
-}
-
 /// A decision and everything that explains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
@@ -60,6 +51,9 @@ pub struct Review {
     pub reason: String,
     /// Every violation that the decision rests on, or that stood in the way of an approval.
     pub violations: Vec<Violation>,
+    /// The Node that an approval or a denial rests on, if it rests on one: to be looked at once more, with a
+    /// consistent read, before the decision is sent.
+    pub node: Option<NodeFact>,
     /// What the decision would be if audit objects decided too, where that differs.
     pub audit: Option<AuditDifference>,
 }
@@ -77,10 +71,14 @@ pub struct AuditDifference {
 
 /// Reviews `request` under `set`.
 #[must_use]
-pub fn review(set: &PolicySet, request: &SigningRequest, facts: &Facts) -> Review {
-    let mut review = decide(set, request, facts, |object| object.mode == Mode::Enforce);
+pub fn review(set: &PolicySet, request: &SigningRequest, facts: &Facts<'_>) -> Review {
+    let context = Context::new(set, request, facts);
+    let mut review = decide(&context, |object| object.mode == Mode::Enforce);
+    if review.decision != Decision::NoOpinion {
+        review.node = NodeFact::of(set, request, facts);
+    }
     if set.audits() {
-        let promoted = decide(set, request, facts, |_| true);
+        let promoted = decide(&context, |_| true);
         if promoted.decision != review.decision {
             review.audit = Some(AuditDifference {
                 decision: promoted.decision,
@@ -93,23 +91,18 @@ pub fn review(set: &PolicySet, request: &SigningRequest, facts: &Facts) -> Revie
 }
 
 /// The rules in their order, over the objects that are `enforced`.
-fn decide(
-    set: &PolicySet,
-    request: &SigningRequest,
-    facts: &Facts,
-    enforced: impl Fn(&Compiled) -> bool + Copy,
-) -> Review {
-    let bindings = Bindings::new(request);
+fn decide(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool + Copy) -> Review {
+    let &Context { set, request, facts, .. } = context;
     not_ours(set, request)
         .or_else(|| settled(set, request, facts))
         .or_else(|| asks_for_masters(request))
-        .or_else(|| guardrails(set, request, &bindings, enforced))
-        .unwrap_or_else(|| policies(set, request, &bindings, enforced))
+        .or_else(|| guardrails(context, enforced))
+        .unwrap_or_else(|| policies(context, enforced))
 }
 
 impl Review {
     fn new(decision: Decision, reason_code: ReasonCode, reason: String) -> Self {
-        Self { decision, reason_code, policy: None, reason, violations: Vec::new(), audit: None }
+        Self { decision, reason_code, policy: None, reason, violations: Vec::new(), node: None, audit: None }
     }
 
     fn no_opinion(reason_code: ReasonCode, reason: impl Into<String>) -> Self {
@@ -125,7 +118,7 @@ fn not_ours(set: &PolicySet, request: &SigningRequest) -> Option<Review> {
 }
 
 /// Rule 2.
-fn settled(set: &PolicySet, request: &SigningRequest, facts: &Facts) -> Option<Review> {
+fn settled(set: &PolicySet, request: &SigningRequest, facts: &Facts<'_>) -> Option<Review> {
     if let Some(settled) = request.envelope.settled {
         return Some(Review::no_opinion(ReasonCode::Settled, format!("nothing is left to decide: {settled}")));
     }
@@ -153,20 +146,15 @@ fn asks_for_masters(request: &SigningRequest) -> Option<Review> {
 }
 
 /// Rules 5 and 6, and the guardrails that must be there.
-fn guardrails(
-    set: &PolicySet,
-    request: &SigningRequest,
-    bindings: &Bindings<'_>,
-    enforced: impl Fn(&Compiled) -> bool + Copy,
-) -> Option<Review> {
-    let in_force = set.guardrails_for(&request.envelope).filter(|guardrail| enforced(guardrail));
+fn guardrails(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool + Copy) -> Option<Review> {
+    let in_force = context.set.guardrails_for(&context.request.envelope).filter(|guardrail| enforced(guardrail));
     let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
-        in_force.map(|guardrail| (guardrail, Outcome::of(guardrail, set, request, bindings))).collect();
+        in_force.map(|guardrail| (guardrail, Outcome::of(guardrail, context))).collect();
     let violated = Violated::collect(&outcomes);
     if !violated.objects.is_empty() {
         let deny = violated.objects.iter().any(|object| object.on_violation == OnViolation::Deny);
         let decision = if deny { Decision::Deny } else { Decision::NoOpinion };
-        return Some(violated.review(decision, ReasonCode::GuardrailViolated, request));
+        return Some(violated.review(decision, ReasonCode::GuardrailViolated, context.request));
     }
     if let Some((guardrail, why)) = first_unknown(&outcomes) {
         return Some(Review::no_opinion(
@@ -174,7 +162,7 @@ fn guardrails(
             format!("{} might forbid the request and cannot be evaluated: {why}", guardrail.object),
         ));
     }
-    missing_guardrail(set, enforced)
+    missing_guardrail(context.set, enforced)
 }
 
 fn missing_guardrail(set: &PolicySet, enforced: impl Fn(&Compiled) -> bool) -> Option<Review> {
@@ -194,15 +182,10 @@ fn missing_guardrail(set: &PolicySet, enforced: impl Fn(&Compiled) -> bool) -> O
 }
 
 /// Rules 7, 8 and 9.
-fn policies(
-    set: &PolicySet,
-    request: &SigningRequest,
-    bindings: &Bindings<'_>,
-    enforced: impl Fn(&Compiled) -> bool,
-) -> Review {
-    let in_force = set.policies_for(&request.envelope).filter(|policy| enforced(policy));
+fn policies(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool) -> Review {
+    let in_force = context.set.policies_for(&context.request.envelope).filter(|policy| enforced(policy));
     let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
-        in_force.map(|policy| (policy, Outcome::of(policy, set, request, bindings))).collect();
+        in_force.map(|policy| (policy, Outcome::of(policy, context))).collect();
     if let Some((policy, _)) = outcomes.iter().find(|(_, outcome)| *outcome == Outcome::Satisfied) {
         let reason = format!("{} permits the request, and no guardrail forbids it", policy.object);
         let mut review = Review::new(Decision::Approve, ReasonCode::PolicySatisfied, reason);
@@ -226,7 +209,7 @@ fn policies(
     }
     let deny = violated.objects.iter().all(|object| object.on_violation == OnViolation::Deny);
     let decision = if deny { Decision::Deny } else { Decision::NoOpinion };
-    violated.review(decision, ReasonCode::PolicyViolated, request)
+    violated.review(decision, ReasonCode::PolicyViolated, context.request)
 }
 
 fn first_unknown<'a>(outcomes: &'a [(&'a Arc<Compiled>, Outcome)]) -> Option<(&'a Compiled, &'a str)> {

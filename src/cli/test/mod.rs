@@ -143,7 +143,7 @@ fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(
                 continue;
             }
         };
-        let facts = Facts { now: None };
+        let facts = Facts { now: None, nodes: None };
         let review = review(&set, &request, &facts);
         let differences = differences(&case.expect, &review);
         tests.push(Ran { name: case.name.clone(), review, differences });
@@ -164,6 +164,7 @@ fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Se
         reserved: Reserved::new(suite.reserved_prefixes.iter().cloned()),
         signer_max_seconds: suite.signer_max_seconds.clone(),
         required_guardrails: suite.require_guardrails.clone(),
+        service_cidrs: Vec::new(),
         max_request_age: None,
     })
 }

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Compiler;
-use crate::api::{self, Absent, Wildcards};
+use crate::api::{self, Absent, NodeSource, RequestorSource, Wildcards};
 use crate::fold::fold;
 use crate::policy::reserved::MASTERS;
-use crate::policy::rules::{CommonNameRules, Count, DnsRules, IpRules, ListRules};
+use crate::policy::rules::{CommonNameRules, Count, DnsRules, IpRules, ListRules, Source};
 use crate::policy::{Field, Kind, Pattern, WidePattern};
 
 const ALSO_DENIED: &str = "is in denied too, and denied wins: remove it from one of them";
@@ -20,7 +20,7 @@ pub(super) struct Lists<'a> {
     required: Option<&'a [String]>,
     min: Option<u32>,
     max: Option<u32>,
-    from_requestor: bool,
+    from: Option<Source>,
     can_be_from: bool,
     more: bool,
 }
@@ -33,7 +33,7 @@ macro_rules! lists {
             required: $values.required.as_deref(),
             min: $values.min,
             max: $values.max,
-            from_requestor: false,
+            from: None,
             can_be_from: false,
             more: false,
         }
@@ -46,15 +46,18 @@ impl<'a> Lists<'a> {
     }
 
     pub(super) fn from_organizations(values: &'a api::Organizations) -> Self {
-        Self { from_requestor: values.from.is_some(), can_be_from: true, ..lists!(values) }
+        let from = values.from.map(|RequestorSource::Requestor| Source::Requestor);
+        Self { from, can_be_from: true, ..lists!(values) }
     }
 
     pub(super) fn from_dns_names(values: &'a api::DnsNames) -> Self {
-        Self { more: values.wildcards.is_some(), ..lists!(values) }
+        let from = values.from.map(|NodeSource::Node| Source::Node);
+        Self { from, can_be_from: true, more: values.wildcards.is_some(), ..lists!(values) }
     }
 
     pub(super) fn from_ip_addresses(values: &'a api::IpAddresses) -> Self {
-        lists!(values)
+        let from = values.from.map(|NodeSource::Node| Source::Node);
+        Self { from, can_be_from: true, ..lists!(values) }
     }
 
     fn is_empty(&self) -> bool {
@@ -63,7 +66,7 @@ impl<'a> Lists<'a> {
             && self.required.is_none()
             && self.min.is_none()
             && self.max.is_none()
-            && !self.from_requestor
+            && self.from.is_none()
             && !self.more
     }
 }
@@ -94,7 +97,7 @@ impl Compiler {
             denied: self.refused(path, lists.denied, field),
             required: self.granted(path, "required", lists.required, field).unwrap_or_default(),
             count: Count { min: lists.min, max: lists.max },
-            from_requestor: lists.from_requestor,
+            from: lists.from,
         }
     }
 
@@ -121,6 +124,7 @@ impl Compiler {
             denied: networks("denied", lists.denied).unwrap_or_default(),
             required: networks("required", lists.required).unwrap_or_default(),
             count: Count { min: lists.min, max: lists.max },
+            from: lists.from,
         }
     }
 
@@ -131,7 +135,7 @@ impl Compiler {
         } else if self.kind == Kind::CSRPolicy
             && lists.allowed.is_none()
             && lists.required.is_none()
-            && !lists.from_requestor
+            && lists.from.is_none()
         {
             self.permits_nothing(
                 path,
@@ -201,7 +205,7 @@ impl Compiler {
 
 /// A CIDR without host bits, or a single address. IPv4-mapped IPv6 is refused: a request never
 /// decodes with such an address, so a range of them would permit or deny nothing.
-fn network(item: &str) -> Result<IpNet, String> {
+pub fn network(item: &str) -> Result<IpNet, String> {
     let wrong = || {
         "it is neither an IP address nor a CIDR without host bits: write, for example, 10.0.0.0/8 or 10.1.2.3 (not \
          10.1.2.3/8)"

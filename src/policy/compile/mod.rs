@@ -5,6 +5,8 @@ mod lists;
 mod matching;
 mod rules;
 
+pub use lists::network;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -172,7 +172,7 @@ impl Found {
                 );
             }
             if let Some(groups) = &rules.organizations
-                && !groups.from_requestor
+                && groups.from.is_none()
             {
                 let mut listed = groups.allowed.iter().flatten().chain(&groups.required);
                 if listed.clone().any(is_any) {
@@ -234,7 +234,7 @@ impl Found {
         let gives = |group: &super::WidePattern| {
             let organizations = rules.organizations.iter();
             let listed = organizations.flat_map(|list| list.allowed.iter().flatten().chain(&list.required));
-            let from_requestor = rules.organizations.as_ref().is_some_and(|list| list.from_requestor);
+            let from_requestor = rules.organizations.as_ref().is_some_and(|list| list.from.is_some());
             group.matches("system:authenticated")
                 || from_requestor
                 || listed

@@ -35,7 +35,7 @@ fn object(kind: Kind, changes: &Value) -> PolicyObject {
         Kind::CSRPolicy => (
             "allow",
             json!({
-                "subject": { "commonName": { "allowed": ["amy"] } },
+                "subject": { "commonName": { "allowed": ["amy", "system:node:amy"] } },
                 "usages": { "allowed": ["client auth"] },
                 "expirationSeconds": { "max": 3600 },
             }),
@@ -65,7 +65,11 @@ fn found(kind: Kind, rules: &Value, change: impl FnOnce(&mut SigningRequest)) ->
     change(&mut request);
     let object = object(kind, rules);
     let managed = ["example.com/*", "kubernetes.io/*"].map(|signer| SignerPattern::new(signer).unwrap());
-    let settings = Settings { managed_signers: managed.into(), ..Settings::default() };
+    let settings = Settings {
+        managed_signers: managed.into(),
+        service_cidrs: vec!["10.96.0.0/12".parse().unwrap()],
+        ..Settings::default()
+    };
     let set = PolicySet::compile([&object], settings);
     for compiled in set.policies().iter().chain(set.guardrails()) {
         assert!(compiled.is_ready(), "{rules}: {:?}", compiled.problems());
@@ -93,6 +97,15 @@ fn sans(request: &mut SigningRequest) -> &mut Sans {
 
 fn names(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+/// The request, filed by a node for itself, with these SANs.
+fn ask_as_node(request: &mut SigningRequest, dns_names: &[&str], ip_addresses: &[&str]) {
+    request.envelope.username = "system:node:amy".to_owned();
+    request.envelope.groups = names(&["g", "system:nodes"]);
+    subject(request).common_name = Some("system:node:amy".to_owned());
+    sans(request).dns_names = names(dns_names);
+    sans(request).ip_addresses = ip_addresses.iter().map(|address| address.parse().unwrap()).collect();
 }
 
 type Case = (Kind, Value, fn(&mut SigningRequest), ViolationCode);
@@ -249,6 +262,30 @@ fn cases() -> Vec<Case> {
         (Policy, json!({ "emailAddresses": { "required": ["a@b.c"] } }), |_| {}, Code::EmailAddressMissing),
         (Policy, json!({ "emailAddresses": { "allowed": ["*@b.c"], "min": 1 } }), |_| {}, Code::EmailAddressCount),
         (Policy, json!({}), |r| r.envelope.signer_name = "kubernetes.io/kubelet-serving".into(), Code::KubeletIdentity),
+        (
+            Policy,
+            json!({ "dnsNames": { "from": "Node" } }),
+            |r| sans(r).dns_names = names(&["worker-1"]),
+            Code::NodeIdentity,
+        ),
+        (
+            Policy,
+            json!({ "dnsNames": { "from": "Node" } }),
+            |r| ask_as_node(r, &["a.LocalHost"], &[]),
+            Code::DnsNameNeverNode,
+        ),
+        (
+            Guardrail,
+            json!({ "ipAddresses": { "from": "Node" } }),
+            |r| ask_as_node(r, &[], &["fe80::1"]),
+            Code::IpAddressNeverNode,
+        ),
+        (
+            Guardrail,
+            json!({ "ipAddresses": { "from": "Node" } }),
+            |r| ask_as_node(r, &[], &["10.96.0.1"]),
+            Code::IpAddressService,
+        ),
         (Policy, json!({}), |r| r.asks_for_masters = true, Code::SystemMasters),
         (
             Policy,

@@ -1,4 +1,5 @@
 //! Verdicts, without a cluster.
 
 mod codes;
+mod nodes;
 mod rules;

@@ -404,6 +404,7 @@ proptest! {
             reserved: Reserved::default(),
             signer_max_seconds: [(A.to_owned(), A_MAXIMUM)].into(),
             required_guardrails: if world.required { vec!["object-0".to_owned()] } else { Vec::new() },
+            service_cidrs: Vec::new(),
             max_request_age: Some(Duration::from_secs(100)),
         };
         let objects: Vec<PolicyObject> =
@@ -416,7 +417,7 @@ proptest! {
             prop_assert_eq!(compiled.is_ready(), !plain.rules_broken && !plain.match_broken, "{:?}", compiled.problems());
         }
         let filed: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let facts = Facts { now: Some(filed + jiff::SignedDuration::from_secs(world.request.age)) };
+        let facts = Facts { now: Some(filed + jiff::SignedDuration::from_secs(world.request.age)), nodes: None };
         let verdict = review(&set, &request(&world.request), &facts);
         let expected = naive(&world, false);
         prop_assert_eq!(verdict.decision, expected, "{}", verdict.reason);

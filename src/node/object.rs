@@ -1,0 +1,280 @@
+//! `Node` objects (`v1`), of which only what a review needs is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::request::is_dns_name;
+
+/// The most addresses of a Node that are read; what comes after them does not count.
+pub const MAX_ADDRESSES: usize = 256;
+/// The most labels of a Node that are read; one with more has [none that can be read](Node::labels).
+pub const MAX_LABELS: usize = 256;
+/// The longest address, in bytes: that of a DNS name.
+const MAX_ADDRESS: usize = 253;
+
+/// A Node, as far as a review needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`; empty offline.
+    pub uid: String,
+    /// `metadata.resourceVersion`; empty offline.
+    pub resource_version: String,
+    /// `metadata.creationTimestamp`, if there is one that can be read.
+    pub created: Option<Timestamp>,
+    /// `metadata.labels`; nothing where they are more than [`MAX_LABELS`] or not what labels can be, so
+    /// that nobody hides one behind others.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// `status.addresses` of the known types, in their order.
+    pub addresses: Vec<NodeAddress>,
+}
+
+/// One of `status.addresses`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeAddress {
+    /// Its `type`.
+    pub kind: AddressType,
+    /// Its `address`, as it is written.
+    pub address: String,
+}
+
+/// The type of an address (`NodeAddressType` of `k8s.io/api/core/v1`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressType {
+    /// What the machine calls itself.
+    Hostname,
+    /// An address within the cluster's network.
+    InternalIP,
+    /// An address that is reached from outside.
+    ExternalIP,
+    /// A DNS name within the cluster's network.
+    InternalDNS,
+    /// A DNS name that is known outside.
+    ExternalDNS,
+}
+
+/// A name or an address in the one form in which it compares, as a SAN has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    /// A DNS name, in lower case.
+    Name(String),
+    /// An IP address, never an IPv4-mapped one.
+    Address(IpAddr),
+}
+
+impl AddressType {
+    /// Every type.
+    pub const ALL: [Self; 5] =
+        [Self::Hostname, Self::InternalIP, Self::ExternalIP, Self::InternalDNS, Self::ExternalDNS];
+
+    /// The type as Kubernetes writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hostname => "Hostname",
+            Self::InternalIP => "InternalIP",
+            Self::ExternalIP => "ExternalIP",
+            Self::InternalDNS => "InternalDNS",
+            Self::ExternalDNS => "ExternalDNS",
+        }
+    }
+
+    /// The type of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    const fn is_ip(self) -> bool {
+        matches!(self, Self::InternalIP | Self::ExternalIP)
+    }
+}
+
+impl Host {
+    /// The DNS name `name`, if it is one in its one form: ASCII, no dot at the end, no address, no wildcard.
+    #[must_use]
+    pub fn name(name: &str) -> Option<Self> {
+        (is_dns_name(name.as_bytes()) && !name.contains('*')).then(|| Self::Name(name.to_ascii_lowercase()))
+    }
+
+    /// The IP address that `text` writes plainly. An IPv4-mapped one has two readings, and is none.
+    #[must_use]
+    pub fn address(text: &str) -> Option<Self> {
+        match text.parse().ok()? {
+            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => None,
+            address => Some(Self::Address(address)),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+impl NodeAddress {
+    /// What it stands for among SANs: the type decides. A name where an IP address belongs, or the other
+    /// way round, stands for nothing.
+    #[must_use]
+    pub fn host(&self) -> Option<Host> {
+        if self.kind.is_ip() { Host::address(&self.address) } else { Host::name(&self.address) }
+    }
+}
+
+impl Node {
+    /// Every name and address that the Node carries, its own name among them.
+    pub fn hosts(&self) -> impl Iterator<Item = Host> + '_ {
+        Host::name(&self.name).into_iter().chain(self.addresses.iter().filter_map(NodeAddress::host))
+    }
+
+    /// Whether the Node carries `host`.
+    #[must_use]
+    pub fn carries(&self, host: &Host) -> bool {
+        self.hosts().any(|own| own == *host)
+    }
+}
+
+/// The object as it comes, every part of any type. What is not named here is passed over unread.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Raw {
+    metadata: Option<RawMetadata>,
+    status: Option<RawStatus>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawMetadata {
+    name: Value,
+    uid: Value,
+    resource_version: Value,
+    creation_timestamp: Value,
+    labels: Value,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawStatus {
+    addresses: Value,
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Raw::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl From<Raw> for Node {
+    fn from(raw: Raw) -> Self {
+        let metadata = raw.metadata.unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            name: text(&metadata.name),
+            uid: text(&metadata.uid),
+            resource_version: text(&metadata.resource_version),
+            created: metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok()),
+            labels: labels(metadata.labels),
+            addresses: addresses(&raw.status.unwrap_or_default().addresses),
+        }
+    }
+}
+
+fn labels(value: Value) -> Option<BTreeMap<String, String>> {
+    match value {
+        Value::Null => Some(BTreeMap::new()),
+        Value::Object(labels) if labels.len() <= MAX_LABELS => {
+            let text = |(key, value)| if let Value::String(value) = value { Some((key, value)) } else { None };
+            labels.into_iter().map(text).collect()
+        }
+        _ => None,
+    }
+}
+
+fn addresses(value: &Value) -> Vec<NodeAddress> {
+    let address = |value: &Value| {
+        let kind = AddressType::from_name(value["type"].as_str()?)?;
+        let address = value["address"].as_str().filter(|address| (1..=MAX_ADDRESS).contains(&address.len()))?;
+        Some(NodeAddress { kind, address: address.to_owned() })
+    };
+    value.as_array().into_iter().flatten().take(MAX_ADDRESSES).filter_map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{AddressType, Host, MAX_LABELS, Node, NodeAddress};
+
+    fn node(value: Value) -> Node {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn host(kind: AddressType, address: &str) -> Option<String> {
+        NodeAddress { kind, address: address.to_owned() }.host().map(|host| host.to_string())
+    }
+
+    #[test]
+    fn an_odd_node_is_read_as_far_as_it_goes() {
+        for value in [
+            json!({}),
+            json!({ "metadata": null, "status": null }),
+            json!({ "metadata": { "name": 7, "creationTimestamp": [], "managedFields": [{ "time": "9999-12-31T23:59:59Z" }] } }),
+            json!({ "status": { "addresses": { "type": "Hostname" }, "images": 1 } }),
+            json!({ "status": { "addresses": [1, {}, { "type": "Hostname" }, { "type": "Other", "address": "a" }] } }),
+            json!({ "status": { "addresses": [{ "type": "InternalIP", "address": ["10.0.0.1"] }, { "type": "InternalIP", "address": "" }] } }),
+        ] {
+            let read = node(value);
+            assert_eq!((read.hosts().count(), read.created), (0, None), "{read:?}");
+        }
+        let half = node(json!({
+            "metadata": { "name": "worker-1", "labels": { "a": 1 } },
+            "status": { "addresses": [null, { "type": "InternalIP", "address": "10.0.0.1", "more": {} }] },
+        }));
+        assert_eq!(half.labels, None);
+        assert_eq!(half.hosts().map(|host| host.to_string()).collect::<Vec<_>>(), ["worker-1", "10.0.0.1"]);
+    }
+
+    #[test]
+    fn too_many_labels_are_none_that_can_be_read_so_that_nobody_hides_one_behind_others() {
+        let labels = |count: usize| {
+            let labels: serde_json::Map<String, Value> =
+                (0..count).map(|index| (format!("kubelet.kubernetes.io/{index}"), json!(""))).collect();
+            node(json!({ "metadata": { "labels": labels } })).labels.map(|labels| labels.len())
+        };
+        assert_eq!(labels(MAX_LABELS), Some(MAX_LABELS));
+        assert_eq!(labels(MAX_LABELS + 1), None);
+        assert_eq!(node(json!({})).labels.map(|labels| labels.len()), Some(0));
+    }
+
+    #[test]
+    fn the_type_of_an_address_decides_what_it_stands_for() {
+        use AddressType::{ExternalDNS, ExternalIP, Hostname, InternalDNS, InternalIP};
+        for kind in [Hostname, InternalDNS, ExternalDNS] {
+            assert_eq!(host(kind, "Worker-1.Example.COM").as_deref(), Some("worker-1.example.com"));
+            for text in
+                ["10.0.0.1", "2001:db8::1", "worker-1.", "*.example.com", "w\u{f6}rker", "a b", "1", "0x7f", " a"]
+            {
+                assert_eq!(host(kind, text), None, "{kind:?} {text}");
+            }
+        }
+        for kind in [InternalIP, ExternalIP] {
+            assert_eq!(host(kind, "2001:DB8:0::0:1").as_deref(), Some("2001:db8::1"));
+            for text in ["worker-1", "::ffff:10.0.0.1", "010.0.0.1", "10.1", "fe80::1%eth0", "10.0.0.1/8", " 10.0.0.1"]
+            {
+                assert_eq!(host(kind, text), None, "{kind:?} {text}");
+            }
+        }
+        // A Node may be called like an address; no SAN is.
+        assert_eq!(Host::name("10.0.0.5"), None);
+    }
+}

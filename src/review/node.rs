@@ -1,0 +1,119 @@
+//! `from: Node`: the names and addresses that the requesting node itself carries, and those that no
+//! node can have, whatever its Node says: kubelets write most of that themselves.
+
+use std::net::IpAddr;
+
+use super::ViolationCode;
+use super::checks::Checks;
+use super::names::{ListKind, list};
+use crate::escape::printable;
+use crate::node::{Host, Nodes};
+
+impl Checks<'_> {
+    /// Each of `hosts` must be one that the requesting node carries, and no other Node. What is not
+    /// there is unknown: addresses arrive late, and a Node may be behind.
+    pub(super) fn carried_by_node(&mut self, kind: &ListKind, mut hosts: Vec<Host>) {
+        if hosts.is_empty() {
+            return;
+        }
+        hosts.retain(|host| !self.reserved_for_others(kind, host));
+        let name = match self.own_node {
+            Ok(name) => name,
+            Err(wrong) => return self.not_a_node(wrong),
+        };
+        let shown = printable(name);
+        let node = match Nodes::when_filed(self.nodes, name, self.envelope.created) {
+            Ok(node) => node,
+            Err(unknown) => return self.unknown(format!("{} are the node's own, and {unknown}", kind.plural)),
+        };
+        if node.addresses.is_empty() {
+            return self.unknown(format!("{} are the node's own, and Node {shown} has no addresses yet", kind.plural));
+        }
+        let carries: Vec<String> = node.hosts().map(|host| host.to_string()).collect();
+        let missing: Vec<String> = hosts.iter().filter(|host| !node.carries(host)).map(ToString::to_string).collect();
+        if !missing.is_empty() {
+            self.unknown(format!(
+                "Node {shown} does not carry {} (yet); it carries {}",
+                list(missing.iter().map(String::as_str)),
+                list(carries.iter().map(String::as_str))
+            ));
+        }
+        for host in hosts.iter().filter(|host| node.carries(host)) {
+            let others = self.nodes.into_iter().flat_map(|nodes| nodes.carriers(host)).filter(|other| *other != name);
+            let others: Vec<String> = others.map(printable).collect();
+            if !others.is_empty() {
+                self.unknown(format!(
+                    "{host} is carried by Node {shown} and also by {}, so nobody can tell whose it is",
+                    list(others.iter().map(String::as_str))
+                ));
+            }
+        }
+    }
+
+    /// Says once for an object that the requestor is not a node that asks for itself.
+    fn not_a_node(&mut self, wrong: &str) {
+        if self.has(ViolationCode::KubeletIdentity) || self.has(ViolationCode::NodeIdentity) {
+            return;
+        }
+        let found = printable(&self.envelope.username);
+        let message = format!("{} permits a node what its own Node carries: {wrong}", self.name);
+        self.violation(ViolationCode::NodeIdentity, "subject.commonName", &found, "a node's own name", message);
+    }
+
+    /// Whether `host` is one that no node can have, which is then violated.
+    fn reserved_for_others(&mut self, kind: &ListKind, host: &Host) -> bool {
+        let (code, why) = match host {
+            Host::Name(name) => match meaning(name) {
+                Some(why) => (ViolationCode::DnsNameNeverNode, why),
+                None => return false,
+            },
+            Host::Address(address) => match scope(*address) {
+                Some(why) => (ViolationCode::IpAddressNeverNode, why),
+                None if self.service_cidrs.iter().any(|cidr| cidr.contains(address)) => {
+                    (ViolationCode::IpAddressService, "is of the range of Services")
+                }
+                None => return false,
+            },
+        };
+        let found = host.to_string();
+        let message = format!("{} \"{found}\" {why}, so no node has it for its own, whatever its Node says", kind.noun);
+        self.violation(code, kind.field, &found, "what the requesting node carries", message);
+        true
+    }
+}
+
+/// What a DNS name (in lower case) means in every cluster, if it is not a node's.
+fn meaning(name: &str) -> Option<&'static str> {
+    let labels = name.split('.');
+    if labels.clone().any(|label| label == "localhost") {
+        Some("is every machine's own")
+    } else if name.starts_with("kubernetes") {
+        Some("begins as the names of the API server do")
+    } else if labels.skip(1).any(|label| label == "svc") {
+        Some("is a Service's")
+    } else if name == "cluster.local" || name.ends_with(".cluster.local") {
+        Some("is of the cluster's own domain")
+    } else {
+        None
+    }
+}
+
+/// Where an address means something else than one machine.
+fn scope(address: IpAddr) -> Option<&'static str> {
+    let (link_local, this_host, compatible) = match address {
+        IpAddr::V4(address) => (address.is_link_local(), address.octets()[0] == 0 || address.is_broadcast(), false),
+        // ::/96 is ::, ::1, and IPv4 addresses in a notation that RFC 4291 (2.5.5.1) gave up.
+        IpAddr::V6(address) => (address.is_unicast_link_local(), false, address.segments()[..6] == [0; 6]),
+    };
+    if address.is_loopback() {
+        Some("is a loopback address")
+    } else if address.is_unspecified() || this_host || compatible {
+        Some("is no machine's address")
+    } else if link_local {
+        Some("is a link-local address")
+    } else if address.is_multicast() {
+        Some("is a multicast address")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,383 @@
+//! `from: Node`: what a node may ask for, and every way in which it may not.
+
+use serde_json::{Value, json};
+
+use super::super::{Decision, Facts, NodeFact, Review, ViolationCode, review};
+use crate::node::{Node, Nodes};
+use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
+use crate::request::{Envelope, Key, Pkcs10, Sans, SigningRequest, Subject, Usage};
+
+const SERVING: &str = "kubernetes.io/kubelet-serving";
+const FILED: &str = "2026-01-01T00:10:00Z";
+
+/// A Node with these addresses, by their types.
+fn node(name: &str, addresses: &[(&str, &str)]) -> Node {
+    let addresses: Vec<Value> =
+        addresses.iter().map(|(kind, address)| json!({ "type": kind, "address": address })).collect();
+    serde_json::from_value(json!({
+        "metadata": { "name": name, "uid": format!("uid-{name}"), "creationTimestamp": "2026-01-01T00:00:00Z" },
+        "status": { "addresses": addresses },
+    }))
+    .unwrap()
+}
+
+fn nodes() -> Nodes {
+    let worker = node(
+        "worker-1",
+        &[
+            ("Hostname", "worker-1"),
+            ("InternalDNS", "ip-10-0-0-1.eu.compute.internal"),
+            ("ExternalDNS", "Worker-1.Example.com"),
+            ("InternalIP", "10.0.0.1"),
+            ("InternalIP", "2001:DB8:0:0::1"),
+            ("ExternalIP", "203.0.113.7"),
+        ],
+    );
+    [worker, node("worker-2", &[("InternalIP", "10.0.0.2"), ("Hostname", "worker-2")])].into_iter().collect()
+}
+
+/// What worker-1 asks for: its own name, and these SANs.
+fn request(dns_names: &[&str], ip_addresses: &[&str]) -> SigningRequest {
+    SigningRequest {
+        envelope: Envelope {
+            signer_name: SERVING.to_owned(),
+            username: "system:node:worker-1".to_owned(),
+            groups: vec!["system:nodes".to_owned(), "system:authenticated".to_owned()],
+            created: Some(FILED.parse().unwrap()),
+            ..Envelope::default()
+        },
+        content: Ok(Pkcs10 {
+            subject: Subject {
+                common_name: Some("system:node:worker-1".to_owned()),
+                organizations: vec!["system:nodes".to_owned()],
+                ..Subject::default()
+            },
+            sans: Sans {
+                dns_names: dns_names.iter().map(|name| (*name).to_owned()).collect(),
+                ip_addresses: ip_addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                ..Sans::default()
+            },
+            key: Key::Ed25519,
+            sha256: [0; 32],
+        }),
+        asks_for_masters: false,
+        usages: vec![Usage::ServerAuth],
+    }
+}
+
+fn policy(dns_names: &Value, ip_addresses: &Value) -> PolicyObject {
+    let spec = json!({
+        "match": { "signerNames": [SERVING], "requestors": [{ "groups": ["system:authenticated"] }] },
+        "allow": {
+            "subject": { "commonName": { "allowed": ["system:node:*"] }, "organizations": { "required": ["system:nodes"] } },
+            "usages": { "allowed": ["server auth"] },
+            "expirationSeconds": { "max": 3600, "whenUnset": "Allow" },
+            "dnsNames": dns_names,
+            "ipAddresses": ip_addresses,
+        },
+    });
+    object(Kind::CSRPolicy, &spec)
+}
+
+fn guardrail(limits: &Value) -> PolicyObject {
+    object(Kind::CSRGuardrail, &json!({ "match": {}, "limits": limits }))
+}
+
+fn object(kind: Kind, spec: &Value) -> PolicyObject {
+    PolicyObject::new(
+        kind,
+        json!({ "apiVersion": crate::api::API_VERSION, "metadata": { "name": kind.plural() }, "spec": spec }),
+    )
+}
+
+fn own() -> PolicyObject {
+    policy(&json!({ "from": "Node" }), &json!({ "from": "Node" }))
+}
+
+fn verdict(objects: &[PolicyObject], request: &SigningRequest, nodes: Option<&Nodes>) -> Review {
+    let settings = Settings {
+        managed_signers: vec![SignerPattern::All],
+        service_cidrs: vec!["10.96.0.0/12".parse().unwrap(), "fd00:96::/112".parse().unwrap()],
+        ..Settings::default()
+    };
+    let set = PolicySet::compile(objects, settings);
+    for compiled in set.policies().iter().chain(set.guardrails()) {
+        assert!(compiled.is_ready(), "{:?}", compiled.problems());
+    }
+    review(&set, request, &Facts { now: None, nodes })
+}
+
+fn codes(review: &Review) -> Vec<ViolationCode> {
+    review.violations.iter().map(|violation| violation.code).collect()
+}
+
+#[test]
+fn a_node_gets_what_it_carries_and_the_review_says_what_that_was() {
+    let nodes = nodes();
+    for (dns_names, ip_addresses) in [
+        (vec!["worker-1"], vec!["10.0.0.1"]),
+        (vec!["WORKER-1.example.COM", "ip-10-0-0-1.eu.compute.internal"], vec!["2001:db8::1", "203.0.113.7"]),
+        (vec![], vec!["10.0.0.1"]),
+    ] {
+        let review = verdict(&[own()], &request(&dns_names, &ip_addresses), Some(&nodes));
+        assert_eq!(review.decision, Decision::Approve, "{}", review.reason);
+        let fact = review.node.unwrap();
+        assert_eq!((fact.name.as_str(), &fact.node), ("worker-1", &nodes.get("worker-1").cloned()));
+    }
+}
+
+#[test]
+fn what_may_come_yet_is_left_pending_with_the_reason() {
+    let nodes = nodes();
+    let with =
+        |node: Node| [node, self::node("worker-2", &[("InternalIP", "10.0.0.2")])].into_iter().collect::<Nodes>();
+    let created = |at: Option<&str>| {
+        with(Node { created: at.map(|at| at.parse().unwrap()), ..Node::clone(nodes.get("worker-1").unwrap()) })
+    };
+    for (index, dns_name, ip_address, why) in [
+        (None, "worker-1", "10.0.0.1", "the Nodes of the cluster are not known here"),
+        (Some(Nodes::default()), "worker-1", "10.0.0.1", "there is no Node worker-1 (yet)"),
+        (Some(with(node("worker-1", &[]))), "worker-1", "10.0.0.1", "Node worker-1 has no addresses yet"),
+        (Some(nodes.clone()), "worker-1", "10.0.0.9", "does not carry 10.0.0.9 (yet); it carries worker-1, "),
+        (Some(nodes.clone()), "worker-1.example.org", "10.0.0.1", "does not carry worker-1.example.org (yet)"),
+        (Some(nodes.clone()), "worker-2", "10.0.0.1", "does not carry worker-2 (yet)"),
+        (Some(nodes.clone()), "worker-1", "10.0.0.2", "does not carry 10.0.0.2 (yet)"),
+        (Some(created(Some("2026-01-01T00:10:01Z"))), "worker-1", "10.0.0.1", "created after the request was filed"),
+        (Some(created(None)), "worker-1", "10.0.0.1", "nothing says when Node worker-1 was created"),
+        // A compromised node writes what others have into its own Node, or is called like it.
+        (
+            Some(
+                nodes
+                    .iter()
+                    .map(|node| Node::clone(node))
+                    .chain([node("evil", &[("ExternalIP", "10.0.0.1")])])
+                    .collect(),
+            ),
+            "worker-1",
+            "10.0.0.1",
+            "10.0.0.1 is carried by Node worker-1 and also by evil",
+        ),
+        (
+            Some(
+                nodes.iter().map(|node| Node::clone(node)).chain([node("evil", &[("Hostname", "WORKER-1")])]).collect(),
+            ),
+            "worker-1",
+            "10.0.0.1",
+            "worker-1 is carried by Node worker-1 and also by evil",
+        ),
+        (
+            Some(with(node("worker-1", &[("InternalIP", "10.0.0.1"), ("InternalDNS", "worker-2")]))),
+            "worker-2",
+            "10.0.0.1",
+            "worker-2 is carried by Node worker-1 and also by worker-2",
+        ),
+        // What is of another type than it says stands for nothing.
+        (Some(with(node("worker-1", &[("Hostname", "10.0.0.1")]))), "worker-1", "10.0.0.1", "does not carry 10.0.0.1"),
+        (Some(with(node("worker-1", &[("InternalIP", "::ffff:10.0.0.1")]))), "worker-1", "10.0.0.1", "does not carry"),
+        (
+            Some(with(node("worker-1", &[("InternalIP", "w.example.com")]))),
+            "w.example.com",
+            "10.0.0.1",
+            "does not carry",
+        ),
+        (
+            Some(with(node("worker-1", &[("ExternalDNS", "w.example.com.")]))),
+            "w.example.com",
+            "10.0.0.1",
+            "does not carry",
+        ),
+        (
+            Some([node("WORKER-1", &[("InternalIP", "10.0.0.1")])].into_iter().collect()),
+            "worker-1",
+            "10.0.0.1",
+            "no Node worker-1",
+        ),
+    ] {
+        for objects in [
+            vec![own()],
+            vec![own(), guardrail(&json!({ "dnsNames": { "from": "Node" }, "ipAddresses": { "from": "Node" } }))],
+        ] {
+            let guarded = objects.len() > 1;
+            let review = verdict(&objects, &request(&[dns_name], &[ip_address]), index.as_ref());
+            assert_eq!((review.decision, codes(&review).len()), (Decision::NoOpinion, 0), "{why}: {}", review.reason);
+            assert!(review.reason.contains(why), "{why}: {}", review.reason);
+            assert_eq!(review.reason.starts_with("CSRGuardrail"), guarded);
+            assert_eq!(review.node, None);
+        }
+    }
+}
+
+#[test]
+fn what_no_node_can_have_is_denied_even_where_its_node_says_so() {
+    let dns_names = [
+        "localhost",
+        "LOCALHOST",
+        "a.localhost",
+        "localhost.localdomain",
+        "kubernetes",
+        "Kubernetes.default",
+        "kubernetes-api.example.com",
+        "api.default.svc",
+        "API.default.SVC.example.com",
+        "kube-dns.kube-system.svc.cluster.local",
+        "10-0-0-1.default.pod.cluster.local",
+        "cluster.local",
+    ];
+    let ip_addresses = [
+        ("127.0.0.1", ViolationCode::IpAddressNeverNode),
+        ("127.9.9.9", ViolationCode::IpAddressNeverNode),
+        ("::1", ViolationCode::IpAddressNeverNode),
+        ("::7f00:1", ViolationCode::IpAddressNeverNode),
+        ("0.0.0.0", ViolationCode::IpAddressNeverNode),
+        ("0.1.2.3", ViolationCode::IpAddressNeverNode),
+        ("::", ViolationCode::IpAddressNeverNode),
+        ("169.254.169.254", ViolationCode::IpAddressNeverNode),
+        ("fe80::1", ViolationCode::IpAddressNeverNode),
+        ("224.0.0.1", ViolationCode::IpAddressNeverNode),
+        ("ff02::1", ViolationCode::IpAddressNeverNode),
+        ("255.255.255.255", ViolationCode::IpAddressNeverNode),
+        ("10.96.0.1", ViolationCode::IpAddressService),
+        ("fd00:96::a", ViolationCode::IpAddressService),
+    ];
+    let claims: Vec<(&str, &str)> = dns_names
+        .iter()
+        .map(|name| ("Hostname", *name))
+        .chain(ip_addresses.iter().map(|(address, _)| ("InternalIP", *address)))
+        .collect();
+    let compromised: Nodes = [node("worker-1", &claims)].into_iter().collect();
+    let denied = |request: SigningRequest, code, nodes: Option<&Nodes>| {
+        for objects in [
+            vec![own()],
+            vec![guardrail(&json!({ "dnsNames": { "from": "Node" }, "ipAddresses": { "from": "Node" } }))],
+        ] {
+            let review = verdict(&objects, &request, nodes);
+            assert_eq!((review.decision, codes(&review)), (Decision::Deny, vec![code]), "{}", review.reason);
+        }
+    };
+    for nodes in [Some(&compromised), None] {
+        for name in dns_names {
+            denied(request(&[name], &[]), ViolationCode::DnsNameNeverNode, nodes);
+        }
+        for (address, code) in ip_addresses {
+            denied(request(&[], &[address]), code, nodes);
+        }
+        for wildcard in ["*.example.com", "*"] {
+            denied(request(&[wildcard], &[]), ViolationCode::DnsNameWildcard, nodes);
+        }
+    }
+    // Names that only look like these are the node's own.
+    let harmless =
+        ["kube.example.com", "svc.example.com", "mysvc.example.com", "notlocalhost", "cluster.local.example.com"];
+    let claims: Vec<(&str, &str)> = harmless.iter().map(|name| ("InternalDNS", *name)).collect();
+    let review = verdict(&[own()], &request(&harmless, &[]), Some(&[node("worker-1", &claims)].into_iter().collect()));
+    assert_eq!(review.decision, Decision::Approve, "{}", review.reason);
+}
+
+#[test]
+fn a_wildcard_is_denied_even_where_wildcards_are_allowed() {
+    let policy = policy(
+        &json!({ "from": "Node", "allowed": ["*.example.com"], "wildcards": "Allow" }),
+        &json!({ "from": "Node" }),
+    );
+    let review = verdict(&[policy], &request(&["*.example.com"], &[]), Some(&nodes()));
+    assert_eq!((review.decision, codes(&review)), (Decision::Deny, vec![ViolationCode::DnsNameWildcard]));
+}
+
+#[test]
+fn only_a_node_that_asks_for_itself_has_anything_of_a_node() {
+    let nodes = nodes();
+    let mut other = request(&["worker-1"], &["10.0.0.1"]);
+    other.envelope.signer_name = "example.com/serving".to_owned();
+    let mut outside = own();
+    outside.spec.as_mut().unwrap()["match"]["signerNames"] = json!(["example.com/serving"]);
+    let asks = |change: &dyn Fn(&mut SigningRequest)| {
+        let mut request = other.clone();
+        change(&mut request);
+        codes(&verdict(&[outside.clone()], &request, Some(&nodes)))
+    };
+    assert_eq!(asks(&|_| {}), []);
+    let common_name = |name: &'static str| {
+        move |request: &mut SigningRequest| {
+            request.content.as_mut().unwrap().subject.common_name = Some(name.to_owned());
+        }
+    };
+    assert_eq!(asks(&common_name("system:node:worker-2")), [ViolationCode::NodeIdentity]);
+    assert_eq!(
+        asks(&|request| request.envelope.groups = vec!["system:authenticated".to_owned()]),
+        [ViolationCode::NodeIdentity]
+    );
+    assert_eq!(
+        asks(&|request| request.envelope.username = "system:node:worker-2".to_owned()),
+        [ViolationCode::NodeIdentity]
+    );
+    assert_eq!(
+        asks(&|request| request.envelope.username = "system:bootstrap:abcdef".to_owned()),
+        [ViolationCode::NodeIdentity]
+    );
+    // For a kubelet's signer the kubelet's own identity says it already.
+    let mut kubelet = request(&["worker-1"], &["10.0.0.1"]);
+    common_name("system:node:worker-2")(&mut kubelet);
+    assert_eq!(codes(&verdict(&[own()], &kubelet, Some(&nodes))), [ViolationCode::KubeletIdentity]);
+    // A guardrail checks it where it has something to check.
+    let limit = guardrail(&json!({ "ipAddresses": { "from": "Node" } }));
+    assert_eq!(codes(&verdict(std::slice::from_ref(&limit), &kubelet, Some(&nodes))), [ViolationCode::NodeIdentity]);
+    kubelet.content.as_mut().unwrap().sans = Sans::default();
+    assert_eq!(codes(&verdict(&[limit], &kubelet, Some(&nodes))), []);
+}
+
+#[test]
+fn lists_limit_what_the_node_carries_further() {
+    let nodes = nodes();
+    let asks = |dns_names: Value, ip_addresses: Value, names: &[&str], addresses: &[&str]| {
+        let review = verdict(&[policy(&dns_names, &ip_addresses)], &request(names, addresses), Some(&nodes));
+        (review.decision, codes(&review))
+    };
+    let own = || json!({ "from": "Node" });
+    let deny = |code| (Decision::Deny, vec![code]);
+    let approve = (Decision::Approve, vec![]);
+    let internal = || json!({ "from": "Node", "allowed": ["10.0.0.0/8"] });
+    assert_eq!(asks(own(), internal(), &[], &["10.0.0.1"]), approve);
+    assert_eq!(asks(own(), internal(), &[], &["203.0.113.7"]), deny(ViolationCode::IpAddressNotAllowed));
+    // It is allowed, and not carried.
+    assert_eq!(asks(own(), internal(), &[], &["10.0.0.9"]), (Decision::NoOpinion, vec![]));
+    let no = json!({ "from": "Node", "denied": ["203.0.113.0/24"] });
+    assert_eq!(asks(own(), no, &[], &["203.0.113.7"]), deny(ViolationCode::IpAddressDenied));
+    // A violation stands, whatever else is unknown.
+    assert_eq!(asks(own(), internal(), &["elsewhere"], &["203.0.113.7"]), deny(ViolationCode::IpAddressNotAllowed));
+    let own_name = || json!({ "from": "Node", "allowed": ["worker-*"], "required": ["worker-*"], "max": 1 });
+    assert_eq!(asks(own_name(), own(), &["worker-1"], &[]), approve);
+    assert_eq!(asks(own_name(), own(), &[], &[]), deny(ViolationCode::DnsNameMissing));
+    assert_eq!(
+        asks(own_name(), own(), &["worker-1", "worker-1.example.com"], &[]).1,
+        [ViolationCode::DnsNameNotAllowed, ViolationCode::DnsNameCount]
+    );
+}
+
+#[test]
+fn a_fact_holds_while_the_node_says_the_same() {
+    let nodes = nodes();
+    let node = nodes.get("worker-1").unwrap();
+    let fact = NodeFact { name: "worker-1".to_owned(), node: Some(node.clone()) };
+    let later = Node { resource_version: "2".to_owned(), ..Node::clone(node) };
+    assert!(fact.holds(Some(&later)));
+    assert!(!fact.holds(None));
+    assert!(!fact.holds(Some(&Node { uid: "2".to_owned(), ..later.clone() })));
+    assert!(!fact.holds(Some(&Node { addresses: later.addresses[1..].to_vec(), ..later.clone() })));
+    assert!(!fact.holds(Some(&Node { labels: None, ..later.clone() })));
+    let absent = NodeFact { node: None, ..fact };
+    assert!(absent.holds(None) && !absent.holds(Some(&later)));
+}
+
+#[test]
+fn a_set_says_whether_it_needs_nodes() {
+    let needs = |objects: &[PolicyObject]| {
+        let set = PolicySet::compile(objects, Settings::default());
+        let of_kubelets = request(&[], &[]).envelope;
+        let other = Envelope { signer_name: "example.com/x".to_owned(), ..of_kubelets.clone() };
+        (set.needs_nodes(), set.needs_nodes_for(&of_kubelets), set.needs_nodes_for(&other))
+    };
+    let plain = policy(&json!({ "allowed": ["*"] }), &json!({ "allowed": ["10.0.0.0/8"] }));
+    assert_eq!(needs(&[plain]), (false, false, false));
+    assert_eq!(needs(&[own()]), (true, true, false));
+    assert_eq!(needs(&[guardrail(&json!({ "ipAddresses": { "from": "Node" } }))]), (true, true, true));
+}
