@@ -1,5 +1,6 @@
 //! The programs of the control plane: found, or built once.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,7 +45,6 @@ pub fn binaries() -> anyhow::Result<Binaries> {
         }
         return Ok(binaries);
     }
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
     let directory = target_directory().join("testbed").join(VERSION);
     let done = directory.join("complete");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -52,7 +52,7 @@ pub fn binaries() -> anyhow::Result<Binaries> {
     let lock = File::create(directory.join("lock"))?;
     lock.lock()?;
     if !done.exists() {
-        build(&module, &directory)?;
+        build(&directory)?;
         File::create(&done)?;
     }
     Ok(Binaries { directory })
@@ -76,7 +76,7 @@ pub fn static_program() -> anyhow::Result<PathBuf> {
     Ok(target_directory().join(target).join("release/countersign"))
 }
 
-/// A program that the tests of the chart run, at the version that they were written for.
+/// A program that tests run beside the control plane, at the version that they were written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     /// Helm 3.
@@ -87,30 +87,41 @@ pub enum Tool {
     HelmDocs,
     /// Checks manifests against JSON schemas.
     Kubeconform,
+    /// Makes the certificates and kubeconfigs of a cluster, as most clusters have them.
+    Kubeadm,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Helm3, Self::Helm4, Self::HelmDocs, Self::Kubeconform];
+    pub const ALL: [Self; 5] = [Self::Helm3, Self::Helm4, Self::HelmDocs, Self::Kubeconform, Self::Kubeadm];
 
-    /// What it is called here, and the package and version that Go builds.
+    /// What it is called here, and the package and version that Go builds. kubeadm comes from the pinned module.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Helm3 => ("helm3", "helm.sh/helm/v3/cmd/helm@v3.22.0"),
             Self::Helm4 => ("helm4", "helm.sh/helm/v4/cmd/helm@v4.3.1"),
             Self::HelmDocs => ("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2"),
             Self::Kubeconform => ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0"),
+            Self::Kubeadm => ("kubeadm", "k8s.io/kubernetes/cmd/kubeadm@v1.36.3"),
         }
     }
 
     /// The program: of the directory `TESTBED_TOOLS` if that is set, else built at the first call,
-    /// which takes some four minutes for each Helm on two cores.
+    /// which takes some four minutes for each Helm on two cores. kubeadm may lie beside the control plane.
     pub fn path(self) -> anyhow::Result<PathBuf> {
         let (name, package) = self.names();
         if let Some(directory) = std::env::var_os("TESTBED_TOOLS") {
             let path = Path::new(&directory).join(name);
-            ensure!(path.exists(), "TESTBED_TOOLS has no {name} (looked for {})", path.display());
-            return Ok(path);
+            if self != Self::Kubeadm || path.exists() {
+                ensure!(path.exists(), "TESTBED_TOOLS has no {name} (looked for {})", path.display());
+                return Ok(path);
+            }
+        }
+        if self == Self::Kubeadm {
+            let path = binaries()?.path(name);
+            if path.exists() {
+                return Ok(path);
+            }
         }
         let version = package.split_once('@').map_or("", |(_, version)| version);
         let directory = target_directory().join("testbed/tools").join(version);
@@ -119,8 +130,10 @@ impl Tool {
         let lock = File::create(directory.join(format!("{name}.lock")))?;
         lock.lock()?;
         let path = directory.join(name);
-        if !path.exists() {
-            install(package, &directory, &path)?;
+        match self {
+            _ if path.exists() => {}
+            Self::Kubeadm => go_build(&["k8s.io/kubernetes/cmd/kubeadm"], path.as_os_str())?,
+            _ => install(package, &directory, &path)?,
         }
         Ok(path)
     }
@@ -164,31 +177,35 @@ fn target_directory() -> PathBuf {
 }
 
 #[expect(clippy::print_stderr, reason = "minutes of silence would look like a hang")]
-fn build(module: &Path, directory: &Path) -> anyhow::Result<()> {
+fn build(directory: &Path) -> anyhow::Result<()> {
     eprintln!(
         "building etcd, kube-apiserver, kube-controller-manager and kubectl {VERSION} once; some five minutes on two cores"
     );
     let begin = Instant::now();
+    let mut output = directory.as_os_str().to_owned();
+    output.push("/");
+    go_build(&["tool"], &output)?;
+    eprintln!("built in {} s", begin.elapsed().as_secs());
+    Ok(())
+}
+
+/// Builds packages of the pinned module into `output`, stamped with the version: without it they call themselves v0.0.0.
+fn go_build(packages: &[&str], output: &OsStr) -> anyhow::Result<()> {
     let component = "k8s.io/component-base/version";
     let flags = format!(
         "-s -w -X {component}.gitVersion={VERSION} -X {component}.gitMajor=1 -X {component}.gitMinor={MINOR} \
          -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
     );
-    let mut output = directory.as_os_str().to_owned();
-    output.push("/");
     let status = Command::new("go")
-        .current_dir(module)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("go"))
         .env("CGO_ENABLED", "0")
         .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
         .arg(output)
-        .arg("tool")
+        .args(packages)
         .status();
     match status {
-        Ok(status) if status.success() => {
-            eprintln!("built in {} s", begin.elapsed().as_secs());
-            Ok(())
-        }
-        Ok(status) => bail!("go build of the control plane failed ({status}); its output stands above"),
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => bail!("go build of {} failed ({status}); its output stands above", packages.join(", ")),
         Err(error) => bail!(
             "cannot run go ({error}): the tests run against a real control plane, which Go builds. Install Go 1.26 \
              (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, \
