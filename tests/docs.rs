@@ -99,6 +99,20 @@ fn every_hazard_stands_in_the_table_as_it_is() {
 }
 
 #[test]
+fn every_alarm_of_inspect_stands_in_the_table() {
+    let docs = std::fs::read_to_string("docs/inspect.md").unwrap();
+    let rows: Vec<&str> = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let rows = rows.into_iter().filter(|code| code.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["inspect", "--ignore=no-such-code", "x"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    let known = error.split("write one of ").nth(1).unwrap().lines().next().unwrap();
+    assert_eq!(rows.filter(|row| *row != "now").collect::<Vec<_>>(), known.split(", ").collect::<Vec<_>>());
+}
+
+#[test]
 fn every_function_of_expressions_is_listed() {
     let docs = std::fs::read_to_string("docs/expressions.md").unwrap();
     let functions = countersign::policy::expression_functions();

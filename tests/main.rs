@@ -7,4 +7,5 @@ mod cli;
 mod cluster;
 mod crds;
 mod docs;
+mod kubeadm;
 mod node;

@@ -9,8 +9,44 @@ use super::problem::Problem;
 
 /// The largest file that is read, in bytes: ten thousand requests fit.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
-/// The endings of the files that are read from a directory.
-const ENDINGS: [&str; 5] = ["yaml", "yml", "json", "pem", "csr"];
+
+/// What a command looks for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The endings of the files that are read from a directory.
+    endings: &'static [&'static str],
+    /// What may be given, for messages.
+    what: &'static str,
+    /// How DER becomes PEM, for messages.
+    from_der: &'static str,
+    /// Whether text may stand before a PEM block.
+    text_before_pem: bool,
+}
+
+/// Policies and requests.
+pub(super) const MANIFESTS: Wanted = Wanted {
+    endings: &["yaml", "yml", "json", "pem", "csr"],
+    what: "a manifest (YAML or JSON) or a PEM request",
+    from_der: "openssl req -inform DER -in FILE",
+    text_before_pem: false,
+};
+
+/// Requests, certificates, keys and kubeconfigs.
+pub(super) const CREDENTIALS: Wanted = Wanted {
+    endings: &["yaml", "yml", "json", "pem", "csr", "crt", "cer", "cert", "key", "pub", "conf", "kubeconfig"],
+    what: "a manifest or kubeconfig (YAML or JSON), or PEM",
+    from_der: "openssl x509 -inform DER -in FILE",
+    text_before_pem: true,
+};
+
+impl Wanted {
+    fn is_pem(&self, text: &str) -> bool {
+        text.trim_start().starts_with(BEGIN) || self.text_before_pem && text.lines().any(|line| line.starts_with(BEGIN))
+    }
+}
+
+/// How a PEM block begins (RFC 7468).
+const BEGIN: &str = "-----BEGIN ";
 
 /// A document, or a PEM block.
 #[derive(Debug)]
@@ -29,13 +65,13 @@ pub(super) enum Content {
 }
 
 /// Everything that `paths` hold, in order; what could not be read goes to `problems`.
-pub(super) fn read(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Document> {
+pub(super) fn read(paths: &[PathBuf], wanted: &Wanted, problems: &mut Vec<Problem>) -> Vec<Document> {
     let mut documents = Vec::new();
     for path in paths {
         let before = (documents.len(), problems.len());
-        visit(path, true, &mut Vec::new(), &mut documents, problems);
+        visit(path, true, wanted, &mut Vec::new(), &mut documents, problems);
         if (documents.len(), problems.len()) == before {
-            let message = format!("there is no file in it that ends in {}", ENDINGS.join(", "));
+            let message = format!("there is no file in it that ends in {}", wanted.endings.join(", "));
             problems.push(Problem::new(&path.display().to_string(), None, message));
         }
     }
@@ -45,6 +81,7 @@ pub(super) fn read(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Docume
 fn visit(
     path: &Path,
     named: bool,
+    wanted: &Wanted,
     ancestors: &mut Vec<PathBuf>,
     documents: &mut Vec<Document>,
     problems: &mut Vec<Problem>,
@@ -53,7 +90,7 @@ fn visit(
     let mut problem = |message: String| problems.push(Problem::new(&shown, None, message));
     if path == Path::new("-") {
         match bytes(std::io::stdin().lock()) {
-            Ok(bytes) => parse("-", &bytes, documents, problems),
+            Ok(bytes) => parse("-", &bytes, wanted, documents, problems),
             Err(message) => problem(message),
         }
         return;
@@ -61,9 +98,9 @@ fn visit(
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
-            if named || path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)) {
-                match fs::File::open(path).map_err(|error| format!("cannot be opened: {error}")).and_then(bytes) {
-                    Ok(bytes) => parse(&shown, &bytes, documents, problems),
+            if named || path.extension().is_some_and(|ending| wanted.endings.iter().any(|known| ending == *known)) {
+                match file(path) {
+                    Ok(bytes) => parse(&shown, &bytes, wanted, documents, problems),
                     Err(message) => problem(message),
                 }
             }
@@ -88,10 +125,15 @@ fn visit(
     for entry in entries {
         let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if !hidden {
-            visit(&entry, false, ancestors, documents, problems);
+            visit(&entry, false, wanted, ancestors, documents, problems);
         }
     }
     ancestors.pop();
+}
+
+/// The bytes of a file, or why there are none.
+pub(super) fn file(path: &Path) -> Result<Vec<u8>, String> {
+    fs::File::open(path).map_err(|error| format!("cannot be opened: {error}")).and_then(bytes)
 }
 
 fn bytes(reader: impl Read) -> Result<Vec<u8>, String> {
@@ -103,18 +145,16 @@ fn bytes(reader: impl Read) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn parse(path: &str, bytes: &[u8], documents: &mut Vec<Document>, problems: &mut Vec<Problem>) {
+fn parse(path: &str, bytes: &[u8], wanted: &Wanted, documents: &mut Vec<Document>, problems: &mut Vec<Problem>) {
+    let Wanted { what, from_der, .. } = wanted;
     let mut problem = |place, message: &str| problems.push(Problem::new(path, place, message));
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return problem(
-            None,
-            "is not text: give a manifest (YAML or JSON) or a PEM request; openssl req -inform DER -in FILE makes PEM of DER",
-        );
+        return problem(None, &format!("is not text: give {what}; {from_der} makes PEM of DER"));
     };
     if text.trim().is_empty() {
-        return problem(None, "is empty: give a manifest (YAML or JSON) or a PEM request");
+        return problem(None, &format!("is empty: give {what}"));
     }
-    if text.trim_start().starts_with("-----BEGIN ") {
+    if wanted.is_pem(text) {
         let content = Content::Pem(bytes.to_vec());
         documents.push(Document { source: path.to_owned(), path: path.to_owned(), content });
         return;
@@ -125,7 +165,7 @@ fn parse(path: &str, bytes: &[u8], documents: &mut Vec<Document>, problems: &mut
     };
     let objects: Vec<Located> = parsed.into_iter().flat_map(flatten).collect();
     if objects.is_empty() {
-        return problem(None, "holds no object: give a manifest (YAML or JSON) or a PEM request");
+        return problem(None, &format!("holds no object: give {what}"));
     }
     let several = objects.len() > 1;
     for (index, object) in objects.into_iter().enumerate() {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::reviewed::Reviewed;
 use crate::api::API_VERSION;
-use crate::request::{Key, Pkcs10};
+use crate::request::{Key, Pkcs10, SigningRequest};
 use crate::review::{Decision, Violation};
 
 #[derive(Serialize)]
@@ -50,9 +50,10 @@ struct ViolationEntry<'a> {
     message: &'a str,
 }
 
+/// What a request asks for.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RequestEntry<'a> {
+pub(super) struct RequestEntry<'a> {
     signer_name: &'a str,
     username: &'a str,
     groups: &'a [String],
@@ -120,14 +121,21 @@ fn entry(reviewed: &Reviewed) -> Entry<'_> {
         violations: review.violations.iter().map(violation).collect(),
         audit_decision: audit.map(|audit| audit.decision.as_str()),
         audit_violations: audit.into_iter().flat_map(|audit| &audit.violations).map(violation).collect(),
-        request: RequestEntry {
+        request: RequestEntry::new(&reviewed.sourced.request),
+    }
+}
+
+impl<'a> RequestEntry<'a> {
+    pub(super) fn new(request: &'a SigningRequest) -> Self {
+        let envelope = &request.envelope;
+        Self {
             signer_name: &envelope.signer_name,
             username: &envelope.username,
             groups: &envelope.groups,
             usages: &envelope.usages,
             expiration_seconds: envelope.expiration_seconds,
-            content: reviewed.sourced.request.content.as_ref().ok().map(content),
-        },
+            content: request.content.as_ref().ok().map(content),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ impl SourcedPolicy {
 /// The policies and guardrails that `paths` hold, each that can be told apart from others.
 pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<SourcedPolicy> {
     let mut policies: Vec<SourcedPolicy> = Vec::new();
-    let documents = input::read(paths, problems);
+    let documents = input::read(paths, &input::MANIFESTS, problems);
     let first = problems.len();
     for document in documents {
         let Content::Manifest(located) = document.content else {
@@ -98,14 +98,10 @@ pub(super) fn not_ready(policies: &[SourcedPolicy], problems: &mut Vec<Problem>)
 /// The requests that `paths` hold. Other objects among them are passed over.
 pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &mut Vec<Problem>) -> Vec<Sourced> {
     let before = problems.len();
-    let documents = input::read(paths, problems);
+    let documents = input::read(paths, &input::MANIFESTS, problems);
     let mut requests = Vec::new();
     for document in documents {
-        let request = match &document.content {
-            Content::Pem(pem) => bare(&document, pem, options),
-            Content::Manifest(located) => manifest(&document, located, options),
-        };
-        match request {
+        match request(&document, options) {
             Ok(Some(request)) => requests.push(Sourced { source: document.source, request }),
             Ok(None) => {}
             Err(problem) => problems.push(problem),
@@ -118,6 +114,14 @@ pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &m
         }
     }
     requests
+}
+
+/// The request that a document is, if it is one.
+pub(super) fn request(document: &Document, options: &RequestOptions) -> Result<Option<SigningRequest>, Problem> {
+    match &document.content {
+        Content::Pem(pem) => bare(document, pem, options),
+        Content::Manifest(located) => manifest(document, located, options),
+    }
 }
 
 fn bare(document: &Document, pem: &[u8], options: &RequestOptions) -> Result<Option<SigningRequest>, Problem> {

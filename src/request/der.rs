@@ -114,6 +114,11 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
     reader.end()
 }
 
+/// Whether `bytes` are one element of DER, down to the last inside of it.
+pub(crate) fn is_der(bytes: &[u8]) -> bool {
+    check(bytes).is_ok()
+}
+
 fn check_element(element: Element<'_>, depth: u8) -> Result<(), DecodeError> {
     const CONSTRUCTED: u8 = 0x20;
     let content = element.content;

@@ -20,6 +20,7 @@ mod subject;
 mod tests;
 mod usages;
 
+pub(crate) use der::is_der;
 pub use error::{DecodeCode, DecodeError};
 pub use key::{Curve, Key};
 pub use object::{CsrObject, Envelope, Settled, SigningRequest};

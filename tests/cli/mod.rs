@@ -1,5 +1,6 @@
 //! The offline commands.
 
+pub mod inspect;
 mod lint;
 mod suites;
 

@@ -1,0 +1,74 @@
+//! Kubeconfigs: who speaks to whom with what, and no secret.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::{CLIENT, Ended, P256, Pki, base64};
+
+#[test]
+fn kubeconfigs_are_shown_without_their_secrets() {
+    let pki = Pki::new();
+    pki.issue("amy", "/CN=amy/O=developers", "ca", CLIENT, &[]);
+    pki.root("other", "/CN=kubernetes");
+    pki.key("wrong", P256);
+    let data = |file: &str| base64(&fs::read(pki.path(file)).unwrap());
+    let kubeconfig = |ca: &str, key: &str, more: &str| {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {{ cluster: k, user: u }}\n\
+             clusters:\n- name: k\n  cluster: {{ server: \"https://k.example.com\", {ca} }}\nusers:\n- name: u\n  user: {{ {key} }}\n{more}"
+        )
+    };
+    let embedded = format!("client-certificate-data: {}, client-key-data: {}", data("amy.crt"), data("amy.key"));
+    let own = format!("certificate-authority-data: {}", data("ca.crt"));
+    let other = format!("certificate-authority-data: {}", data("other.crt"));
+    let wrong = format!("client-certificate-data: {}, client-key-data: {}", data("amy.crt"), data("wrong.key"));
+    let files = "client-certificate: amy.crt, client-key: ./amy.key";
+    let secret = "very-secret";
+    let token = format!("token: {secret}");
+    let exec =
+        format!("exec: {{ apiVersion: v1, command: aws, args: [{secret}], env: [{{ name: A, value: {secret} }}] }}");
+    let password = format!("username: amy, password: {secret}");
+    for (ca, user, expected, shown) in [
+        (own.as_str(), embedded.as_str(), &[][..], "u: a client certificate"),
+        ("certificate-authority: ca.crt", files, &[], "k: https://k.example.com, trusting CN=kubernetes ("),
+        (&other, &embedded, &["other-ca"], "the certificate of user u was signed by another CA"),
+        ("certificate-authority: other.crt", files, &["other-ca"], "trusting CN=kubernetes"),
+        (&own, &wrong, &["key-mismatch"], "the key of user u is not that of its certificate"),
+        ("insecure-skip-tls-verify: true", files, &["insecure-connection"], "trusting whoever answers"),
+        ("tls-server-name: x", &token, &[], "u: a bearer token\n"),
+        ("tls-server-name: x", "tokenFile: /token", &[], "u: a bearer token in /token\n"),
+        ("tls-server-name: x", &exec, &[], "u: what aws gives\n"),
+        ("tls-server-name: x", &password, &[], "u: a password\n"),
+        ("tls-server-name: x", "as: root, token: x", &[], "u: a bearer token, impersonates root\n"),
+        ("tls-server-name: x", "auth-provider: { name: oidc }", &[], "u: the auth provider oidc\n"),
+    ] {
+        fs::write(pki.path("config"), kubeconfig(ca, user, "")).unwrap();
+        fs::set_permissions(pki.path("config"), fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(pki.alarms("config", &["config"]), expected, "{ca} {user}");
+        let Ended(_, out, err) = pki.inspect(&[], &["config"]);
+        assert!(out.contains(shown), "{shown:?} is not in\n{out}{err}");
+        let Ended(_, json, _) = pki.inspect(&["-o", "json"], &["config"]);
+        for secret in [secret, &data("amy.key"), &data("wrong.key")] {
+            assert!(!out.contains(secret) && !json.contains(secret), "{out}{json}");
+        }
+    }
+    fs::write(pki.path("config"), kubeconfig(&own, &embedded, "")).unwrap();
+    fs::set_permissions(pki.path("config"), fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(pki.alarms("config", &["config"]), ["file-mode"]);
+    let report = pki.report(&["--ignore=file-mode"], &["config"]);
+    let user = format!("{} (user u)", pki.path("config").display());
+    let items = report["items"].as_array().unwrap();
+    let hash = &items.iter().find(|item| item["source"] == user).unwrap()["certificate"]["sha256"];
+    assert_eq!(&report["items"][0]["kubeconfig"]["users"][0]["credentials"][0]["certificates"][0], hash);
+
+    // What cannot be read has a place, and no value is quoted.
+    for (text, place, expected) in [
+        (kubeconfig("certificate-authority: gone.crt", &token, ""), "config:9:", "gone.crt, which cannot be opened"),
+        (kubeconfig(&own, "client-certificate-data: \"%\"", ""), "config:12:", "client-certificate-data is not base64"),
+        (kubeconfig(&own, &format!("token: [{secret}]"), ""), "config:12:", "has a type that it cannot have"),
+    ] {
+        fs::write(pki.path("config"), text).unwrap();
+        let Ended(status, _, err) = pki.inspect(&[], &["config"]);
+        assert!(status == 2 && err.contains(place) && err.contains(expected) && !err.contains(secret), "{err}");
+    }
+}
