@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 use tempfile::TempDir;
 
 use super::pki::Pki;
-use super::{Binaries, Kubectl, Running, binaries, eventually, free_port};
+use super::tls::Connector;
+use super::{Api, Binaries, Kubectl, Running, binaries, eventually, free_port};
 
 /// Holds a node to its own objects; off in kube-apiserver unless it is turned on.
 const NODE_RESTRICTION: &str = "NodeRestriction";
@@ -98,6 +99,17 @@ impl ControlPlane {
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The port of 127.0.0.1 that the API server listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The API server as an administrator in the group `system:masters` calls it from a program.
+    pub fn api(&self) -> anyhow::Result<Api> {
+        Api::new(Connector::new(self.directory(), self.port, Some("admin"))?)
     }
 
     /// kubectl as an administrator in the group `system:masters`.

@@ -2,6 +2,7 @@
 //! and TLS, built from a pinned Go module, ready in some five seconds, and stopped whatever
 //! happens to the test.
 
+mod api;
 mod binaries;
 mod control_plane;
 mod isolated;
@@ -9,7 +10,10 @@ mod kubectl;
 mod node;
 mod pki;
 mod process;
+mod proxy;
+mod tls;
 
+pub use api::{Answer, Api};
 pub use binaries::{Binaries, Tool, binaries, go_module, static_program};
 pub use control_plane::{ControlPlane, Options};
 pub use isolated::isolated;
@@ -19,6 +23,7 @@ pub use node::{
     build_pause,
 };
 pub use process::{Running, eventually, free_port};
+pub use proxy::{Call, Fault, Held, Injected, Proxy};
 
 /// What the calls of this crate return.
 pub type Result<T> = anyhow::Result<T>;
