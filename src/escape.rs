@@ -31,6 +31,23 @@ pub fn printable(text: &str) -> String {
     result
 }
 
+/// `text` as one line, with everything that is not plainly visible written as `\u{202e}`: for what
+/// others wrote for people, and may have quoted more in.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for c in text.trim_end().chars() {
+        match c {
+            '\n' | '\r' | '\t' => result.push(' '),
+            c if is_visible(c) => result.push(c),
+            c => {
+                let _ = write!(result, "\\u{{{:x}}}", u32::from(c));
+            }
+        }
+    }
+    result
+}
+
 /// The longest beginning of `text` of at most `max` bytes that ends on a character boundary; what
 /// is cut shows as `…`.
 #[must_use]
@@ -66,7 +83,13 @@ pub(crate) fn is_format(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, is_visible, printable};
+    use super::{cut, is_visible, one_line, printable};
+
+    #[test]
+    fn what_others_wrote_stays_as_it_is_but_for_what_does_not_show() {
+        assert_eq!(one_line("\"a\" is\n not \\b\n"), "\"a\" is  not \\b");
+        assert_eq!(one_line("a\u{1b}[31m\u{2028}\u{9b}"), "a\\u{1b}[31m\\u{2028}\\u{9b}");
+    }
 
     #[test]
     fn what_does_not_show_is_written_out() {

@@ -1,13 +1,15 @@
 //! Act: a decision is written to `certificatesigningrequests/NAME/approval`, once, on the object
 //! that was reviewed and on no other.
 
+use std::sync::{Arc, OnceLock};
+
 use http::Method;
 use kube::Client;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::Error;
-use super::client::{call, get, segment};
+use super::client::{LastLook, call_after, get, segment};
 use super::gate::{Gate, Refusal};
 use crate::escape::cut;
 use crate::request::CsrObject;
@@ -25,8 +27,8 @@ pub(super) enum Sent {
     Accepted,
     /// It was not sent: what it rests on has changed.
     Refused(Refusal),
-    /// Somebody changed the request since it was reviewed: this is what it is now.
-    Changed(Box<CsrObject>),
+    /// This is what the request is now: somebody changed it since it was reviewed.
+    Found(Box<CsrObject>),
     /// The request does not exist any more.
     Gone,
     /// It failed; try again later.
@@ -36,44 +38,56 @@ pub(super) enum Sent {
 /// Sends the decision of `review` about `object`, if the gate still holds `revision`.
 pub(super) async fn send(
     client: Client,
-    gate: std::sync::Arc<Gate>,
-    object: std::sync::Arc<CsrObject>,
-    review: std::sync::Arc<Review>,
+    gate: Arc<Gate>,
+    object: Arc<CsrObject>,
+    review: Arc<Review>,
     revision: u64,
 ) -> Sent {
-    let path = format!("{RESOURCE}/{}", segment(&object.metadata.name));
     let body = body(&object, &review);
     if let Err(refusal) = gate.check(revision) {
         return Sent::Refused(refusal);
     }
-    let approval = format!("{path}/approval?fieldManager=countersign");
-    match call::<IgnoredAny>(&client, Method::PUT, &approval, "application/json", &body).await {
-        Ok(_) => Sent::Accepted,
+    let refused = Arc::new(OnceLock::new());
+    let look = {
+        let refused = Arc::clone(&refused);
+        LastLook::new(move || gate.check(revision).map_err(|refusal| refused.set(refusal)).is_ok())
+    };
+    let approval = format!("{}/approval?fieldManager=countersign", path(&object));
+    let sent = call_after::<IgnoredAny>(&client, look, Method::PUT, &approval, "application/json", &body).await;
+    if let Some(refusal) = refused.get() {
+        return Sent::Refused(*refusal);
+    }
+    let Err(error) = sent else { return Sent::Accepted };
+    if !matches!(error.status(), Some(404 | 409)) {
+        return Sent::Failed(error);
+    }
+    match look_at(client, Arc::clone(&object), review).await {
+        // It did not change, and was refused all the same: not so fast again.
+        Sent::Found(now) if now.metadata.resource_version == object.metadata.resource_version => Sent::Failed(error),
+        other => other,
+    }
+}
+
+/// What became of a decision whose answer did not come.
+pub(super) async fn look_at(client: Client, object: Arc<CsrObject>, review: Arc<Review>) -> Sent {
+    match get::<CsrObject>(&client, &path(&object), "application/json").await {
+        Ok(now) if now.metadata.uid == object.metadata.uid && is_written(&now, &review) => Sent::Accepted,
+        Ok(now) => Sent::Found(Box::new(now)),
         Err(error) if error.status() == Some(404) => Sent::Gone,
-        Err(error) if error.status() == Some(409) => match get(&client, &path, "application/json").await {
-            Ok(now) => Sent::Changed(Box::new(now)),
-            Err(error) if error.status() == Some(404) => Sent::Gone,
-            Err(error) => Sent::Failed(error),
-        },
         Err(error) => Sent::Failed(error),
     }
+}
+
+fn path(object: &CsrObject) -> String {
+    format!("{RESOURCE}/{}", segment(&object.metadata.name))
 }
 
 /// The whole writable metadata goes back, since a PUT without it would erase it; the version and
 /// the uid make it fail on any other object. `spec` is left out: the API server keeps it.
 fn body(object: &CsrObject, review: &Review) -> Value {
-    let (kind, reason) = match review.decision {
-        Decision::Approve => ("Approved", "PolicyApproved"),
-        Decision::Deny | Decision::NoOpinion => ("Denied", "PolicyDenied"),
-    };
     let metadata = &object.metadata;
     let mut conditions = object.conditions.clone();
-    conditions.push(json!({
-        "type": kind,
-        "status": "True",
-        "reason": reason,
-        "message": cut(&message(review), MAX_MESSAGE),
-    }));
+    conditions.push(condition(review));
     json!({
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
@@ -88,6 +102,21 @@ fn body(object: &CsrObject, review: &Review) -> Value {
         },
         "status": { "conditions": conditions },
     })
+}
+
+fn condition(review: &Review) -> Value {
+    let (kind, reason) = match review.decision {
+        Decision::Approve => ("Approved", "PolicyApproved"),
+        Decision::Deny | Decision::NoOpinion => ("Denied", "PolicyDenied"),
+    };
+    json!({ "type": kind, "status": "True", "reason": reason, "message": cut(&message(review), MAX_MESSAGE) })
+}
+
+/// Whether `object` has the condition that the decision of `review` writes; the API server adds times.
+fn is_written(object: &CsrObject, review: &Review) -> bool {
+    let ours = condition(review);
+    let same = |theirs: &Value| ["type", "reason", "message"].iter().all(|field| theirs[field] == ours[field]);
+    object.conditions.iter().any(same)
 }
 
 /// The reason, for the condition and the Event.

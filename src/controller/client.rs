@@ -1,24 +1,38 @@
 //! Calls to the API server: paths with escaped segments, a time limit on each, nothing decoded
-//! that is not needed.
+//! that is not needed, and nothing sent twice behind the caller's back.
 
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::{Body as _, Bytes, Frame, SizeHint};
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::Status;
+use kube::core::response::StatusDetails;
 use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tower::{BoxError, ServiceBuilder};
 
 use super::{Connection, Error};
+use crate::escape::cut;
 
 /// How long a call may take before it counts as failed. Below the freshness limit of an approval.
-const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The most that is said of an answer that is no `Status`, in bytes.
+const MAX_TEXT: usize = 256;
 
 /// Connects with `kubeconfig` and `context` if given, else with `KUBECONFIG`, `~/.kube/config` or
 /// the service account of the pod, in that order.
 pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
-    Ok(Client::try_from(config(kubeconfig, context).await?)?)
+    client(&config(kubeconfig, context).await?)
 }
 
 /// The same, perhaps as somebody else.
@@ -28,7 +42,25 @@ pub(super) async fn connect_as(connection: &Connection) -> Result<Client, Error>
     if !connection.as_groups.is_empty() {
         config.auth_info.impersonate_groups = Some(connection.as_groups.clone());
     }
-    Ok(Client::try_from(config)?)
+    client(&config)
+}
+
+/// kube's own stack, without two of its parts. It repeats a call that was answered 429, 503 or 504,
+/// an approval too, whatever has changed in the meantime: here only the caller does that, who looks
+/// again before. And it logs what requestors chose.
+fn client(config: &Config) -> Result<Client, Error> {
+    let transport = legacy::Client::builder(TokioExecutor::new()).build(config.rustls_https_connector()?);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_request(|mut request: Request<Body>| {
+            let look = request.extensions_mut().remove::<LastLook>();
+            request.map(|body| Guarded { body, look })
+        })
+        .map_err(BoxError::from)
+        .service(transport);
+    Ok(Client::new(service, config.default_namespace.clone()))
 }
 
 async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, Error> {
@@ -50,6 +82,46 @@ fn unusable(error: &dyn std::error::Error) -> Error {
     Error::Config(text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// What is asked at the last moment: when there is a connection, and the body is about to be written
+/// to it. Between the call and that moment a connection may have had to be made, a token to be renewed,
+/// or this process may have been stopped.
+#[derive(Clone)]
+pub(super) struct LastLook(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl LastLook {
+    /// The request is sent only if `look` then says so.
+    pub(super) fn new(look: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(look))
+    }
+}
+
+/// A body that is not sent after a last look that says no. The API server never sees the whole of the
+/// request then, and the connection is closed.
+struct Guarded {
+    body: Body,
+    look: Option<LastLook>,
+}
+
+impl hyper::body::Body for Guarded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.look.as_ref().is_some_and(|look| !look.0()) {
+            return Poll::Ready(Some(Err("no longer to be sent".into())));
+        }
+        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// `text` as one segment of a URL path: CSR names are arbitrary text.
 pub(super) fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -63,35 +135,121 @@ pub(super) async fn call<T: DeserializeOwned>(
     content_type: &str,
     body: &Value,
 ) -> Result<T, Error> {
-    let request = Request::builder()
+    whole(client, request(method, path, content_type, body)?).await
+}
+
+/// The same, if `look` still says so at the last moment.
+pub(super) async fn call_after<T: DeserializeOwned>(
+    client: &Client,
+    look: LastLook,
+    method: Method,
+    path: &str,
+    content_type: &str,
+    body: &Value,
+) -> Result<T, Error> {
+    let mut request = request(method, path, content_type, body)?;
+    request.extensions_mut().insert(look);
+    whole(client, request).await
+}
+
+fn request(method: Method, path: &str, content_type: &str, body: &Value) -> Result<Request<Body>, Error> {
+    Ok(Request::builder()
         .method(method)
         .uri(path)
         .header(http::header::CONTENT_TYPE, content_type)
         .header(http::header::ACCEPT, "application/json")
-        .body(serde_json::to_vec(body)?)?;
-    limited(client.request(request)).await
+        .body(serde_json::to_vec(body)?.into())?)
 }
 
 /// Reads `path`, asking for the representation `accept`.
 pub(super) async fn get<T: DeserializeOwned>(client: &Client, path: &str, accept: &str) -> Result<T, Error> {
-    let request = Request::get(path).header(http::header::ACCEPT, accept).body(Vec::new())?;
-    limited(client.request(request)).await
+    whole(client, Request::get(path).header(http::header::ACCEPT, accept).body(Body::empty())?).await
 }
 
-async fn limited<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(Error::Timeout(CALL_TIMEOUT.as_secs())),
+/// Reads `path`, whose answer comes bit by bit and without end.
+pub(super) async fn stream(client: &Client, path: &str) -> Result<Body, Error> {
+    let request = Request::get(path).header(http::header::ACCEPT, "application/json").body(Body::empty())?;
+    limited(answer(client, request)).await
+}
+
+/// The next bytes of `body`, if it has not ended.
+pub(super) async fn chunk(body: &mut Body) -> Option<Result<Bytes, Error>> {
+    loop {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
+        match frame.map(Frame::into_data) {
+            Ok(Ok(bytes)) => return Some(Ok(bytes)),
+            // Trailers.
+            Ok(Err(_)) => {}
+            Err(error) => return Some(Err(error.into())),
+        }
     }
+}
+
+async fn whole<T: DeserializeOwned>(client: &Client, request: Request<Body>) -> Result<T, Error> {
+    limited(async {
+        let body = answer(client, request).await?.collect_bytes().await?;
+        Ok(serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?)
+    })
+    .await
+}
+
+/// The body of the answer to `request`, if that is none of failure.
+async fn answer(client: &Client, request: Request<Body>) -> Result<Body, Error> {
+    let (parts, body) = client.send(request).await?.into_parts();
+    if parts.status.is_success() {
+        return Ok(body);
+    }
+    let body = body.collect_bytes().await?;
+    Err(kube::Error::Api(refusal(parts.status, &parts.headers, &body)).into())
+}
+
+/// What the API server says. Its priority and fairness, and what stands between, say when to come again
+/// in a header only, beside text for people.
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Box<Status> {
+    let reason = || status.canonical_reason().unwrap_or_default().replace(' ', "");
+    let text = || cut(String::from_utf8_lossy(body).trim(), MAX_TEXT);
+    let mut said = serde_json::from_slice(body).unwrap_or_else(|_| Status::failure(&text(), &reason()));
+    said.code = status.as_u16();
+    let after = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(seconds) = after {
+        let none = || StatusDetails {
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds: 0,
+        };
+        said.details.get_or_insert_with(none).retry_after_seconds = seconds;
+    }
+    Box::new(said)
+}
+
+async fn limited<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Error::Timeout(CALL_TIMEOUT.as_secs())))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::segment;
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::{refusal, segment};
 
     #[test]
     fn no_name_leaves_its_segment() {
         assert_eq!(segment("a?b#c"), "a%3Fb%23c");
         assert_eq!(segment("../x y\0"), "%2E%2E%2Fx%20y%00");
+    }
+
+    #[test]
+    fn a_refusal_in_plain_text_says_when_to_come_again() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", HeaderValue::from_static("7"));
+        let said = refusal(StatusCode::TOO_MANY_REQUESTS, &headers, b"Too many requests, please try again later.\n");
+        assert_eq!((said.code, said.reason.as_str()), (429, "TooManyRequests"));
+        assert_eq!(said.message, "Too many requests, please try again later.");
+        assert_eq!(said.details.as_ref().map(|details| details.retry_after_seconds), Some(7));
+        let said = refusal(StatusCode::NOT_FOUND, &HeaderMap::new(), br#"{"kind":"Status","message":"no","code":404}"#);
+        assert_eq!((said.message.as_str(), said.details.is_none()), ("no", true));
     }
 }

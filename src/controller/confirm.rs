@@ -40,13 +40,29 @@ pub(super) async fn read(client: &Client, right: RightUrl) -> Result<Current, Er
 
 #[derive(Deserialize)]
 struct List {
+    kind: Option<String>,
+    #[serde(default)]
+    metadata: ListMetadata,
     /// Null where there is none.
     items: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize, Default)]
+struct ListMetadata {
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
 }
 
 async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
     let path = format!("/apis/{GROUP}/{VERSION}/{}", kind.plural());
     let list: List = get(client, &path, METADATA).await?;
+    // Half a list, or none, would pass for a shorter one.
+    if list.kind.as_deref() != Some("PartialObjectMetadataList") {
+        return Err(Error::Answer("a list"));
+    }
+    if list.metadata.next.is_some_and(|next| !next.is_empty()) {
+        return Err(Error::Answer("the whole list"));
+    }
     let version = |item: &Value| {
         let metadata = &item["metadata"];
         let version = Version {

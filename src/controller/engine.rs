@@ -38,6 +38,8 @@ const BATCH: usize = 64;
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 /// How long the watch may lag behind a consistent read before it is restarted.
 const LAG: Duration = Duration::from_secs(3);
+/// The longest wait, in seconds, that the API server can ask for before the next consistent read.
+const LONGEST_RETRY_AFTER: u64 = 30;
 /// How long after a failed status update the object is tried again.
 const STATUS_RETRY: Duration = Duration::from_secs(5);
 
@@ -93,6 +95,8 @@ pub(super) struct Engine {
     /// Since when consistent reads and the watch disagree.
     lagging_since: Option<Instant>,
     deciding: usize,
+    /// Decisions whose answer did not come, by the name of their request.
+    unanswered: HashMap<String, (Arc<CsrObject>, Arc<Review>)>,
     status_in_flight: HashSet<ObjectRef>,
     status_retry_at: HashMap<ObjectRef, Instant>,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -129,6 +133,7 @@ impl Engine {
             confirming: false,
             lagging_since: None,
             deciding: 0,
+            unanswered: HashMap::new(),
             status_in_flight: HashSet::new(),
             status_retry_at: HashMap::new(),
             calls: FuturesUnordered::new(),
@@ -339,6 +344,9 @@ impl Engine {
     }
 
     fn review(&mut self, name: &str) {
+        if self.look_at_unanswered(name) {
+            return;
+        }
         let set = Arc::clone(self.policies.set());
         let Some(entry) = self.pending.get_mut(name) else { return };
         if entry.in_flight {
@@ -367,15 +375,34 @@ impl Engine {
         }));
     }
 
+    /// Finds out what became of a decision whose answer did not come, if there is one about the request
+    /// of this name: it may have been written, and then it is ours to record. Whether that comes first.
+    fn look_at_unanswered(&mut self, name: &str) -> bool {
+        let Some((object, review)) = self.unanswered.remove(name) else { return false };
+        let entry = self.pending.get_mut(name);
+        let other = entry.as_ref().is_some_and(|entry| entry.object.metadata.uid != object.metadata.uid);
+        if let Some(entry) = entry.filter(|_| !other) {
+            entry.in_flight = true;
+        }
+        self.deciding += 1;
+        let (client, name) = (self.client.clone(), name.to_owned());
+        self.calls.push(Box::pin(async move {
+            let sent = approval::look_at(client, Arc::clone(&object), Arc::clone(&review)).await;
+            Done::Sent { name, object, review, sent }
+        }));
+        !other
+    }
+
     fn done(&mut self, done: Done) {
         match done {
-            Done::Sent { name, object, review, sent } => self.sent(&name, &object, &review, sent),
+            Done::Sent { name, object, review, sent } => self.sent(&name, object, review, sent),
             Done::Confirmed(Ok(current)) => self.confirmed(current),
             Done::Confirmed(Err(error)) => {
                 self.confirming = false;
                 self.metrics.api_error("confirm-policies", &error);
                 tracing::warn!(error = %error, "cannot confirm that the policies are current, so nothing is decided");
-                self.confirm(Duration::from_secs(1));
+                let at_least = error.retry_after_seconds().map_or(0, u64::from);
+                self.confirm(Duration::from_secs(at_least.clamp(1, LONGEST_RETRY_AFTER)));
             }
             Done::Status(object, result) => {
                 self.status_in_flight.remove(&object);
@@ -407,32 +434,34 @@ impl Engine {
             self.gate.confirm(self.gate.revision(), current.since);
             return;
         }
-        // The watch is behind, or has just gone ahead: look again, and do not wait for ever.
-        let since = *self.lagging_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > LAG {
+        // The watch is behind, or has just gone ahead: look again, soon at first, and do not wait for ever.
+        let lags = self.lagging_since.get_or_insert_with(Instant::now).elapsed();
+        if lags > LAG {
             tracing::warn!("the watch of the policies lags behind a consistent read and starts over");
             self.lagging_since = None;
             self.restart_policies();
         }
-        self.confirm(Duration::from_millis(100));
+        self.confirm(lags.clamp(Duration::from_millis(100), Duration::from_secs(1)));
     }
 
-    fn sent(&mut self, name: &str, object: &CsrObject, review: &Review, sent: Sent) {
+    fn sent(&mut self, name: &str, object: Arc<CsrObject>, review: Arc<Review>, sent: Sent) {
         self.deciding -= 1;
         let uid = &object.metadata.uid;
+        let mut still_here = false;
         if let Some(entry) = self.pending.get_mut(name)
             && entry.object.metadata.uid == *uid
         {
             entry.in_flight = false;
+            still_here = true;
         }
         match sent {
             Sent::Accepted => {
                 let age = age(object.created(), Timestamp::now());
-                self.recorder.record(self.policies.set(), object, review, age);
+                self.recorder.record(self.policies.set(), &object, &review, age);
                 self.forget(name, uid);
             }
             Sent::Gone => self.forget(name, uid),
-            Sent::Changed(now) => {
+            Sent::Found(now) => {
                 if now.settled().is_some() {
                     tracing::info!(
                         name = crate::escape::printable(name),
@@ -441,7 +470,10 @@ impl Engine {
                         "somebody else decided first"
                     );
                 }
-                self.upsert(*now);
+                // Otherwise the watch has brought something newer already.
+                if still_here {
+                    self.upsert(*now);
+                }
             }
             Sent::Refused(refusal) => {
                 if refusal == Refusal::NotFresh {
@@ -459,7 +491,7 @@ impl Engine {
                     "it is tried again"
                 };
                 tracing::error!(
-                    error = crate::escape::printable(&error.to_string()),
+                    error = %error,
                     category = error.category(),
                     signer = crate::escape::printable(object.signer_name()),
                     name = crate::escape::printable(name),
@@ -469,6 +501,10 @@ impl Engine {
                 );
                 let at_least = error.retry_after_seconds().map(|seconds| Duration::from_secs(seconds.into()));
                 self.queue.retry(name, object.requestor(), at_least);
+                // It may have been written all the same.
+                if error.status().is_none_or(|status| status >= 500) {
+                    self.unanswered.insert(name.to_owned(), (object, review));
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 
+use crate::escape::one_line;
+
 /// Why the controller could not start, or a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,8 +21,8 @@ pub enum Error {
     /// A metric cannot be registered.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// The API server answered with an error, or did not answer.
-    #[error(transparent)]
+    /// The API server answered with an error, or did not answer. What it quotes may be a requestor's.
+    #[error("{}", one_line(&.0.to_string()))]
     Api(#[from] kube::Error),
     /// A request could not be built, for example because a name is too long for a URL.
     #[error("cannot build the request: {0}")]
@@ -31,6 +33,12 @@ pub enum Error {
     /// The API server did not answer in time.
     #[error("the API server did not answer within {0} s")]
     Timeout(u64),
+    /// An answer is not what it has to be.
+    #[error("the API server's answer is not {0}")]
+    Answer(&'static str),
+    /// A watch ended as it must not.
+    #[error("the watch {0}")]
+    Watch(&'static str),
     /// A task of the controller ended that should not have.
     #[error("the task {0} ended unexpectedly")]
     Task(&'static str),
@@ -53,6 +61,7 @@ impl Error {
                 _ => "server-error",
             },
             Self::Api(_) => "connection",
+            Self::Answer(_) | Self::Watch(_) => "malformed",
             Self::Timeout(_) => "timeout",
             Self::Request(_) | Self::Body(_) => "unsendable",
             Self::Config(_) | Self::Listen { .. } | Self::Metrics(_) | Self::Task(_) => "internal",

@@ -1,24 +1,42 @@
 //! Watches, decoded through tolerant types and restarted from a complete list after any error.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::TryStreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{ApiResource, DynamicResourceScope};
-use kube::runtime::watcher::{self, Event, InitialListStrategy};
-use kube::{Api, Client, Resource};
+use kube::Client;
+use kube::client::Body;
+use kube::core::{ApiResource, WatchEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::Error;
+use super::client::{chunk, get, segment, stream};
 use super::metrics::Metrics;
 use crate::api::{GROUP, VERSION};
 use crate::policy::{Kind, PolicyObject};
 use crate::request::CsrObject;
+
+/// How long a watch lasts, in seconds, before the API server ends it and the next goes on from there.
+const TIMEOUT: u32 = 290;
+/// After how long without a byte a connection counts as dead: the API server sends a bookmark each minute.
+const SILENCE: Duration = Duration::from_secs(75);
+/// A watch that ends by itself sooner than this is no watch.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// After how long a watch that breaks is no longer taken for one that always does.
+const STEADY: Duration = Duration::from_secs(10);
+/// The longest wait, in seconds, that the API server can ask for before the next watch.
+const LONGEST_RETRY_AFTER: u64 = 30;
+/// Small pages bound what is in memory at once.
+const PAGE: u32 = 20;
+/// A larger buffer, in bytes, is given back once it is empty.
+const KEPT: usize = 256 * 1024;
+/// The annotation of the bookmark that ends a streamed list (Kubernetes API concepts, "streaming lists").
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// What a watch brings.
 #[derive(Debug)]
@@ -37,62 +55,12 @@ pub(super) enum Seen<T> {
     Lost,
 }
 
-/// A tolerantly decoded object with the little that the watch itself needs.
-#[derive(Debug, Clone)]
-struct Watched<T> {
-    meta: ObjectMeta,
-    body: T,
-}
-
-impl<T> Resource for Watched<T> {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn api_version(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.api_version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.meta
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.meta
-    }
-}
-
-impl<'de, T: Tolerant> Deserialize<'de> for Watched<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let body = T::deserialize(deserializer)?;
-        let meta = ObjectMeta {
-            name: Some(body.name().to_owned()),
-            resource_version: Some(body.resource_version().to_owned()),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { meta, body })
-    }
-}
-
 /// An object whose decoding fails for nothing but broken JSON.
-trait Tolerant: DeserializeOwned + Clone + Debug + Send + 'static {
+trait Tolerant: DeserializeOwned + Send + 'static {
     fn name(&self) -> &str;
     fn resource_version(&self) -> &str;
+    /// The items of a list do not say what they are.
+    fn of_list(self) -> Self;
 }
 
 impl Tolerant for CsrObject {
@@ -102,6 +70,10 @@ impl Tolerant for CsrObject {
 
     fn resource_version(&self) -> &str {
         &self.metadata.resource_version
+    }
+
+    fn of_list(self) -> Self {
+        self
     }
 }
 
@@ -116,22 +88,57 @@ pub(super) struct PolicyEntry {
     pub(super) resource_version: String,
 }
 
+/// What is read of one: not `managedFields`, which whoever writes the object can nest so deep that
+/// no parser follows.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawPolicy {
+    #[serde(default)]
+    api_version: Value,
+    #[serde(default)]
+    metadata: RawMetadata,
+    spec: Option<Value>,
+    #[serde(default)]
+    status: Value,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawMetadata {
+    name: Value,
+    uid: Value,
+    generation: Value,
+    resource_version: Value,
+    deletion_timestamp: Value,
+}
+
 impl PolicyEntry {
-    fn new(kind: Kind, mut value: Value) -> Self {
-        let resource_version = value["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-        let status = value.get_mut("status").map(Value::take).unwrap_or_default();
+    fn new(kind: Kind, raw: RawPolicy) -> Self {
+        let RawPolicy { api_version, metadata, spec, status } = raw;
+        let resource_version = metadata.resource_version.as_str().unwrap_or_default().to_owned();
+        let mut value = json!({
+            "apiVersion": api_version,
+            "metadata": {
+                "name": metadata.name,
+                "uid": metadata.uid,
+                "generation": metadata.generation,
+                "deletionTimestamp": metadata.deletion_timestamp,
+            },
+        });
+        if let Some(spec) = spec {
+            value["spec"] = spec;
+        }
         Self { object: PolicyObject::new(kind, value), status, resource_version }
     }
 }
 
 macro_rules! entry_of {
     ($name:ident, $kind:expr) => {
-        #[derive(Debug, Clone)]
         struct $name(PolicyEntry);
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Value::deserialize(deserializer).map(|value| Self(PolicyEntry::new($kind, value)))
+                RawPolicy::deserialize(deserializer).map(|raw| Self(PolicyEntry::new($kind, raw)))
             }
         }
 
@@ -142,6 +149,11 @@ macro_rules! entry_of {
 
             fn resource_version(&self) -> &str {
                 &self.0.resource_version
+            }
+
+            fn of_list(mut self) -> Self {
+                self.0.object.known_version = true;
+                self
             }
         }
     };
@@ -185,10 +197,19 @@ pub(super) async fn policies<F: AsyncFnMut(Seen<PolicyEntry>)>(watch: Watch, kin
     }
 }
 
+/// How the complete list at the beginning is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// As the first events of the watch (streaming lists): one object in memory at a time.
+    Streamed,
+    /// Page by page, from an API server that does not stream lists.
+    Pages,
+}
+
 impl Watch {
-    /// kube-runtime goes on with a stream after an event that it could not decode, and so leaves
-    /// the state before that event in force. Here any error ends the stream, and the next one
-    /// begins with a complete list.
+    /// Any error ends the watch, and the next one begins with a complete list. Why not the watcher of
+    /// kube-runtime: it goes on after an event that it could not decode or that was cut off, and so leaves
+    /// the state before it in force; and it says nothing while it connects again, which may take for ever.
     async fn run<T: Tolerant, U>(
         self,
         operation: &'static str,
@@ -196,72 +217,194 @@ impl Watch {
         body: impl Fn(T) -> U,
         mut seen: impl AsyncFnMut(Seen<U>),
     ) {
-        let api: Api<Watched<T>> = Api::all_with(self.client.clone(), resource);
+        let path = match resource.group.as_str() {
+            "" => format!("/api/{}/{}", resource.version, resource.plural),
+            group => format!("/apis/{group}/{}/{}", resource.version, resource.plural),
+        };
         let mut failures = 0_u32;
-        let mut strategy = InitialListStrategy::StreamingList;
+        let mut beginning = Beginning::Streamed;
         loop {
-            let config = watcher::Config { initial_list_strategy: strategy.clone(), ..watcher::Config::default() };
-            let mut stream = Box::pin(watcher::watcher(api.clone(), config.page_size_if_listing()));
-            let error = loop {
-                let event = tokio::select! {
-                    event = stream.try_next() => event,
-                    () = self.restart.notified() => break None,
-                };
-                match event {
-                    Ok(Some(Event::Init)) => seen(Seen::Restarted).await,
-                    Ok(Some(Event::InitApply(object))) => seen(Seen::Listed(body(object.body))).await,
-                    Ok(Some(Event::InitDone)) => {
-                        failures = 0;
-                        seen(Seen::Synced).await;
-                    }
-                    Ok(Some(Event::Apply(object))) => seen(Seen::Changed(body(object.body))).await,
-                    Ok(Some(Event::Delete(object))) => seen(Seen::Deleted(body(object.body))).await,
-                    Ok(None) => break None,
-                    Err(error) => break Some(error),
-                }
+            let mut synced = None;
+            let ended = tokio::select! {
+                Err(error) = self.follow(&path, beginning, &body, &mut seen, &mut synced) => Some(error),
+                () = self.restart.notified() => None,
             };
             seen(Seen::Lost).await;
-            let Some(error) = error else { continue };
-            // An API server without streaming lists refuses the first watch as invalid.
-            if let watcher::Error::WatchStartFailed(kube::Error::Api(status)) = &error
-                && matches!(status.code, 400 | 422)
-            {
-                strategy = InitialListStrategy::ListWatch;
+            if synced.is_some_and(|since: Instant| since.elapsed() > STEADY) {
+                failures = 0;
             }
-            self.report(operation, error);
+            let Some(error) = ended else { continue };
+            // An API server without streaming lists refuses the first watch as invalid.
+            if synced.is_none() && matches!(error.status(), Some(400 | 422)) {
+                beginning = Beginning::Pages;
+            }
+            self.metrics.api_error(operation, &error);
+            tracing::warn!(error = %error, operation, "the watch broke and starts over from a complete list");
             failures = failures.saturating_add(1);
-            tokio::time::sleep(backoff(failures)).await;
+            let asked = error.retry_after_seconds().map_or(0, u64::from).min(LONGEST_RETRY_AFTER);
+            tokio::time::sleep(backoff(failures).max(Duration::from_secs(asked))).await;
         }
     }
 
-    fn report(&self, operation: &'static str, error: watcher::Error) {
-        let error = match error {
-            watcher::Error::InitialListFailed(error)
-            | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => Error::Api(error),
-            watcher::Error::WatchError(status) => Error::Api(kube::Error::Api(status)),
-            watcher::Error::NoResourceVersion => Error::Task("watch without a resourceVersion"),
+    /// A complete list, and then what changes.
+    async fn follow<T: Tolerant, U>(
+        &self,
+        path: &str,
+        beginning: Beginning,
+        body: &impl Fn(T) -> U,
+        seen: &mut impl AsyncFnMut(Seen<U>),
+        synced: &mut Option<Instant>,
+    ) -> Result<Infallible, Error> {
+        let (mut version, mut events) = match beginning {
+            Beginning::Streamed => self.stream_list(path, body, seen).await?,
+            Beginning::Pages => {
+                let version = self.page_list(path, body, seen).await?;
+                let events = self.open(path, &format!("resourceVersion={}", segment(&version))).await?;
+                (version, events)
+            }
         };
-        self.metrics.api_error(operation, &error);
-        tracing::warn!(error = %error, operation, "the watch broke and starts over from a complete list");
+        seen(Seen::Synced).await;
+        *synced = Some(Instant::now());
+        let mut opened = Instant::now();
+        loop {
+            match events.next().await? {
+                Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                    version = version_of(&object)?;
+                    seen(Seen::Changed(body(object))).await;
+                }
+                Some(WatchEvent::Deleted(object)) => {
+                    version = version_of(&object)?;
+                    seen(Seen::Deleted(body(object))).await;
+                }
+                Some(WatchEvent::Bookmark(bookmark)) => version = bookmark.metadata.resource_version,
+                Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status).into()),
+                // It had its time, or is silent: nothing is lost by going on from where it was.
+                None if opened.elapsed() < SHORTEST => return Err(Error::Watch("ended as soon as it had begun")),
+                None => {
+                    opened = Instant::now();
+                    events = self.open(path, &format!("resourceVersion={}", segment(&version))).await?;
+                }
+            }
+        }
+    }
+
+    async fn stream_list<T: Tolerant, U>(
+        &self,
+        path: &str,
+        body: &impl Fn(T) -> U,
+        seen: &mut impl AsyncFnMut(Seen<U>),
+    ) -> Result<(String, Events), Error> {
+        let how = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0";
+        let mut events = self.open(path, how).await?;
+        seen(Seen::Restarted).await;
+        loop {
+            match events.next().await? {
+                Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                    version_of(&object)?;
+                    seen(Seen::Listed(body(object))).await;
+                }
+                Some(WatchEvent::Bookmark(bookmark)) => {
+                    if bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END) {
+                        return Ok((bookmark.metadata.resource_version, events));
+                    }
+                }
+                Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status).into()),
+                Some(WatchEvent::Deleted(_)) | None => return Err(Error::Watch("ended within its list")),
+            }
+        }
+    }
+
+    async fn page_list<T: Tolerant, U>(
+        &self,
+        path: &str,
+        body: &impl Fn(T) -> U,
+        seen: &mut impl AsyncFnMut(Seen<U>),
+    ) -> Result<String, Error> {
+        seen(Seen::Restarted).await;
+        let mut next = String::new();
+        loop {
+            let page = format!("{path}?limit={PAGE}&continue={}", segment(&next));
+            let page: Page<T> = get(&self.client, &page, "application/json").await?;
+            for object in page.items.into_iter().flatten() {
+                version_of(&object)?;
+                seen(Seen::Listed(body(object.of_list()))).await;
+            }
+            next = page.metadata.next;
+            if next.is_empty() {
+                let version = page.metadata.resource_version;
+                return if version.is_empty() { Err(Error::Answer("a list")) } else { Ok(version) };
+            }
+        }
+    }
+
+    async fn open(&self, path: &str, from: &str) -> Result<Events, Error> {
+        let path = format!("{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={TIMEOUT}&{from}");
+        Ok(Events { body: stream(&self.client, &path).await?, rest: Vec::new(), searched: 0 })
     }
 }
 
-trait PageSize {
-    fn page_size_if_listing(self) -> Self;
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: DeserializeOwned"))]
+struct Page<T> {
+    /// Null where there is none.
+    items: Option<Vec<T>>,
+    metadata: PageMetadata,
 }
 
-impl PageSize for watcher::Config {
-    /// Small pages bound what is in memory at once; a streaming list has none.
-    fn page_size_if_listing(self) -> Self {
-        match self.initial_list_strategy {
-            InitialListStrategy::ListWatch => self.page_size(20),
-            InitialListStrategy::StreamingList => Self { page_size: None, ..self },
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+/// The version of an object that is one: what has no name could be any.
+fn version_of<T: Tolerant>(object: &T) -> Result<String, Error> {
+    if object.name().is_empty() || object.resource_version().is_empty() {
+        return Err(Error::Watch("brought an object without a name or a version"));
+    }
+    Ok(object.resource_version().to_owned())
+}
+
+/// The lines of a watch.
+struct Events {
+    body: Body,
+    /// What came of the next lines so far.
+    rest: Vec<u8>,
+    /// How much of it has no end of a line.
+    searched: usize,
+}
+
+impl Events {
+    /// The next event; nothing once the watch has ended between two lines, or brings nothing any more.
+    async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<WatchEvent<T>>, Error> {
+        loop {
+            if let Some(end) = self.rest[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let end = self.searched + end;
+                let event = serde_json::from_slice(&self.rest[..end]).map_err(kube::Error::SerdeError)?;
+                self.rest.drain(..=end);
+                self.searched = 0;
+                if self.rest.is_empty() && self.rest.capacity() > KEPT {
+                    self.rest = Vec::new();
+                }
+                return Ok(Some(event));
+            }
+            self.searched = self.rest.len();
+            match tokio::time::timeout(SILENCE, chunk(&mut self.body)).await {
+                Ok(Some(bytes)) => self.rest.extend_from_slice(&bytes?),
+                Ok(None) | Err(_) if self.rest.is_empty() => return Ok(None),
+                Ok(None) | Err(_) => return Err(Error::Watch("ended in the middle of a line")),
+            }
         }
     }
 }
 
-/// A quarter of a second, doubling up to eight seconds.
+/// A quarter of a second, doubling up to four seconds, and up to a quarter longer, so that replicas do not
+/// come at once.
 fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(250 << failures.saturating_sub(1).min(5))
+    let wait = Duration::from_millis(250 << failures.saturating_sub(1).min(4));
+    let jitter = RandomState::new().hash_one(failures) % 256;
+    wait + wait.mul_f64(f64::from(u8::try_from(jitter).unwrap_or_default()) / 1024.0)
 }
