@@ -8,7 +8,7 @@ use testbed::{Options, eventually};
 use super::{Cluster, LIMIT, Request, anyhow_if};
 
 /// A policy for `signer` that permits whatever the floor permits, unless `allow` says otherwise.
-fn policy(name: &str, signer: &str, changes: Value) -> String {
+pub(super) fn policy(name: &str, signer: &str, changes: Value) -> String {
     let mut policy = json!({
         "apiVersion": "countersign.dev/v1alpha1",
         "kind": "CSRPolicy",
@@ -28,7 +28,7 @@ fn policy(name: &str, signer: &str, changes: Value) -> String {
     policy.to_string()
 }
 
-fn guardrail(name: &str, limits: &Value) -> String {
+pub(super) fn guardrail(name: &str, limits: &Value) -> String {
     json!({
         "apiVersion": "countersign.dev/v1alpha1",
         "kind": "CSRGuardrail",

@@ -5,8 +5,10 @@ mod alerts;
 mod api;
 mod decisions;
 mod fairness;
+mod faults;
 mod fields;
 mod live;
+mod races;
 mod replicas;
 mod story;
 
@@ -76,6 +78,17 @@ impl Controller {
         found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
     }
 
+    #[track_caller]
+    fn is_ready(&self) {
+        let ready = eventually("the controller is ready", LIMIT, || {
+            let answer = self.http("/readyz")?;
+            anyhow_if(answer.starts_with("HTTP/1.1 200"), &answer)
+        });
+        if let Err(error) = ready {
+            panic!("{error:#}\n{}", self.log());
+        }
+    }
+
     fn leads(&self) -> bool {
         self.http("/metrics").is_ok_and(|metrics| metrics.contains("\ncountersign_leader 1\n"))
     }
@@ -136,6 +149,17 @@ impl Cluster {
 
     /// Starts one more replica with a log of this name, and waits until it is ready.
     fn replica(&self, name: &str, options: &[&str]) -> Controller {
+        let signers: Vec<&str> = options.iter().filter_map(|option| option.strip_prefix("--managed-signer=")).collect();
+        if !signers.is_empty() {
+            self.may_approve(&signers);
+        }
+        let controller = self.start_replica(name, options);
+        controller.is_ready();
+        controller
+    }
+
+    /// Starts one more replica, ready or not, with the rights that there are.
+    fn start_replica(&self, name: &str, options: &[&str]) -> Controller {
         let log = self.plane.file(&format!("{name}.log"));
         let port = free_port().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
@@ -145,22 +169,10 @@ impl Cluster {
             .arg(format!("--kubeconfig={}", self.plane.file("countersign.kubeconfig").display()))
             .arg(format!("--lease-{}", &NAMESPACE[2..]))
             .args(options);
-        let signers: Vec<&str> = options.iter().filter_map(|option| option.strip_prefix("--managed-signer=")).collect();
-        if !signers.is_empty() {
-            self.may_approve(&signers);
-        }
         if !options.iter().any(|option| option.starts_with("--policy-settle")) {
             command.arg("--policy-settle=1s");
         }
-        let controller = Controller { running: Running::start(&command, &log).unwrap(), port, log };
-        let ready = eventually("the controller is ready", LIMIT, || {
-            let answer = controller.http("/readyz")?;
-            anyhow_if(answer.starts_with("HTTP/1.1 200"), &answer)
-        });
-        if let Err(error) = ready {
-            panic!("{error:#}\n{}", controller.log());
-        }
-        controller
+        Controller { running: Running::start(&command, &log).unwrap(), port, log }
     }
 
     pub(crate) fn controller(&self) -> &Controller {

@@ -1,0 +1,520 @@
+//! Races on the real API server: whatever changes while a request is under review, no approval rests on
+//! what is no longer in force. Where a moment matters a proxy holds the others up; where numbers matter
+//! `COUNTERSIGN_RACES` says how many (50 unless it is set).
+
+#![allow(clippy::print_stdout, reason = "the figures are worth knowing")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+use testbed::{Api, Call, Fault, eventually};
+
+use super::decisions::policy;
+use super::faults::{Bench, Case, GUARDRAILS, POLICIES, REQUESTS, forbids};
+use super::{Controller, LIMIT, Request, anyhow_if};
+
+/// The longest time after a revocation in which an approval that was on its way may still be written:
+/// ten seconds from the consistent read, and the eight that a call may take.
+const WINDOW: Duration = Duration::from_secs(18);
+
+/// How many of each race are run.
+fn races() -> usize {
+    std::env::var("COUNTERSIGN_RACES").ok().and_then(|number| number.parse().ok()).unwrap_or(50)
+}
+
+/// Numbers that differ from run to run.
+struct Random(u64);
+
+impl Random {
+    fn new(what: &str) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let seed = u64::try_from(now.as_nanos() % u128::from(u64::MAX)).unwrap() | 1;
+        println!("{what}: seed {seed}");
+        Self(seed)
+    }
+
+    /// From 0 up to `max` milliseconds.
+    fn wait(&mut self, max: u64) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_micros(self.0 % (max * 1000))
+    }
+}
+
+/// Somebody who saw everything, in the order of the API server.
+struct Witness(Arc<Mutex<Vec<Event>>>);
+
+#[derive(Clone)]
+struct Event {
+    at: Instant,
+    change: String,
+    object: Value,
+}
+
+impl Event {
+    fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    fn kind(&self) -> &str {
+        self.object["kind"].as_str().unwrap_or_default()
+    }
+
+    /// When the API server wrote it, in an order that holds for all objects: all are in one etcd.
+    fn version(&self) -> u64 {
+        self.object["metadata"]["resourceVersion"].as_str().unwrap_or_default().parse().unwrap_or_default()
+    }
+
+    fn has(&self, condition: &str) -> bool {
+        let conditions = self.object["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|given| given["type"] == condition)
+    }
+}
+
+impl Witness {
+    fn start(api: &Api) -> Self {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        for path in [REQUESTS, POLICIES, GUARDRAILS] {
+            let lines = api.watch(&format!("{path}?watch=true")).unwrap();
+            let events = Arc::clone(&events);
+            std::thread::spawn(move || {
+                for (at, mut line) in lines {
+                    let change = line["type"].as_str().unwrap_or_default().to_owned();
+                    events.lock().unwrap().push(Event { at, change, object: line["object"].take() });
+                }
+            });
+        }
+        Self(events)
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// For each signer when what permitted it was first revoked: its policy deleted or changed, or a
+    /// guardrail created. Objects and signers share their names.
+    fn revocations(&self) -> BTreeMap<String, Event> {
+        let mut first = BTreeMap::<String, Event>::new();
+        for event in self.events() {
+            let changed = event.object["metadata"]["generation"].as_u64().unwrap_or_default() > 1;
+            let revokes = match (event.kind(), event.change.as_str()) {
+                ("CSRPolicy", "DELETED") | ("CSRGuardrail", "ADDED") => true,
+                ("CSRPolicy", "MODIFIED") => changed,
+                _ => false,
+            };
+            if revokes {
+                let signer = format!("example.com/{}", event.name());
+                let earlier = first.get(&signer).is_none_or(|other| event.version() < other.version());
+                if earlier {
+                    first.insert(signer, event);
+                }
+            }
+        }
+        first
+    }
+
+    /// Asserts that no approval was written after what permitted it was revoked, but for those on their
+    /// way within the window. How many approvals there are, how many of those were late, and how late.
+    fn judge(&self) -> (usize, usize, Duration) {
+        let revoked = self.revocations();
+        let (mut approved, mut late, mut latest) = (BTreeMap::new(), 0, Duration::ZERO);
+        for event in self.events().iter().filter(|event| event.kind() == "CertificateSigningRequest") {
+            if event.has("Approved") {
+                let uid = event.object["metadata"]["uid"].as_str().unwrap().to_owned();
+                approved.entry(uid).or_insert_with(|| event.clone());
+            }
+        }
+        for event in approved.values() {
+            let signer = event.object["spec"]["signerName"].as_str().unwrap();
+            let Some(revocation) = revoked.get(signer).filter(|revocation| event.version() > revocation.version())
+            else {
+                continue;
+            };
+            let by = event.at.saturating_duration_since(revocation.at);
+            late += 1;
+            latest = latest.max(by);
+            assert!(by < WINDOW, "{} was approved {by:?} after its revocation", event.name());
+        }
+        (approved.len(), late, latest)
+    }
+}
+
+/// One controller without a proxy for every signer of `example.com`.
+fn controller(bench: &Bench, options: &[&str]) -> Controller {
+    let own = ["--managed-signer=example.com/*", "--leader-elect=false", "--policy-settle=0s"];
+    let options: Vec<&str> = own.iter().chain(options).copied().collect();
+    let controller = bench.cluster.start_replica(&format!("replica-{}", options.len()), &options);
+    controller.is_ready();
+    controller
+}
+
+fn create_policy(bench: &Bench, name: &str) {
+    let policy: Value = serde_json::from_str(&policy(name, &format!("example.com/{name}"), Value::Null)).unwrap();
+    bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
+}
+
+/// Waits for a condition of a request.
+#[track_caller]
+fn decided(bench: &Bench, name: &str) -> String {
+    let since = Instant::now();
+    loop {
+        if let Some(condition) = bench.conditions(name).pop() {
+            return condition;
+        }
+        assert!(since.elapsed() < LIMIT, "{name} is pending");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn no_request_is_approved_in_place_of_another_under_its_name() {
+    let bench = Bench::start();
+    create_policy(&bench, "swaps");
+    let running = controller(&bench, &[]);
+    let witness = Witness::start(&bench.api);
+    let request = |subject: &str| {
+        let mut manifest = Request::new("", subject).manifest();
+        manifest["spec"]["signerName"] = json!("example.com/swaps");
+        manifest
+    };
+    let (good, bad) = (request("/CN=good"), request("/CN=bad/O=kubeadm:cluster-admins"));
+    let total = races();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (bench, good, bad) = (&bench, &good, &bad);
+            scope.spawn(move || {
+                let name = format!("swapped-{worker}");
+                let path = format!("{REQUESTS}/{name}");
+                let named = |manifest: &Value| {
+                    let mut manifest = manifest.clone();
+                    manifest["metadata"]["name"] = json!(name);
+                    manifest
+                };
+                let (good, bad) = (named(good), named(bad));
+                let mut random = Random::new("swaps");
+                for _ in (worker..total).step_by(4) {
+                    bench.api.must("POST", REQUESTS, Some(&good)).unwrap();
+                    // At another moment of the review each time.
+                    std::thread::sleep(random.wait(15));
+                    bench.api.must("DELETE", &path, None).unwrap();
+                    bench.api.must("POST", REQUESTS, Some(&bad)).unwrap();
+                    assert_eq!(decided(bench, &name), "Denied");
+                    bench.api.must("DELETE", &path, None).unwrap();
+                }
+            });
+        }
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    let events = witness.events();
+    let of = |manifest: &Value| -> Vec<&Event> {
+        events.iter().filter(|event| event.object["spec"]["request"] == manifest["spec"]["request"]).collect()
+    };
+    let approved = of(&bad)
+        .iter()
+        .filter(|event| event.has("Approved") || !event.object["status"]["certificate"].is_null())
+        .count();
+    let before = of(&good).iter().filter(|event| event.change == "DELETED" && event.has("Approved")).count();
+    let swapped = of(&bad).iter().filter(|event| event.change == "DELETED").count();
+    println!(
+        "swaps: {swapped} under one name, {before} after the first request was approved, {approved} of the others approved"
+    );
+    assert_eq!(approved, 0, "{}", running.log());
+    assert_eq!(swapped, total);
+    assert!(before < total, "every one came too late to be a race");
+}
+
+#[test]
+fn no_approval_outlives_what_permitted_it() {
+    let bench = Bench::start();
+    let running = controller(&bench, &[]);
+    let witness = Witness::start(&bench.api);
+    let mut random = Random::new("revocations");
+    let total = races();
+    for round in 0..total {
+        let name = format!("r{round}");
+        let signer = format!("example.com/{name}");
+        create_policy(&bench, &name);
+        let canary = format!("{name}-canary");
+        bench.file(&canary, &signer);
+        assert_eq!(decided(&bench, &canary), "Approved", "{}", running.log());
+        let at = random.wait(15);
+        let waits: Vec<Duration> = (0..3).map(|_| random.wait(8)).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(at);
+                match round % 3 {
+                    0 => bench.api.must("DELETE", &format!("{POLICIES}/{name}"), None).unwrap(),
+                    1 => {
+                        let narrower = json!({ "spec": { "allow": { "subject": { "organizations": { "allowed": ["nobody"] } } } } });
+                        bench.api.must("PATCH", &format!("{POLICIES}/{name}"), Some(&narrower)).unwrap()
+                    }
+                    _ => {
+                        let mut guardrail: Value =
+                            serde_json::from_str(&super::decisions::guardrail(&name, &forbids())).unwrap();
+                        guardrail["spec"]["match"] = json!({ "signerNames": [signer] });
+                        bench.api.must("POST", GUARDRAILS, Some(&guardrail)).unwrap()
+                    }
+                };
+            });
+            for (number, wait) in waits.iter().enumerate() {
+                std::thread::sleep(*wait);
+                bench.file(&format!("{name}-{number}"), &signer);
+            }
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        for number in 0..3 {
+            bench.api.must("DELETE", &format!("{REQUESTS}/{name}-{number}"), None).unwrap();
+        }
+        if round % 3 != 0 {
+            bench.api.must("DELETE", &format!("{POLICIES}/{name}"), None).unwrap();
+        }
+        if round % 3 == 2 {
+            bench.api.must("DELETE", &format!("{GUARDRAILS}/{name}"), None).unwrap();
+        }
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let revocations = witness.revocations().len();
+    let (approved, late, latest) = witness.judge();
+    println!(
+        "revocations: {revocations}, among {} requests, of which {approved} were approved, {late} of them after the \
+         revocation and by at most {latest:.1?}",
+        total * 4
+    );
+    assert_eq!(revocations, total);
+    assert!(approved > total && approved < total * 4, "{approved} of {} are no race", total * 4);
+    // In the ordinary case the watch brings the revocation at once.
+    assert!(latest < Duration::from_secs(2), "{latest:?}\n{}", running.log());
+}
+
+#[test]
+fn a_controller_that_was_stopped_through_a_change_approves_nothing_under_what_was_before() {
+    let bench = Bench::start();
+    let running = controller(&bench, &[]);
+    let witness = Witness::start(&bench.api);
+    let mut random = Random::new("stops");
+    let short = (races() / 5).max(4);
+    // Some stops are longer than any approval may rest on what was read before.
+    let stops = std::iter::repeat_n(Duration::from_millis(300), short).chain([Duration::from_secs(12); 2]);
+    for (round, stop) in stops.enumerate() {
+        let name = format!("s{round}");
+        let signer = format!("example.com/{name}");
+        create_policy(&bench, &name);
+        let canary = format!("{name}-canary");
+        bench.file(&canary, &signer);
+        assert_eq!(decided(&bench, &canary), "Approved");
+        let at = random.wait(30);
+        let continued = std::thread::scope(|scope| {
+            let stopped = scope.spawn(|| {
+                std::thread::sleep(at);
+                running.running.signal("STOP").unwrap();
+                bench.api.must("DELETE", &format!("{POLICIES}/{name}"), None).unwrap();
+                std::thread::sleep(stop);
+                running.running.signal("CONT").unwrap();
+                Instant::now()
+            });
+            for number in 0..10 {
+                bench.file(&format!("{name}-{number}"), &signer);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            stopped.join().unwrap()
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        let late = witness.events().into_iter().any(|event| {
+            event.name().starts_with(&format!("{name}-")) && event.has("Approved") && event.at > continued
+        });
+        assert!(!late, "approved after the stop\n{}", running.log());
+    }
+    let (approved, late, latest) = witness.judge();
+    println!("stops: {}, {approved} approved, {late} after the revocation and by at most {latest:.1?}", short + 2);
+}
+
+#[test]
+fn two_replicas_that_both_believe_they_lead_decide_everything_once() {
+    let bench = Bench::start();
+    create_policy(&bench, "both");
+    let replicas = [controller(&bench, &[]), controller(&bench, &["--no-opinion-events=true"])];
+    let total = races();
+    let names: Vec<String> = (0..total).map(|number| format!("both-{number}")).collect();
+    for name in &names {
+        bench.file(name, "example.com/both");
+    }
+    for name in &names {
+        assert_eq!(decided(&bench, name), "Approved");
+        assert_eq!(bench.conditions(name).len(), 1);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let mut lines = BTreeMap::<String, usize>::new();
+    for line in replicas.iter().flat_map(Controller::decisions) {
+        *lines.entry(line["name"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    for name in &names {
+        assert_eq!(lines.get(name), Some(&1), "{name}");
+    }
+    let conflicts: Vec<usize> = replicas.iter().map(|replica| replica.decisions().len()).collect();
+    println!("two leaders: {total} requests, decided by one and the other {conflicts:?}");
+}
+
+#[test]
+fn an_approver_of_the_opposite_opinion_is_never_contradicted() {
+    let bench = Bench::start();
+    create_policy(&bench, "opposed");
+    let running = controller(&bench, &[]);
+    let total = races();
+    let added = bench.api.watch(&format!("{REQUESTS}?watch=true")).unwrap();
+    let (mut denied, mut lost) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..total {
+                bench.file(&format!("opposed-{number}"), "example.com/opposed");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let mut random = Random::new("approvers");
+        for (_, line) in added.iter().filter(|(_, line)| line["type"] == "ADDED").take(total) {
+            std::thread::sleep(random.wait(12));
+            let mut csr = line["object"].clone();
+            let path = format!("{REQUESTS}/{}/approval", csr["metadata"]["name"].as_str().unwrap());
+            csr["status"] = json!({ "conditions": [{ "type": "Denied", "status": "True", "reason": "No" }] });
+            match bench.api.call("PUT", &path, Some(&csr)).unwrap() {
+                (200, _) => denied += 1,
+                (409, _) => lost += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    assert_eq!(denied + lost, total);
+    std::thread::sleep(Duration::from_secs(2));
+    let conditions: Vec<Vec<String>> =
+        (0..total).map(|number| bench.conditions(&format!("opposed-{number}"))).collect();
+    assert!(conditions.iter().all(|conditions| conditions.len() == 1), "{conditions:?}");
+    let approved = conditions.iter().filter(|conditions| conditions[0] == "Approved").count();
+    assert_eq!((approved, total - approved), (lost, denied));
+    assert_eq!(running.decisions().iter().filter(|line| line["decision"] == "Approve").count(), approved);
+    println!("opposite opinions: {total} requests, {approved} approved here, {denied} denied by the other");
+}
+
+#[test]
+fn a_policy_applied_before_its_guardrail_approves_nothing_that_the_guardrail_forbids() {
+    let bench = Bench::start();
+    let settling = ["--managed-signer=example.com/*", "--leader-elect=false", "--policy-settle=3s"];
+    let running = bench.cluster.start_replica("settling", &settling);
+    running.is_ready();
+    let mut random = Random::new("settling");
+    let rounds = (races() / 16).clamp(3, 20);
+    for round in 0..rounds {
+        let name = format!("g{round}");
+        let signer = format!("example.com/{name}");
+        let request = format!("{name}-request");
+        bench.file(&request, &signer);
+        create_policy(&bench, &name);
+        std::thread::sleep(random.wait(2500));
+        let mut guardrail: Value = serde_json::from_str(&super::decisions::guardrail(&name, &forbids())).unwrap();
+        guardrail["spec"]["match"] = json!({ "signerNames": [signer] });
+        bench.api.must("POST", GUARDRAILS, Some(&guardrail)).unwrap();
+        assert_eq!(decided(&bench, &request), "Denied", "{}", running.log());
+    }
+    println!("settling: {rounds} policies applied before their guardrails, and nothing approved between");
+}
+
+/// A case in which the next approval needs a new connection, and no new consistent read.
+fn placed<'a>(bench: &'a Bench, name: &str) -> Case<'a> {
+    let case = Case::start(bench, name, &["--leader-elect=false", "--policy-settle=0s"]);
+    case.is_approved(&case.file("before"));
+    case
+}
+
+/// Waits until an approval of `name` has reached the proxy.
+#[track_caller]
+fn is_sent(case: &Case, name: &str) {
+    let sent = eventually("an approval is sent", LIMIT, || anyhow_if(!case.sent(name).is_empty(), "none is"));
+    sent.unwrap_or_else(|error| panic!("{error:#}\n{}", case.story()));
+}
+
+#[test]
+fn an_approval_that_is_refused_for_now_is_not_repeated_after_a_revocation() {
+    let bench = Bench::start();
+    for (name, fault) in [
+        ("again-429", Fault::Answer(429, Some(2))),
+        ("again-503", Fault::Answer(503, None)),
+        ("again-504", Fault::Answer(504, None)),
+        ("again-reset", Fault::Reset),
+    ] {
+        let case = placed(&bench, name);
+        let refused = case.proxy.inject(Call::approves, fault);
+        let request = case.file("request");
+        is_sent(&case, &request);
+        case.delete_policy();
+        std::thread::sleep(Duration::from_millis(500));
+        drop(refused);
+        let (since, sent) = (Instant::now(), case.sent(&request).len());
+        std::thread::sleep(Duration::from_secs(4));
+        let repeated = case.proxy.calls_since(since, |call| call.approves() && call.about() == request);
+        assert!(repeated.is_empty(), "{sent} were sent before, {} after\n{}", repeated.len(), case.story());
+        assert_eq!(bench.conditions(&request), [""; 0]);
+    }
+}
+
+#[test]
+fn an_approval_that_waits_for_a_connection_is_not_sent_after_a_revocation() {
+    let bench = Bench::start();
+    for (name, by_guardrail) in [("waits-policy", false), ("waits-guardrail", true)] {
+        let case = placed(&bench, name);
+        let held = case.proxy.hold_connections();
+        let request = case.file("request");
+        std::thread::sleep(Duration::from_millis(700));
+        if by_guardrail {
+            case.create_guardrail(&forbids());
+        } else {
+            case.delete_policy();
+        }
+        // The watches are open, and bring it.
+        std::thread::sleep(Duration::from_millis(700));
+        drop(held);
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(case.sent(&request).is_empty(), "{}", case.story());
+        let expected: &[&str] = if by_guardrail { &["Denied"] } else { &[] };
+        assert_eq!(bench.conditions(&request), expected, "{}", case.story());
+    }
+}
+
+#[test]
+fn an_approval_on_its_way_is_given_up_and_reviewed_again() {
+    let bench = Bench::start();
+    for (name, by_guardrail) in [("held-policy", false), ("held-guardrail", true)] {
+        let case = placed(&bench, name);
+        let held = case.proxy.inject(Call::approves, Fault::Hold);
+        let request = case.file("request");
+        is_sent(&case, &request);
+        if by_guardrail {
+            case.create_guardrail(&forbids());
+        } else {
+            case.delete_policy();
+        }
+        std::thread::sleep(Duration::from_secs(10));
+        drop(held);
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(case.sent(&request).len(), 1, "{}", case.story());
+        let expected: &[&str] = if by_guardrail { &["Denied"] } else { &[] };
+        assert_eq!(bench.conditions(&request), expected, "{}", case.story());
+    }
+}
+
+#[test]
+fn an_approval_that_arrives_after_a_swap_approves_neither() {
+    let bench = Bench::start();
+    let case = placed(&bench, "swap");
+    let held = case.proxy.inject(Call::approves, Fault::Hold);
+    let request = case.file("request");
+    is_sent(&case, &request);
+    bench.api.must("DELETE", &format!("{REQUESTS}/{request}"), None).unwrap();
+    let mut hostile = Request::new(&request, "/CN=bad/O=kubeadm:cluster-admins").manifest();
+    hostile["spec"]["signerName"] = json!(case.signer);
+    bench.api.must("POST", REQUESTS, Some(&hostile)).unwrap();
+    drop(held);
+    assert_eq!(decided(&bench, &request), "Denied", "{}", case.story());
+    let answers: Vec<Option<u16>> = case.sent(&request).iter().map(|call| call.answer).collect();
+    assert_eq!(answers, [Some(409)]);
+}
