@@ -61,7 +61,7 @@ pub(super) async fn send(
     if !matches!(error.status(), Some(404 | 409)) {
         return Sent::Failed(error);
     }
-    match look_at(client, Arc::clone(&object), review).await {
+    match read(&client, &object).await {
         // It did not change, and was refused all the same: not so fast again.
         Sent::Found(now) if now.metadata.resource_version == object.metadata.resource_version => Sent::Failed(error),
         other => other,
@@ -70,8 +70,15 @@ pub(super) async fn send(
 
 /// What became of a decision whose answer did not come.
 pub(super) async fn look_at(client: Client, object: Arc<CsrObject>, review: Arc<Review>) -> Sent {
-    match get::<CsrObject>(&client, &path(&object), "application/json").await {
-        Ok(now) if now.metadata.uid == object.metadata.uid && is_written(&now, &review) => Sent::Accepted,
+    match read(&client, &object).await {
+        Sent::Found(now) if now.metadata.uid == object.metadata.uid && is_written(&now, &review) => Sent::Accepted,
+        other => other,
+    }
+}
+
+/// What has the name of `object` now.
+async fn read(client: &Client, object: &CsrObject) -> Sent {
+    match get::<CsrObject>(client, &path(object), "application/json").await {
         Ok(now) => Sent::Found(Box::new(now)),
         Err(error) if error.status() == Some(404) => Sent::Gone,
         Err(error) => Sent::Failed(error),

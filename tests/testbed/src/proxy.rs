@@ -298,7 +298,9 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let service = service_fn(|request| answer(Arc::clone(&shared), request));
             // What a client does wrong is its own affair; a reset is an error of the service.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            // Every call has a connection of its own: one that is held is held for the next call, too.
+            let mut server = hyper::server::conn::http1::Builder::new();
+            let _ = server.keep_alive(false).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
