@@ -8,7 +8,7 @@ pub struct MatchCondition {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("a name is letters, digits, '-', '_' and '.', with a letter or digit at both ends; write, for example, not-ci"))]
     pub name: String,
-    /// True where the object speaks about the request. It sees `csr` and `requestor`.
+    /// True where the object speaks about the request. It sees `csr`, `requestor` and `node`.
     #[schemars(length(min = 1, max = 2048))]
     pub expression: String,
 }
@@ -21,7 +21,7 @@ pub struct Validation {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("a name is letters, digits, '-', '_' and '.', with a letter or digit at both ends; write, for example, short-name"))]
     pub name: String,
-    /// True where the request satisfies it. It sees `csr` and `requestor`.
+    /// True where the request satisfies it. It sees `csr`, `requestor` and `node`.
     #[schemars(length(min = 1, max = 2048))]
     pub expression: String,
     /// What a requestor reads whose request does not satisfy it. Unstated: the expression.

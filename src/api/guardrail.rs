@@ -1,8 +1,8 @@
 use kube::CustomResource;
 
 use super::{
-    Deserialize, DnsNames, ExpirationLimits, IpAddresses, Keys, KubeSchema, Match, Mode, OnViolation, Serialize,
-    Status, SubjectRules, Usages, Validation, Values,
+    Deserialize, DnsNames, ExpirationLimits, IpAddresses, Keys, KubeSchema, Match, Mode, NodeRules, OnViolation,
+    Serialize, Status, SubjectRules, Usages, Validation, Values,
 };
 
 /// A `CSRGuardrail` limits: every request that it matches must satisfy it, whatever any policy
@@ -49,7 +49,7 @@ pub struct CSRGuardrailSpec {
 /// What every matching request must satisfy; a part that is not stated is not checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.signerNames) || has(self.subject) || has(self.usages) || has(self.expirationSeconds) || has(self.keys) || has(self.dnsNames) || has(self.ipAddresses) || has(self.uris) || has(self.emailAddresses) || has(self.validations)").message("limits is empty: state at least one limit, for example expirationSeconds: {max: 31536000, whenUnset: SignerMaximum}"))]
+#[x_kube(validation = Rule::new("has(self.signerNames) || has(self.subject) || has(self.usages) || has(self.expirationSeconds) || has(self.keys) || has(self.dnsNames) || has(self.ipAddresses) || has(self.uris) || has(self.emailAddresses) || has(self.node) || has(self.validations)").message("limits is empty: state at least one limit, for example expirationSeconds: {max: 31536000, whenUnset: SignerMaximum}"))]
 pub struct Limits {
     /// The signers that there may be.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +78,9 @@ pub struct Limits {
     /// Email addresses among the SANs; the domain compares in lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_addresses: Option<Values>,
+    /// The Node of the node whose identity is asked for, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeRules>,
     /// What else must be true of every request that matches, in CEL; all of them.
     #[schemars(length(max = 16))]
     #[x_kube(

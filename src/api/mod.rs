@@ -11,6 +11,7 @@ mod expressions;
 mod guardrail;
 mod keys;
 mod matching;
+mod node;
 mod policy;
 pub mod schema;
 mod status;
@@ -21,6 +22,7 @@ pub use expressions::{MatchCondition, Validation};
 pub use guardrail::{CSRGuardrail, CSRGuardrailSpec, Limits, SignerLimits};
 pub use keys::{EcdsaKeys, KeyAlgorithm, KeyCurve, Keys, RsaKeys};
 pub use matching::{Credential, Exclude, Match, Requestor};
+pub use node::{Existence, NodeRules};
 pub use policy::{Allow, CSRPolicy, CSRPolicySpec};
 pub use status::{Condition, Hazard, Status};
 pub use values::{

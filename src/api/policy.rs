@@ -1,8 +1,8 @@
 use kube::CustomResource;
 
 use super::{
-    Deserialize, DnsNames, Expiration, IpAddresses, Keys, KubeSchema, Match, Mode, OnViolation, Serialize, Status,
-    SubjectRules, Usages, Validation, Values,
+    Deserialize, DnsNames, Expiration, IpAddresses, Keys, KubeSchema, Match, Mode, NodeRules, OnViolation, Serialize,
+    Status, SubjectRules, Usages, Validation, Values,
 };
 
 /// A `CSRPolicy` permits: a request that it matches and that satisfies it may be approved.
@@ -89,6 +89,9 @@ pub struct Allow {
     /// Email addresses among the SANs; the domain compares in lower case. Unstated: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_addresses: Option<Values>,
+    /// The Node of the node whose identity is asked for. Unstated: whatever it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeRules>,
     /// What else must be true of an approved request, in CEL; all of them.
     #[schemars(length(max = 16))]
     #[x_kube(

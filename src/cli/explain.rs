@@ -12,6 +12,7 @@ use super::problem::{Problem, report};
 use super::{Exit, load, print};
 use crate::api::Mode;
 use crate::escape::printable;
+use crate::node::Nodes;
 use crate::policy::{PolicySet, SignerPattern};
 use crate::request::CsrObject;
 use crate::review::{Facts, Says, explain, review};
@@ -45,24 +46,24 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let mut problems: Vec<Problem> = Vec::new();
-    let snapshot = args.cluster.read(args.policies.is_empty(), &args.names, &mut problems)?;
-    let mut objects = snapshot.policies;
+    let mut own = None;
     if !args.policies.is_empty() {
         let policies = load::policies(&args.policies, &mut problems);
-        objects = policies.into_iter().map(|policy| policy.object).collect();
+        own = Some(policies.into_iter().map(|policy| policy.object).collect());
     }
+    let snapshot = args.cluster.read(own, None, &args.names, &mut problems)?;
     // Whether a signer is managed is for the controller's options to say; here every one is looked at.
-    let set = PolicySet::compile(&objects, args.verdict.settings(vec![SignerPattern::All], None));
+    let set = PolicySet::compile(&snapshot.policies, args.verdict.settings(vec![SignerPattern::All], None));
     let paint = Paint::new(args.color);
     let mut out = String::new();
     for object in &snapshot.requests {
-        show(&mut out, &set, object, paint);
+        show(&mut out, &set, object, snapshot.nodes.as_ref(), paint);
     }
     print(&out)?;
     if problems.is_empty() { Ok(Exit::Clean) } else { Ok(report(&problems)) }
 }
 
-fn show(out: &mut String, set: &PolicySet, object: &CsrObject, paint: Paint) {
+fn show(out: &mut String, set: &PolicySet, object: &CsrObject, nodes: Option<&Nodes>, paint: Paint) {
     let sourced = undecided(object);
     let request = &sourced.request;
     let envelope = &request.envelope;
@@ -76,7 +77,7 @@ fn show(out: &mut String, set: &PolicySet, object: &CsrObject, paint: Paint) {
     if object.conditions.is_empty() {
         let _ = writeln!(out, "  condition none: it is pending");
     }
-    let facts = Facts { now: Some(Timestamp::now()), nodes: None };
+    let facts = Facts { now: Some(Timestamp::now()), nodes };
     let verdict = review(set, request, &facts);
     let word = paint.decision(verdict.decision, verdict.decision.as_str());
     let _ = writeln!(out, "  verdict   {word}: {} [{}]", verdict.reason, verdict.reason_code);

@@ -7,7 +7,8 @@ use super::load::Sourced;
 use super::problem::Problem;
 use crate::controller::{Connection, Live};
 use crate::escape::printable;
-use crate::policy::PolicyObject;
+use crate::node::Nodes;
+use crate::policy::{PolicyObject, PolicySet, Settings};
 use crate::request::CsrObject;
 
 /// Which cluster, and as whom.
@@ -32,14 +33,17 @@ pub(super) struct ClusterOptions {
 pub(super) struct Snapshot {
     pub(super) policies: Vec<PolicyObject>,
     pub(super) requests: Vec<CsrObject>,
+    /// Nothing where no policy looks at them.
+    pub(super) nodes: Option<Nodes>,
 }
 
 impl ClusterOptions {
-    /// Reads the policies, unless files stand for them, and the requests of these names, or else all
-    /// that are pending.
+    /// Reads the policies and the Nodes that they look at, unless files stand for them, and the requests of
+    /// these names, or else all that are pending.
     pub(super) fn read(
         self,
-        with_policies: bool,
+        policies: Option<Vec<PolicyObject>>,
+        nodes: Option<Nodes>,
         names: &[String],
         problems: &mut Vec<Problem>,
     ) -> anyhow::Result<Snapshot> {
@@ -52,7 +56,12 @@ impl ClusterOptions {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let live = Live::connect(&connection).await?;
-            let policies = if with_policies { live.policies().await? } else { Vec::new() };
+            let policies = match policies {
+                Some(policies) => policies,
+                None => live.policies().await?,
+            };
+            let needs_nodes = PolicySet::compile(&policies, Settings::default()).needs_nodes();
+            let nodes = if nodes.is_none() && needs_nodes { Some(live.nodes().await?) } else { nodes };
             let mut requests = Vec::new();
             let mut wrong = |message: String| problems.push(Problem::new("cluster", None, printable(&message)));
             if names.is_empty() {
@@ -72,7 +81,7 @@ impl ClusterOptions {
                     None => wrong(format!("there is no CertificateSigningRequest {name}")),
                 }
             }
-            Ok(Snapshot { policies, requests })
+            Ok(Snapshot { policies, requests, nodes })
         })
     }
 }

@@ -8,6 +8,7 @@ use super::options::RequestOptions;
 use super::problem::Problem;
 use crate::api::GROUP;
 use crate::escape::printable;
+use crate::node::{Node, Nodes};
 use crate::policy::{Compiled, Kind, PolicyObject};
 use crate::request::{CsrObject, Envelope, SigningRequest};
 
@@ -122,6 +123,38 @@ pub(super) fn request(document: &Document, options: &RequestOptions) -> Result<O
         Content::Pem(pem) => bare(document, pem, options),
         Content::Manifest(located) => manifest(document, located, options),
     }
+}
+
+/// The Nodes that `paths` hold. Other objects among them are passed over.
+pub(super) fn nodes(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Nodes {
+    let before = problems.len();
+    let mut nodes = Nodes::default();
+    for document in input::read(paths, &input::MANIFESTS, problems) {
+        let Content::Manifest(located) = &document.content else { continue };
+        let value = located.value();
+        if value["kind"] != "Node" || value["apiVersion"] != "v1" {
+            continue;
+        }
+        let mut problem = |path: &str, message: String| {
+            problems.push(Problem::new(&document.path, Some(located.place_of(path)), message));
+        };
+        match serde_json::from_value::<Node>(value) {
+            Ok(node) if node.name.is_empty() => problem("metadata", "Node has no metadata.name".to_owned()),
+            Ok(node) if nodes.get(&node.name).is_some() => {
+                problem("metadata.name", format!("Node {} is there twice: keep one", printable(&node.name)));
+            }
+            Ok(node) => {
+                nodes.insert(node);
+            }
+            Err(error) => problem("", format!("cannot be read: {}", printable(&error.to_string()))),
+        }
+    }
+    if nodes.is_empty() && problems.len() == before {
+        for path in paths {
+            problems.push(Problem::new(&path.display().to_string(), None, "holds no Node"));
+        }
+    }
+    nodes
 }
 
 fn bare(document: &Document, pem: &[u8], options: &RequestOptions) -> Result<Option<SigningRequest>, Problem> {

@@ -10,6 +10,7 @@ use super::paint::{Color, Paint};
 use super::problem::{Problem, report};
 use super::reviewed::Reviewed;
 use super::{Exit, json, junit, print, text};
+use crate::node::Nodes;
 use crate::policy::{PolicyObject, PolicySet, SignerPattern};
 use crate::review::{Decision, Facts, review};
 
@@ -23,6 +24,7 @@ Examples:
   countersign review --policies examples/policies examples/requests
   countersign review --policies policies/ -o json request.yaml
   kubectl get csr -o yaml | countersign review --policies policies/ -
+  kubectl get nodes -o yaml | countersign review --policies policies/ --nodes - request.yaml
   countersign review --live                           what would happen to what is pending?
   countersign review --live --policies policies/      and with these files instead of the cluster's policies?
   countersign review --policies policies/ --signer-name kubernetes.io/kube-apiserver-client \\
@@ -33,6 +35,10 @@ pub(super) struct Args {
     #[cfg_attr(feature = "controller", arg(long, value_name = "PATH", num_args = 1, required_unless_present = "live"))]
     #[cfg_attr(not(feature = "controller"), arg(long, value_name = "PATH", num_args = 1, required = true))]
     policies: Vec<PathBuf>,
+    /// Manifests with Nodes, for policies that look at them: files, directories, or - for standard input; repeatable. With --live
+    /// they stand for the cluster's. kubectl get nodes -o yaml writes them.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    nodes: Vec<PathBuf>,
     /// Review what is pending in a cluster, or the requests of these names, and change nothing.
     #[cfg(feature = "controller")]
     #[arg(long)]
@@ -79,15 +85,15 @@ enum Output {
 
 pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let mut problems = Vec::new();
-    let reads_twice = args.policies.iter().chain(&args.files).filter(|path| path.as_os_str() == "-").count() > 1;
-    if reads_twice {
+    let paths = || args.policies.iter().chain(&args.nodes).chain(&args.files);
+    if paths().filter(|path| path.as_os_str() == "-").count() > 1 {
         problems.push(Problem::new("-", None, "standard input can be read once only: give one of them as a file"));
         return Ok(report(&problems));
     }
-    let (objects, requests) = load(&args, &mut problems)?;
+    let Loaded { policies: objects, requests, nodes } = load(&args, &mut problems)?;
     let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
     let set = PolicySet::compile(&objects, args.verdict.settings(named_signers(&compiled), Some(args.max_request_age)));
-    let facts = Facts { now: args.now, nodes: None };
+    let facts = Facts { now: args.now, nodes: nodes.as_ref() };
     let reviewed: Vec<Reviewed> = requests
         .into_iter()
         .map(|sourced| Reviewed { review: review(&set, &sourced.request, &facts), sourced })
@@ -109,26 +115,31 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     })
 }
 
-type Loaded = (Vec<PolicyObject>, Vec<Sourced>);
+struct Loaded {
+    policies: Vec<PolicyObject>,
+    requests: Vec<Sourced>,
+    /// Nothing where no Nodes are given.
+    nodes: Option<Nodes>,
+}
 
-/// The policies and the requests, from files or from a cluster.
+/// The policies, the requests and the Nodes, from files or from a cluster.
 fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
-    let mut objects = Vec::new();
+    let mut own = None;
     if !args.policies.is_empty() {
         let policies = load::policies(&args.policies, problems);
         load::not_ready(&policies, problems);
-        objects = policies.into_iter().map(|policy| policy.object).collect();
+        own = Some(policies.into_iter().map(|policy| policy.object).collect::<Vec<_>>());
     }
+    let nodes = (!args.nodes.is_empty()).then(|| load::nodes(&args.nodes, problems));
     #[cfg(feature = "controller")]
     if args.live {
         let names: Vec<String> = args.files.iter().map(|name| name.display().to_string()).collect();
-        let snapshot = args.cluster.clone().read(args.policies.is_empty(), &names, problems)?;
-        if args.policies.is_empty() {
-            objects = snapshot.policies;
-        }
-        return Ok((objects, snapshot.requests.iter().map(super::live::undecided).collect()));
+        let snapshot = args.cluster.clone().read(own, nodes, &names, problems)?;
+        let requests = snapshot.requests.iter().map(super::live::undecided).collect();
+        return Ok(Loaded { policies: snapshot.policies, requests, nodes: snapshot.nodes });
     }
-    Ok((objects, load::requests(&args.files, &args.request, problems)))
+    let requests = load::requests(&args.files, &args.request, problems);
+    Ok(Loaded { policies: own.unwrap_or_default(), requests, nodes })
 }
 
 /// The signers that the policies name: what is managed unless options say otherwise.

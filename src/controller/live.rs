@@ -9,10 +9,12 @@ use serde_json::Value;
 use super::Error;
 use super::client::{self, get, segment};
 use crate::api::{GROUP, VERSION};
+use crate::node::{Node, Nodes};
 use crate::policy::{Kind, PolicyObject};
 use crate::request::CsrObject;
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+const NODES: &str = "/api/v1/nodes";
 /// How many objects are read at a time.
 const PAGE: u32 = 500;
 
@@ -83,6 +85,13 @@ impl Live {
             }));
         }
         Ok(objects)
+    }
+
+    /// Every Node.
+    pub async fn nodes(&self) -> Result<Nodes, Error> {
+        let items = self.list(NODES, |_| {}).await?;
+        // Reading one never fails, whatever is in it.
+        Ok(items.into_iter().filter_map(|item| serde_json::from_value::<Node>(item).ok()).collect())
     }
 
     async fn list(&self, path: &str, mut progress: impl FnMut(usize)) -> Result<Vec<Value>, Error> {

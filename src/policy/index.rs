@@ -192,7 +192,7 @@ mod tests {
         ) {
             let set = PolicySet::compile(&objects, Settings::default());
             let request = SigningRequest::decode(envelope, b"");
-            let bindings = Bindings::new(&request);
+            let bindings = Bindings::new(&request, None);
             let envelope = &request.envelope;
             let speaks = |object: &crate::policy::Compiled| object.matcher.matches(envelope, &bindings) != Truth::No;
             for (all, found) in [

@@ -139,6 +139,11 @@ impl Matcher {
         }
     }
 
+    /// Whether a condition reads the Node of the requestor.
+    pub(super) fn reads_node(&self) -> bool {
+        matches!(&self.conditions, Part::Stated(conditions) if conditions.iter().any(Expression::reads_node))
+    }
+
     /// The signers stated, if they can be read.
     #[must_use]
     pub fn signers(&self) -> &[SignerPattern] {

@@ -24,8 +24,8 @@ pub use object::{Kind, ObjectRef, PolicyObject};
 pub use pattern::{Field, Pattern, WidePattern};
 pub use reserved::{MASTERS, Reserved};
 pub use rules::{
-    CommonNameRules, Count, DnsRules, ExpirationRules, IpRules, KeyRules, ListRules, Rules, SignerRules, Source,
-    UsageRules, ValidationRule,
+    CommonNameRules, Count, DnsRules, ExpirationRules, IpRules, KeyRules, ListRules, NodeRules, Rules, SignerRules,
+    Source, UsageRules, ValidationRule,
 };
 pub use set::{PolicySet, Settings};
 pub use truth::Truth;
@@ -71,7 +71,7 @@ impl Compiled {
     /// Whether what it says may depend on Nodes.
     #[must_use]
     pub fn needs_nodes(&self) -> bool {
-        self.rules.as_ref().is_some_and(Rules::need_nodes)
+        self.matcher.reads_node() || self.rules.as_ref().is_some_and(Rules::need_nodes)
     }
 
     /// Whether it is Ready.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 
 use super::{Expression, Pattern, SignerPattern, WidePattern};
-use crate::api::WhenUnset;
+use crate::api::{Existence, WhenUnset};
 use crate::request::{Curve, Usage};
 
 /// The checks of one object. In a policy, a part that is not there permits nothing of its kind
@@ -34,6 +34,8 @@ pub struct Rules {
     pub uris: Option<ListRules>,
     /// Email addresses.
     pub email_addresses: Option<ListRules>,
+    /// The Node of the node whose identity is asked for.
+    pub node: Option<NodeRules>,
     /// What else must be true.
     pub validations: Vec<ValidationRule>,
 }
@@ -45,7 +47,9 @@ impl Rules {
             self.dns_names.as_ref().and_then(|names| names.list.from),
             self.ip_addresses.as_ref().and_then(|addresses| addresses.from),
         ];
-        sources.contains(&Some(Source::Node))
+        self.node.is_some()
+            || sources.contains(&Some(Source::Node))
+            || self.validations.iter().any(|rule| rule.expression.reads_node())
     }
 }
 
@@ -157,6 +161,15 @@ pub struct ExpirationRules {
     pub max: Option<i32>,
     /// What no lifetime means.
     pub when_unset: WhenUnset,
+}
+
+/// Rules for the Node of the node whose identity is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeRules {
+    /// Whether it must be there.
+    pub existence: Option<Existence>,
+    /// How long before the request was filed it may have been created, in seconds.
+    pub max_age_seconds: Option<i32>,
 }
 
 /// Rules for the public key.

@@ -106,7 +106,7 @@ impl PolicySet {
         &self.settings
     }
 
-    /// Whether any object needs Nodes: `from: Node`.
+    /// Whether any object needs Nodes: for `from: Node`, for rules about the Node, or an expression that reads `node`.
     #[must_use]
     pub const fn needs_nodes(&self) -> bool {
         self.needs_nodes

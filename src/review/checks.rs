@@ -53,6 +53,9 @@ pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkc
     checks.ip_addresses(rules.ip_addresses.as_ref(), &pkcs10.sans.ip_addresses);
     checks.names(&names::URIS, rules.uris.as_ref(), &pkcs10.sans.uris, false);
     checks.names(&names::EMAIL_ADDRESSES, rules.email_addresses.as_ref(), &pkcs10.sans.email_addresses, false);
+    if let Some(node) = rules.node {
+        checks.node(node, pkcs10);
+    }
     checks.findings
 }
 

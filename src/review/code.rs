@@ -104,8 +104,10 @@ codes! {
         ValidationFailed => "validation-failed",
         /// A kubelet's request for somebody else, or somebody else's request for a kubelet.
         KubeletIdentity => "kubelet-identity",
-        /// `from: Node`, and the requestor is not a node that asks for itself.
+        /// `from: Node` or rules about the Node, and the request is not a node's for itself.
         NodeIdentity => "node-identity",
+        /// The Node was created longer ago than may be.
+        NodeTooOld => "node-too-old",
         /// `from: Node`, and a DNS name that no node has: `localhost`, `kubernetes…`, Services, the cluster's domain.
         DnsNameNeverNode => "dns-name-never-node",
         /// `from: Node`, and an IP address that no node has: loopback, link-local, unspecified, multicast.

@@ -18,6 +18,15 @@ pub(super) fn own_node<'a>(envelope: &'a Envelope, pkcs10: &Pkcs10) -> Result<&'
     if named_node(pkcs10) == Some(name) { Ok(name) } else { Err("the common name is not the requestor's own node") }
 }
 
+/// The node whose identity is asked for: by itself, or by whoever has none yet. The error is what is wrong
+/// with that.
+pub(super) fn asked_node<'a>(envelope: &Envelope, pkcs10: &'a Pkcs10) -> Result<&'a str, &'static str> {
+    if envelope.node().is_some() {
+        own_node(envelope, pkcs10)?;
+    }
+    named_node(pkcs10).ok_or("the common name is not system:node: and the name of a node")
+}
+
 /// What is wrong with a kubelet's identity, if the signer is a kubelet's: the CN must be the
 /// requestor's own `system:node:` name and the requestor in `system:nodes`. A bootstrap token has
 /// no node's name yet, so for the client signer the CN need only be some node's.
@@ -31,7 +40,7 @@ pub(super) fn wrong_identity(request: &SigningRequest, pkcs10: &Pkcs10) -> Optio
         && envelope.username.starts_with("system:bootstrap:")
         && envelope.groups.iter().any(|group| group == "system:bootstrappers");
     if bootstraps {
-        return named_node(pkcs10).is_none().then_some("the common name is not system:node: and the name of a node");
+        return asked_node(envelope, pkcs10).err();
     }
     own_node(envelope, pkcs10).err()
 }

@@ -1,13 +1,17 @@
 //! `from: Node`: the names and addresses that the requesting node itself carries, and those that no
 //! node can have, whatever its Node says: kubelets write most of that themselves.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::ViolationCode;
 use super::checks::Checks;
 use super::names::{ListKind, list};
+use super::{ViolationCode, kubelet};
+use crate::api::Existence;
 use crate::escape::printable;
-use crate::node::{Host, Nodes};
+use crate::node::{Host, NodeUnknown, Nodes};
+use crate::policy::NodeRules;
+use crate::request::Pkcs10;
 
 impl Checks<'_> {
     /// Each of `hosts` must be one that the requesting node carries, and no other Node. What is not
@@ -29,7 +33,7 @@ impl Checks<'_> {
         if node.addresses.is_empty() {
             return self.unknown(format!("{} are the node's own, and Node {shown} has no addresses yet", kind.plural));
         }
-        let carries: Vec<String> = node.hosts().map(|host| host.to_string()).collect();
+        let carries: BTreeSet<String> = node.hosts().map(|host| host.to_string()).collect();
         let missing: Vec<String> = hosts.iter().filter(|host| !node.carries(host)).map(ToString::to_string).collect();
         if !missing.is_empty() {
             self.unknown(format!(
@@ -50,14 +54,57 @@ impl Checks<'_> {
         }
     }
 
+    /// The Node of the node whose identity is asked for. What comes and goes is unknown; an age that is too
+    /// great only grows. In a guardrail, a request for no node's identity has nothing to check.
+    pub(super) fn node(&mut self, rules: NodeRules, pkcs10: &Pkcs10) {
+        if !self.is_policy && kubelet::named_node(pkcs10).is_none() {
+            return;
+        }
+        let name = match kubelet::asked_node(self.envelope, pkcs10) {
+            Ok(name) => name,
+            Err(wrong) => return self.not_a_node(wrong),
+        };
+        let shown = printable(name);
+        let node = match Nodes::when_filed(self.nodes, name, self.envelope.created) {
+            Ok(_) if rules.existence == Some(Existence::Absent) => {
+                return self.unknown(format!(
+                    "there is a Node {shown} already, and {} permits only nodes that have none yet: delete it if its \
+                     machine was installed anew",
+                    self.name
+                ));
+            }
+            Ok(node) => node,
+            Err(NodeUnknown::Absent(_)) if rules.existence != Some(Existence::Present) => return,
+            Err(unknown) => return self.unknown(unknown.to_string()),
+        };
+        let Some(max) = rules.max_age_seconds else { return };
+        let Some((filed, created)) = self.envelope.created.zip(node.created) else {
+            return self.unknown(format!("nothing says how old Node {shown} was when the request was filed"));
+        };
+        let age = filed.duration_since(created).as_secs();
+        if age > i64::from(max) {
+            let message = format!(
+                "Node {shown} was {age} s old when the request was filed, and {} permits at most {max} s",
+                self.name
+            );
+            self.violation(
+                ViolationCode::NodeTooOld,
+                "subject.commonName",
+                &format!("{age} s"),
+                format!("at most {max} s"),
+                message,
+            );
+        }
+    }
+
     /// Says once for an object that the requestor is not a node that asks for itself.
     fn not_a_node(&mut self, wrong: &str) {
         if self.has(ViolationCode::KubeletIdentity) || self.has(ViolationCode::NodeIdentity) {
             return;
         }
         let found = printable(&self.envelope.username);
-        let message = format!("{} permits a node what its own Node carries: {wrong}", self.name);
-        self.violation(ViolationCode::NodeIdentity, "subject.commonName", &found, "a node's own name", message);
+        let message = format!("{} is about a node that asks for itself: {wrong}", self.name);
+        self.violation(ViolationCode::NodeIdentity, "subject.commonName", &found, "the name of the node", message);
     }
 
     /// Whether `host` is one that no node can have, which is then violated.
@@ -76,7 +123,8 @@ impl Checks<'_> {
             },
         };
         let found = host.to_string();
-        let message = format!("{} \"{found}\" {why}, so no node has it for its own, whatever its Node says", kind.noun);
+        let shown = if let Host::Name(_) = host { format!("\"{found}\"") } else { found.clone() };
+        let message = format!("{} {shown} {why}, so no node has it for its own, whatever its Node says", kind.noun);
         self.violation(code, kind.field, &found, "what the requesting node carries", message);
         true
     }

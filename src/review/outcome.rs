@@ -16,7 +16,7 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) const fn new(set: &'a PolicySet, request: &'a SigningRequest, facts: &'a Facts<'a>) -> Self {
-        Self { set, request, facts, bindings: Bindings::new(request) }
+        Self { set, request, facts, bindings: Bindings::new(request, facts.nodes) }
     }
 }
 

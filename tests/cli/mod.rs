@@ -280,3 +280,87 @@ fn completions_know_the_commands() {
     let output = Command::new("bash").args(["-c", &test]).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "lint", "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+const NODES: &str = "\
+apiVersion: v1
+kind: NodeList
+items:
+- apiVersion: v1
+  kind: Node
+  metadata: { name: worker-1, uid: u, resourceVersion: \"7\", creationTimestamp: 2026-01-01T00:00:00Z, managedFields: [{ time: 9999-12-31T23:59:59Z }] }
+  status: { addresses: [{ type: Hostname, address: worker-1 }, { type: InternalIP, address: 10.20.1.1 }], images: 1 }
+- { apiVersion: v1, kind: Node, metadata: { name: odd }, status: { addresses: 7 } }
+";
+
+/// The request that the suite of kubelets approves, as a manifest to review.
+fn request_of_a_kubelet(directory: &Path) -> String {
+    let name = "before the Node has addresses";
+    let saved = directory.to_str().unwrap();
+    let suite = "examples/kubelets/tests/serving.yaml";
+    let Ended(status, out, err) = countersign(&["test", "--filter", name, "--save-requests", saved, suite], b"");
+    assert_eq!(status, 0, "{out}{err}");
+    directory.join("before-the-node-has-addresses.json").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn nodes_come_from_files_and_without_them_nothing_is_known_of_any() {
+    let directory = tempfile::tempdir().unwrap();
+    let request = request_of_a_kubelet(directory.path());
+    let nodes = directory.path().join("nodes.yaml");
+    let with = "  status: { addresses: [{ type: InternalDNS, address: worker-1.nodes.example.com }, { type: InternalIP, address: \"2001:db8:20::1\" }, ";
+    fs::write(&nodes, NODES.replacen("  status: { addresses: [", with, 1)).unwrap();
+    let nodes = nodes.to_str().unwrap();
+    let policy = ["review", "--policies", "examples/kubelets/serving.yaml"];
+    let ask = |more: &[&str], stdin: &str| {
+        let arguments: Vec<&str> = policy.iter().chain(more).copied().collect();
+        countersign(&arguments, stdin.as_bytes())
+    };
+    let Ended(status, out, err) = ask(&["--nodes", nodes, &request], "");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    let Ended(status, out, _) = ask(&[&request], "");
+    assert!(status == 3 && out.contains("the Nodes of the cluster are not known here"), "{out}");
+    // Other Nodes are known, and of this one what it carries.
+    let Ended(status, out, _) = ask(&["--nodes", "-", &request], NODES);
+    assert!(
+        status == 3
+            && out.contains(
+                "Node worker-1 does not carry worker-1.nodes.example.com (yet); it carries 10.20.1.1, worker-1"
+            ),
+        "{out}"
+    );
+    let Ended(status, out, _) = ask(&["--nodes", "-", &request], &NODES.replace("worker-1", "worker-2"));
+    assert!(status == 3 && out.contains("there is no Node worker-1 (yet)"), "{out}");
+    // A range of Services is nobody's.
+    let Ended(status, out, _) = ask(&["--nodes", nodes, "--service-cidr", "10.20.1.0/24", &request], "");
+    assert!(status == 1 && out.contains("[ip-address-service]"), "{out}");
+}
+
+#[test]
+fn bad_nodes_are_a_clear_sentence_and_status_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let request = request_of_a_kubelet(directory.path());
+    let policies = "examples/kubelets/serving.yaml";
+    let twice = NODES.replace("name: odd", "name: worker-1");
+    for (nodes, stdin, expected) in [
+        ("-", twice.as_str(), "Node worker-1 is there twice: keep one"),
+        ("-", "apiVersion: v1\nkind: Node\n", "Node has no metadata.name"),
+        ("-", "apiVersion: v1\nkind: Pod\n", "holds no Node"),
+        ("examples/nowhere", "", "cannot be read"),
+    ] {
+        let arguments = ["review", "--policies", policies, "--nodes", nodes, &request];
+        let Ended(status, out, err) = countersign(&arguments, stdin.as_bytes());
+        assert!(status == 2 && err.contains(expected), "{expected}: {out}{err}");
+    }
+    for (option, expected) in [
+        ("10.96.0.1/12", "host bits"),
+        ("x", "neither an IP address nor a CIDR"),
+        ("::ffff:10.0.0.0/104", "IPv4-mapped"),
+    ] {
+        let arguments = ["review", "--policies", policies, "--service-cidr", option, &request];
+        let Ended(status, _, err) = countersign(&arguments, b"");
+        assert!(status == 2 && err.contains(expected), "{expected}: {err}");
+    }
+    let arguments = ["review", "--policies", "-", "--nodes", "-", &request];
+    let Ended(status, _, err) = countersign(&arguments, b"");
+    assert!(status == 2 && err.contains("standard input can be read once only"), "{err}");
+}

@@ -32,6 +32,9 @@ fn the_suites_of_the_repository_pass() {
     let Ended(status, out, err) = countersign(&["test", "examples/fields"], b"");
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
     assert!(out.contains(" 0 failed"), "{out}");
+    let Ended(status, out, err) = countersign(&["test", "examples/kubelets"], b"");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains(" 0 failed"), "{out}");
     // Other commands pass suites over.
     let Ended(status, out, err) = countersign(&["lint", "examples/policies", "examples/tests"], b"");
     assert_eq!(status, 0, "{out}{err}");
@@ -97,6 +100,16 @@ fn a_suite_that_cannot_run_is_told_with_a_place_and_status_2() {
         ("countersign.dev/v1alpha1", "countersign.dev/v1", "is not countersign.dev/v1alpha1"),
         ("  requestor: portal\n", "", "say who files the request"),
         ("subject: {", "ipAddresses: [x]\n    subject: {", "x in ipAddresses is no IP address"),
+        ("tests:", "serviceCIDRs: [10.96.0.1/12]\ntests:", "6:15: it has host bits"),
+        ("tests:", "nodes: [examples/nowhere]\ntests:", "examples/nowhere"),
+        ("tests:", "nodes: [{ name: a }, { name: a }]\ntests:", "6:8: Node a is there twice"),
+        ("tests:", "nodes: [{ name: a, adresses: [] }]\ntests:", "is neither the path of a file nor a Node with name"),
+        (
+            "tests:",
+            "nodes: [{ name: a, addresses: [{ type: IP, address: a }] }]\ntests:",
+            "is neither the path of a file",
+        ),
+        ("  requestor: portal", "  created: noon\n  requestor: portal", "8:12: "),
     ] {
         let Ended(status, out, err) = test(&[], &SUITE.replacen(good, bad, 1));
         assert_eq!(status, 2, "{bad}: {out}{err}");

@@ -12,7 +12,7 @@ limits: { expirationSeconds: { max: 600, whenUnset: Deny } }
 ";
 
 /// Kind, what is replaced in the good object, by what, and what the refusal says.
-const CASES: [(&str, &str, &str, &str); 31] = [
+const CASES: [(&str, &str, &str, &str); 37] = [
     ("CSRPolicy", "match: {", "notMatch: {", "state match"),
     ("CSRPolicy", "signerNames: [kubernetes.io/kube-apiserver-client], ", "", "state match.signerNames"),
     ("CSRPolicy", "[kubernetes.io/kube-apiserver-client]", "[]", "name at least one"),
@@ -46,6 +46,12 @@ const CASES: [(&str, &str, &str, &str); 31] = [
     ("CSRPolicy", "allow: {", "allow: { ipAddresses: { allowed: [10.0.0.1/8] }, ", "without host bits"),
     ("CSRPolicy", "allow: {", "allow: { uris: { allowed: ['${x}'] }, ", "reserved for later"),
     ("CSRPolicy", "allow: {", "allow: { keys: {}, ", "keys is empty"),
+    ("CSRPolicy", "allow: {", "allow: { dnsNames: {}, ", "or from"),
+    ("CSRPolicy", "allow: {", "allow: { dnsNames: { from: Requestor }, ", "Unsupported value"),
+    ("CSRPolicy", "allow: {", "allow: { ipAddresses: { max: 1 }, ", "state allowed, required or from"),
+    ("CSRPolicy", "allow: {", "allow: { node: {}, ", "node is empty"),
+    ("CSRPolicy", "allow: {", "allow: { node: { existence: Absent, maxAgeSeconds: 60 }, ", "has no age"),
+    ("CSRGuardrail", "limits: {", "limits: { node: { existence: Maybe }, ", "Unsupported value"),
     ("CSRGuardrail", "match: {}", "mode: Enforce", "state match"),
     ("CSRGuardrail", "limits: { expirationSeconds: { max: 600, whenUnset: Deny } }", "limits: {}", "limits is empty"),
     ("CSRGuardrail", ", whenUnset: Deny", "", "whenUnset"),

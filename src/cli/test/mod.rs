@@ -12,11 +12,13 @@ use super::options::RequestOptions;
 use super::paint::{Color, Paint};
 use super::problem::{Problem, report as report_problems};
 use super::{Exit, print};
-use crate::policy::{PolicySet, Reserved, Settings, SignerPattern};
+use crate::escape::printable;
+use crate::node::{Node, Nodes};
+use crate::policy::{PolicySet, Reserved, Settings, SignerPattern, network};
 use crate::request::{Envelope, SigningRequest};
 use crate::review::{Facts, Review, review};
 pub(in crate::cli) use suite::KIND;
-use suite::{Case, Expected, Request, Requestor, RequestorRef, Suite};
+use suite::{Case, Expected, NodeSource, Request, Requestor, RequestorRef, Suite};
 
 /// Test policies: suites name requests and the verdicts expected.
 #[derive(Debug, clap::Args)]
@@ -124,8 +126,15 @@ fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(
     let objects: Vec<_> = policies.into_iter().map(|policy| policy.object).collect();
     let settings = match settings(suite, &objects) {
         Ok(settings) => settings,
+        Err((field, message)) => {
+            problem(field, message);
+            return Vec::new();
+        }
+    };
+    let known = match suite.nodes.as_deref().map(|sources| nodes(sources, base)).transpose() {
+        Ok(known) => known,
         Err(message) => {
-            problem("managedSigners", message);
+            problem("nodes", message);
             return Vec::new();
         }
     };
@@ -143,7 +152,14 @@ fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(
                 continue;
             }
         };
-        let facts = Facts { now: None, nodes: None };
+        let own = match case.nodes.as_deref().map(|sources| nodes(sources, base)).transpose() {
+            Ok(own) => own,
+            Err(message) => {
+                problem(&format!("{path}.nodes"), format!("{}: {message}", case.name));
+                continue;
+            }
+        };
+        let facts = Facts { now: None, nodes: own.as_ref().or(known.as_ref()) };
         let review = review(&set, &request, &facts);
         let differences = differences(&case.expect, &review);
         tests.push(Ran { name: case.name.clone(), review, differences });
@@ -151,9 +167,29 @@ fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(
     tests
 }
 
-fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Settings, String> {
-    let mut managed: Vec<SignerPattern> =
-        suite.managed_signers.iter().map(|signer| SignerPattern::managed(signer)).collect::<Result<_, _>>()?;
+/// The Nodes that a suite or a test names.
+fn nodes(sources: &[NodeSource], base: &Path) -> Result<Nodes, String> {
+    let mut nodes = Nodes::default();
+    let mut problems = Vec::new();
+    for source in sources {
+        let more = match source {
+            NodeSource::Inline(node) => [node.node()].into_iter().collect(),
+            NodeSource::Files(path) => load::nodes(&[base.join(path)], &mut problems),
+        };
+        for node in more.iter() {
+            if nodes.get(&node.name).is_some() {
+                return Err(format!("Node {} is there twice: keep one", printable(&node.name)));
+            }
+            nodes.insert(Node::clone(node));
+        }
+    }
+    problems.first().map_or(Ok(nodes), |problem| Err(problem.to_string()))
+}
+
+fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Settings, Wrong> {
+    let managed = suite.managed_signers.iter().map(|signer| SignerPattern::managed(signer)).collect::<Result<_, _>>();
+    let mut managed: Vec<SignerPattern> = managed.map_err(|message| ("managedSigners", message))?;
+    let cidrs = suite.service_cidrs.iter().map(|cidr| network(cidr)).collect::<Result<_, _>>();
     if managed.is_empty() {
         let set = PolicySet::compile(objects, Settings::default());
         let all = set.policies().iter().chain(set.guardrails());
@@ -164,7 +200,7 @@ fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Se
         reserved: Reserved::new(suite.reserved_prefixes.iter().cloned()),
         signer_max_seconds: suite.signer_max_seconds.clone(),
         required_guardrails: suite.require_guardrails.clone(),
-        service_cidrs: Vec::new(),
+        service_cidrs: cidrs.map_err(|message| ("serviceCIDRs", message))?,
         max_request_age: None,
     })
 }
@@ -186,6 +222,7 @@ fn request(suite: &Suite, case: &Case, base: &Path, save: Option<&Path>) -> Resu
             if let Some(requestor) = requestor {
                 requestor.put_into(&mut request.envelope);
             }
+            request.envelope.created = case.created.or(request.envelope.created);
             Ok(request)
         }
         Request::Inline(inline) => {
@@ -199,6 +236,7 @@ fn request(suite: &Suite, case: &Case, base: &Path, save: Option<&Path>) -> Resu
                 signer_name: inline.signer_name.clone(),
                 usages: inline.usages.clone(),
                 expiration_seconds: inline.expiration_seconds,
+                created: case.created,
                 ..Envelope::default()
             };
             requestor.put_into(&mut envelope);

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::API_VERSION;
+use crate::node::{AddressType, Node, NodeAddress};
 use crate::request::Envelope;
 
 /// The kind of a suite.
@@ -31,6 +33,11 @@ pub(super) struct Suite {
     pub(super) signer_max_seconds: BTreeMap<String, i64>,
     #[serde(default)]
     pub(super) require_guardrails: Vec<String>,
+    #[serde(default, rename = "serviceCIDRs")]
+    pub(super) service_cidrs: Vec<String>,
+    /// What Nodes there are; unstated, they are not known.
+    #[serde(default)]
+    pub(super) nodes: Option<Vec<NodeSource>>,
     #[serde(default)]
     pub(super) requestors: BTreeMap<String, Requestor>,
     pub(super) tests: Vec<Case>,
@@ -71,6 +78,12 @@ pub(super) struct Case {
     #[serde(default)]
     pub(super) requestor: Option<RequestorRef>,
     pub(super) request: Request,
+    /// When it was filed.
+    #[serde(default)]
+    pub(super) created: Option<Timestamp>,
+    /// Instead of the suite's.
+    #[serde(default)]
+    pub(super) nodes: Option<Vec<NodeSource>>,
     /// For a bare PEM request, what a manifest would say.
     #[serde(default)]
     pub(super) signer_name: Option<String>,
@@ -108,6 +121,72 @@ impl Requestor {
         envelope.user_uid.clone_from(&self.uid);
         envelope.groups.clone_from(&self.groups);
         envelope.extra.clone_from(&self.extra);
+    }
+}
+
+/// A file with Nodes, or a Node.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "is neither the path of a file nor a Node with name, uid, created, labels and addresses")]
+pub(super) enum NodeSource {
+    Files(PathBuf),
+    Inline(InlineNode),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct InlineNode {
+    name: String,
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    created: Option<Timestamp>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    addresses: Vec<InlineAddress>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InlineAddress {
+    #[serde(rename = "type")]
+    kind: InlineAddressType,
+    address: String,
+}
+
+/// As Kubernetes writes it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum InlineAddressType {
+    Hostname,
+    InternalIP,
+    ExternalIP,
+    InternalDNS,
+    ExternalDNS,
+}
+
+impl InlineNode {
+    pub(super) fn node(&self) -> Node {
+        Node {
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            resource_version: String::new(),
+            created: self.created,
+            labels: Some(self.labels.clone()),
+            addresses: self.addresses.iter().map(InlineAddress::address).collect(),
+        }
+    }
+}
+
+impl InlineAddress {
+    fn address(&self) -> NodeAddress {
+        let kind = match self.kind {
+            InlineAddressType::Hostname => AddressType::Hostname,
+            InlineAddressType::InternalIP => AddressType::InternalIP,
+            InlineAddressType::ExternalIP => AddressType::ExternalIP,
+            InlineAddressType::InternalDNS => AddressType::InternalDNS,
+            InlineAddressType::ExternalDNS => AddressType::ExternalDNS,
+        };
+        NodeAddress { kind, address: self.address.clone() }
     }
 }
 

@@ -1,6 +1,6 @@
-//! What an expression sees: `csr`, what is asked for, and `requestor`, who asks, as the API server
-//! authenticated it. The name, labels and annotations of the request are not there: whoever files a
-//! request chooses them.
+//! What an expression sees: `csr`, what is asked for, `requestor`, who asks, as the API server
+//! authenticated it, and `node`, the Node of a requestor that is one. The name, labels and annotations of
+//! the request are not there: whoever files a request chooses them.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -8,10 +8,13 @@ use std::collections::HashMap;
 use cel::common::value::Val;
 use cel::{ExecutionError, Value};
 
+use crate::node::{Node, Nodes};
 use crate::request::{Envelope, Key, Pkcs10, SigningRequest};
 
+/// The variable that is there only where a Node is known.
+pub(super) const NODE: &str = "node";
 /// The variables.
-pub(super) const ROOTS: [&str; 2] = ["csr", "requestor"];
+pub(super) const ROOTS: [&str; 3] = ["csr", "requestor", NODE];
 
 /// What is in `csr` of any request, decoded or not.
 const OF_THE_SPEC: [&str; 3] = ["signerName", "usages", "expirationSeconds"];
@@ -35,6 +38,7 @@ pub(super) fn fields(path: &str) -> Option<&'static [&'static str]> {
         "requestor" => &["username", "uid", "groups", "extra", "serviceAccount", "pod", "node"],
         "requestor.serviceAccount" => &["namespace", "name"],
         "requestor.pod" | "requestor.node" => &["name", "uid"],
+        "node" => &["name", "addresses", "labels"],
         _ => return None,
     })
 }
@@ -45,22 +49,24 @@ pub(super) fn is_content(path: &[&str]) -> bool {
 }
 
 /// Each variable by its name, in the form that evaluation reads.
-pub(super) type Vals = [(&'static str, Box<dyn Val>); 2];
+pub(super) type Vals = Vec<(&'static str, Box<dyn Val>)>;
 
 /// The variables of one request, made when the first expression reads them.
 #[derive(Debug)]
 pub struct Bindings<'a> {
     request: &'a SigningRequest,
+    nodes: Option<&'a Nodes>,
     values: OnceCell<[Value; 2]>,
+    node: OnceCell<Result<Value, String>>,
     /// The same, in the form that evaluation reads.
     vals: OnceCell<Vals>,
 }
 
 impl<'a> Bindings<'a> {
-    /// The variables of `request`.
+    /// The variables of `request`, among these Nodes, if they are known.
     #[must_use]
-    pub const fn new(request: &'a SigningRequest) -> Self {
-        Self { request, values: OnceCell::new(), vals: OnceCell::new() }
+    pub const fn new(request: &'a SigningRequest, nodes: Option<&'a Nodes>) -> Self {
+        Self { request, nodes, values: OnceCell::new(), node: OnceCell::new(), vals: OnceCell::new() }
     }
 
     /// Whether the request decoded, so that all of `csr` is there.
@@ -73,19 +79,31 @@ impl<'a> Bindings<'a> {
         if let Some(vals) = self.vals.get() {
             return Ok(vals);
         }
-        let [(csr_name, csr), (requestor_name, requestor)] = self.variables();
-        let vals = [(csr_name, csr.clone().try_into()?), (requestor_name, requestor.clone().try_into()?)];
+        let val = |(name, value): (_, &Value)| Ok((name, value.clone().try_into()?));
+        let vals = self.variables().map(val).collect::<Result<Vals, ExecutionError>>()?;
         Ok(self.vals.get_or_init(|| vals))
     }
 
-    /// Each variable by its name.
-    pub(super) fn variables(&self) -> [(&'static str, &Value); 2] {
+    /// The Node of the requestor; the error says why it is not known.
+    pub(super) fn node(&self) -> Result<&Value, &str> {
+        let read = || {
+            let envelope = &self.request.envelope;
+            let name = envelope.node().ok_or("the requestor is not a node")?;
+            let found = Nodes::when_filed(self.nodes, name, envelope.created);
+            found.map(|found| node(found)).map_err(|unknown| unknown.to_string())
+        };
+        self.node.get_or_init(read).as_ref().map_err(String::as_str)
+    }
+
+    /// Each variable by its name, as far as there is one.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         let [csr, requestor] = self.values.get_or_init(|| {
             let usages: Vec<Value> = self.request.usages.iter().map(|usage| usage.name().into()).collect();
             let content = self.request.content.as_ref().ok();
             [csr(&self.request.envelope, usages, content), requestor(&self.request.envelope)]
         });
-        [("csr", csr), ("requestor", requestor)]
+        let node = self.node().ok().map(|node| (NODE, node));
+        [("csr", csr), ("requestor", requestor)].into_iter().chain(node)
     }
 }
 
@@ -128,6 +146,22 @@ fn csr(envelope: &Envelope, usages: Vec<Value>, content: Option<&Pkcs10>) -> Val
     }
     put(&mut csr, "key", key);
     csr.into()
+}
+
+/// The labels are absent where they cannot be read.
+fn node(node: &Node) -> Value {
+    let mut object = Fields::new();
+    put(&mut object, "name", node.name.as_str());
+    let addresses = node.addresses.iter().map(|address| {
+        let (kind, address) = (address.kind.name().into(), address.address.as_str().into());
+        Value::from(Fields::from([("type".to_owned(), kind), ("address".to_owned(), address)]))
+    });
+    put(&mut object, "addresses", addresses.collect::<Vec<_>>());
+    if let Some(labels) = &node.labels {
+        let labels: Fields = labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+        put(&mut object, "labels", labels);
+    }
+    object.into()
 }
 
 /// What a service account's token says about itself is in `spec.extra`, where the API server put it.

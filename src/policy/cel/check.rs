@@ -19,16 +19,25 @@ pub(super) struct Checked {
     pub(super) patterns: Vec<Arc<Pattern>>,
     /// Whether it reads what is only known of a request that decodes.
     pub(super) reads_content: bool,
+    /// Whether it reads `node`.
+    pub(super) reads_node: bool,
     /// The lists that `all` goes over.
     pub(super) all_over: Vec<String>,
 }
 
 /// Checks `ast`, and compiles the regular expressions in it.
 pub(super) fn check(source: &str, mut ast: IdedExpr) -> Result<Checked, String> {
-    let mut checker =
-        Checker { source, variables: Vec::new(), patterns: Vec::new(), reads_content: false, all_over: Vec::new() };
+    let mut checker = Checker {
+        source,
+        variables: Vec::new(),
+        patterns: Vec::new(),
+        reads_content: false,
+        reads_node: false,
+        all_over: Vec::new(),
+    };
     checker.expression(&mut ast, 0)?;
-    Ok(Checked { ast, patterns: checker.patterns, reads_content: checker.reads_content, all_over: checker.all_over })
+    let Checker { patterns, reads_content, reads_node, all_over, .. } = checker;
+    Ok(Checked { ast, patterns, reads_content, reads_node, all_over })
 }
 
 struct Checker<'a> {
@@ -37,6 +46,7 @@ struct Checker<'a> {
     variables: Vec<String>,
     patterns: Vec<Arc<Pattern>>,
     reads_content: bool,
+    reads_node: bool,
     all_over: Vec<String>,
 }
 
@@ -109,11 +119,12 @@ impl Checker<'_> {
             // As a whole it has everything in it.
             self.reads_content = true;
         }
+        self.reads_node |= name == bindings::NODE;
         if bindings::ROOTS.contains(&name) || self.variables.iter().any(|variable| variable == name) {
             return Ok(());
         }
         let known = bindings::ROOTS.into_iter().chain(self.variables.iter().map(String::as_str));
-        let hint = nearest(name, known).unwrap_or("csr or requestor").to_owned();
+        let hint = nearest(name, known).unwrap_or("csr, requestor or node").to_owned();
         Err(self.at(name, &format!("there is no variable {name}; did you mean {hint}?")))
     }
 
@@ -138,6 +149,7 @@ impl Checker<'_> {
             at = format!("{at}.{field}");
         }
         self.reads_content |= bindings::is_content(path);
+        self.reads_node |= *root == bindings::NODE;
         Ok(())
     }
 

@@ -37,7 +37,12 @@ impl Size {
         match value {
             Value::String(text) => Self::text(text.len() as u64),
             Value::List(list) => list.iter().fold(Self::SCALAR, |size, item| size.with_item(Self::of(item))),
-            Value::Map(map) => map.map.values().fold(Self::SCALAR, |size, item| size.with_item(Self::of(item))),
+            // A comprehension goes over the keys.
+            Value::Map(map) => map.map.iter().fold(Self::SCALAR, |size, (key, item)| {
+                let key = if let Key::String(key) = key { key.len() as u64 } else { 0 };
+                let item = Self::of(item);
+                size.with_item(Self { whole: item.whole.saturating_add(key), ..item })
+            }),
             _ => Self::SCALAR,
         }
     }
@@ -115,7 +120,7 @@ impl<'a> Estimate<'a> {
     }
 
     fn root(&self, name: &str) -> Size {
-        let mut variables = self.bindings.variables().into_iter();
+        let mut variables = self.bindings.variables();
         variables.find(|(known, _)| *known == name).map_or(Size::SCALAR, |(_, value)| Size::of(value))
     }
 
@@ -123,7 +128,7 @@ impl<'a> Estimate<'a> {
     fn value(&self, node: &IdedExpr) -> Option<&'a Value> {
         match &node.expr {
             Expr::Ident(name) if !self.variables.contains_key(name.as_str()) => {
-                self.bindings.variables().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+                self.bindings.variables().find(|(known, _)| known == name).map(|(_, value)| value)
             }
             Expr::Select(select) => match self.value(&select.operand)? {
                 Value::Map(map) => map.map.get(&Key::from(select.field.as_str())),

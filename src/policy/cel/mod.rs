@@ -39,6 +39,7 @@ pub struct Expression {
     /// The regular expressions that stand in it, compiled; the tree refers to them by index.
     patterns: Arc<[Arc<Pattern>]>,
     reads_content: bool,
+    reads_node: bool,
     all_over: Vec<String>,
 }
 
@@ -67,6 +68,7 @@ impl Expression {
             ast: Arc::new(checked.ast),
             patterns: checked.patterns.into(),
             reads_content: checked.reads_content,
+            reads_node: checked.reads_node,
             all_over: checked.all_over,
         })
     }
@@ -89,12 +91,23 @@ impl Expression {
         &self.all_over
     }
 
+    /// Whether it reads the Node of the requestor.
+    #[must_use]
+    pub const fn reads_node(&self) -> bool {
+        self.reads_node
+    }
+
     /// Whether it holds for a request; unknown where it fails, where it would cost more than the
-    /// budget, or where it reads what did not decode.
+    /// budget, or where it reads what did not decode or a Node that is not known.
     #[must_use]
     pub fn holds(&self, bindings: &Bindings<'_>) -> Truth {
         if self.reads_content && !bindings.is_decoded() {
             return self.unknown("it reads what did not decode");
+        }
+        if self.reads_node
+            && let Err(why) = bindings.node()
+        {
+            return self.unknown(why);
         }
         if let Err(over) = cost::check(&self.ast, bindings) {
             return self.unknown(&over);

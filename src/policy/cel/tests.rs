@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Bindings, Expression};
+use crate::node::{MAX_LABELS, Node, Nodes};
 use crate::policy::Truth;
 use crate::request::{CsrObject, SigningRequest};
 
@@ -34,7 +35,7 @@ fn request(username: &str, groups: &[&str]) -> SigningRequest {
 
 fn holds(source: &str, request: &SigningRequest) -> Truth {
     let expression = Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
-    expression.holds(&Bindings::new(request))
+    expression.holds(&Bindings::new(request, None))
 }
 
 #[test]
@@ -168,12 +169,64 @@ fn a_slip_is_found_when_it_is_written_with_a_caret_under_it() {
     }
 }
 
+#[test]
+fn an_expression_sees_the_node_of_a_requestor_that_is_one() {
+    let node = |labels| -> Node {
+        serde_json::from_value(json!({
+            "metadata": { "name": "worker-1", "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z" },
+            "status": { "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }, { "type": "Hostname", "address": "w" }] },
+        }))
+        .unwrap()
+    };
+    let nodes: Nodes = [node(json!({ "topology.kubernetes.io/zone": "a", "pool": "gpu" }))].into_iter().collect();
+    let worker = request("system:node:worker-1", &["system:nodes"]);
+    let ask = |source: &str, request: &SigningRequest, nodes: Option<&Nodes>| {
+        let expression = Expression::new("test", source).unwrap();
+        assert!(expression.reads_node());
+        expression.holds(&Bindings::new(request, nodes))
+    };
+    for source in [
+        "node.name == 'worker-1' && requestor.username == 'system:node:' + node.name",
+        "node.labels['topology.kubernetes.io/zone'] == 'a' && node.labels.pool == 'gpu' && !has(node.labels.other)",
+        "node.addresses.exists(a, a.type == 'InternalIP' && cidr('10.0.0.0/8').containsIP(a.address))",
+        "node.addresses.map(a, a.address) == ['10.0.0.1', 'w']",
+        "node.?labels[?'pool'].orValue('') == 'gpu'",
+        "size(node) == 3",
+    ] {
+        assert_eq!(ask(source, &worker, Some(&nodes)), Truth::Yes, "{source}");
+        assert_eq!(ask(&format!("!({source})"), &worker, Some(&nodes)), Truth::No, "{source}");
+    }
+    let unreadable: Nodes = [node(json!({ "pool": 1 }))].into_iter().collect();
+    let mut earlier = worker.clone();
+    earlier.envelope.created = Some("2025-12-31T23:59:59Z".parse().unwrap());
+    for (source, request, nodes, why) in [
+        ("has(node.labels)", &worker, None, "the Nodes of the cluster are not known here"),
+        ("!has(node.labels)", &worker, Some(&Nodes::default()), "there is no Node worker-1 (yet)"),
+        ("node.?name.orValue('x') == 'x'", &earlier, Some(&nodes), "created after the request was filed"),
+        ("node.name != 'x'", &request("system:node:worker-1", &["x"]), Some(&nodes), "the requestor is not a node"),
+        ("requestor.uid == '1' || node.name == 'x'", &request("amy", &[]), Some(&nodes), "the requestor is not a node"),
+        ("node.labels.other == 'x'", &worker, Some(&nodes), "No such key: other"),
+        ("!has(node.labels.pool)", &worker, Some(&unreadable), "No such key: labels"),
+    ] {
+        let Truth::Unknown(said) = ask(source, request, nodes) else { panic!("{source} is not unknown") };
+        assert!(said.contains(why), "{source}: {said}");
+    }
+    assert!(!Expression::new("test", "requestor.?node.?name.orValue('') == ''").unwrap().reads_node());
+    let slip = Expression::new("test", "node.lables.pool == 'x'").unwrap_err();
+    assert!(slip.contains("node has no field lables; did you mean labels?"), "{slip}");
+}
+
 /// The most hostile expressions are refused or stopped, also on a debug build, and the process lives.
 #[test]
 fn nothing_takes_long_or_overflows_a_stack() {
     let groups: Vec<String> = (0..2000).map(|index| format!("group-{index:08}")).collect();
-    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-    let amy = request("amy", &groups);
+    let mut groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let plain = request("amy", &groups);
+    groups.push("system:nodes");
+    let amy = request("system:node:a", &groups);
+    let mut hostile = Node { name: "a".to_owned(), ..Node::default() };
+    hostile.labels = Some((0..MAX_LABELS).map(|index| (format!("{index:0300}"), "v".repeat(63))).collect());
+    let nodes: Nodes = [hostile].into_iter().collect();
     let many = |item: &str, number: usize, separator: &str| vec![item; number].join(separator);
     let nested = |open: &str, close: &str, depth: usize| format!("{}true{}", open.repeat(depth), close.repeat(depth));
     let sources = [
@@ -199,12 +252,15 @@ fn nothing_takes_long_or_overflows_a_stack() {
         "requestor.groups.exists(group, group.matches('^(([a-z])+.)+[A-Z]([a-z])+$'))".to_owned(),
         "requestor.groups.all(group, group.startsWith('group-'))".to_owned(),
         format!("[{}].size() > 0", many("requestor.groups", 30, ", ")),
+        "node.labels.all(a, node.labels.all(b, a != b || node.labels[a] == node.labels[b]))".to_owned(),
+        "node.labels.exists(a, node.labels.map(b, b + a).size() == 0)".to_owned(),
     ];
     for source in sources {
         // The best of a few, since other tests keep this machine busy.
         let run = || {
             let begin = Instant::now();
-            let truth = Expression::new("test", &source).map(|expression| expression.holds(&Bindings::new(&amy)));
+            let truth =
+                Expression::new("test", &source).map(|expression| expression.holds(&Bindings::new(&amy, Some(&nodes))));
             (begin.elapsed(), truth)
         };
         let (took, truth) = (0..4).map(|_| run()).min_by_key(|(took, _)| *took).unwrap();
@@ -217,6 +273,6 @@ fn nothing_takes_long_or_overflows_a_stack() {
         "requestor.groups.exists(group, group == 'group-00001999')",
         "csr.subject.organizations.all(name, !(name in requestor.groups))",
     ] {
-        assert_eq!(holds(source, &amy), Truth::Yes, "{source}");
+        assert_eq!(holds(source, &plain), Truth::Yes, "{source}");
     }
 }

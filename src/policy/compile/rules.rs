@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Compiler;
 use super::lists::Lists;
-use crate::api::{self, KeyAlgorithm, KeyCurve};
-use crate::policy::rules::{ExpirationRules, KeyRules, Rules, SignerRules, UsageRules, ValidationRule};
+use crate::api::{self, Existence, KeyAlgorithm, KeyCurve};
+use crate::policy::rules::{ExpirationRules, KeyRules, NodeRules, Rules, SignerRules, UsageRules, ValidationRule};
 use crate::policy::{Expression, Field, Kind};
 use crate::request::{Curve, Usage};
 
@@ -19,6 +19,7 @@ struct Common {
     ip_addresses: Option<api::IpAddresses>,
     uris: Option<api::Values>,
     email_addresses: Option<api::Values>,
+    node: Option<api::NodeRules>,
     validations: Option<Vec<api::Validation>>,
 }
 
@@ -62,6 +63,7 @@ impl Compiler {
                 ip_addresses: allow.ip_addresses,
                 uris: allow.uris,
                 email_addresses: allow.email_addresses,
+                node: allow.node,
                 validations: allow.validations,
             },
         );
@@ -117,6 +119,7 @@ impl Compiler {
                 ip_addresses: limits.ip_addresses,
                 uris: limits.uris,
                 email_addresses: limits.email_addresses,
+                node: limits.node,
                 validations: limits.validations,
             },
         );
@@ -151,11 +154,23 @@ impl Compiler {
         rules.email_addresses = parts.email_addresses.as_ref().map(|addresses| {
             self.list(&format!("{path}.emailAddresses"), &Lists::from_values(addresses), Field::EmailAddress)
         });
+        rules.node = parts.node.as_ref().map(|node| self.node(&format!("{path}.node"), node));
         rules.validations = parts
             .validations
             .as_ref()
             .map(|validations| self.validations(&format!("{path}.validations"), validations))
             .unwrap_or_default();
+    }
+
+    fn node(&mut self, path: &str, node: &api::NodeRules) -> NodeRules {
+        if *node == api::NodeRules::default() {
+            self.report(path, "node is empty: state existence or maxAgeSeconds, or remove node");
+        }
+        if node.existence == Some(Existence::Absent) && node.max_age_seconds.is_some() {
+            let problem = "a Node that must be absent has no age: remove existence or maxAgeSeconds";
+            self.report(format!("{path}.maxAgeSeconds"), problem);
+        }
+        NodeRules { existence: node.existence, max_age_seconds: node.max_age_seconds }
     }
 
     fn validations(&mut self, path: &str, validations: &[api::Validation]) -> Vec<ValidationRule> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::super::{Decision, Facts, ViolationCode, review};
+use crate::node::{Node, Nodes};
 use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
 use crate::request::{Curve, Envelope, Key, Pkcs10, Sans, SigningRequest, Subject, SubjectAttribute, Usage};
 
@@ -74,7 +75,10 @@ fn found(kind: Kind, rules: &Value, change: impl FnOnce(&mut SigningRequest)) ->
     for compiled in set.policies().iter().chain(set.guardrails()) {
         assert!(compiled.is_ready(), "{rules}: {:?}", compiled.problems());
     }
-    let review = review(&set, &request, &Facts::default());
+    let nodes =
+        [Node { name: "amy".to_owned(), created: Some("2026-01-01T00:00:00Z".parse().unwrap()), ..Node::default() }];
+    let nodes: Nodes = nodes.into_iter().collect();
+    let review = review(&set, &request, &Facts { nodes: Some(&nodes), ..Facts::default() });
     let decision = if review.violations.is_empty() { None } else { Some(Decision::Deny) };
     assert!(decision.is_none_or(|decision| decision == review.decision), "{}", review.reason);
     for violation in &review.violations {
@@ -285,6 +289,15 @@ fn cases() -> Vec<Case> {
             json!({ "ipAddresses": { "from": "Node" } }),
             |r| ask_as_node(r, &[], &["10.96.0.1"]),
             Code::IpAddressService,
+        ),
+        (
+            Policy,
+            json!({ "node": { "maxAgeSeconds": 60 } }),
+            |r| {
+                ask_as_node(r, &[], &[]);
+                r.envelope.created = Some("2026-01-01T00:01:01Z".parse().unwrap());
+            },
+            Code::NodeTooOld,
         ),
         (Policy, json!({}), |r| r.asks_for_masters = true, Code::SystemMasters),
         (

@@ -8,6 +8,7 @@ use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
 use crate::request::{Envelope, Key, Pkcs10, Sans, SigningRequest, Subject, Usage};
 
 const SERVING: &str = "kubernetes.io/kubelet-serving";
+const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const FILED: &str = "2026-01-01T00:10:00Z";
 
 /// A Node with these addresses, by their types.
@@ -138,7 +139,7 @@ fn what_may_come_yet_is_left_pending_with_the_reason() {
         (None, "worker-1", "10.0.0.1", "the Nodes of the cluster are not known here"),
         (Some(Nodes::default()), "worker-1", "10.0.0.1", "there is no Node worker-1 (yet)"),
         (Some(with(node("worker-1", &[]))), "worker-1", "10.0.0.1", "Node worker-1 has no addresses yet"),
-        (Some(nodes.clone()), "worker-1", "10.0.0.9", "does not carry 10.0.0.9 (yet); it carries worker-1, "),
+        (Some(nodes.clone()), "worker-1", "10.0.0.9", "does not carry 10.0.0.9 (yet); it carries 10.0.0.1, "),
         (Some(nodes.clone()), "worker-1.example.org", "10.0.0.1", "does not carry worker-1.example.org (yet)"),
         (Some(nodes.clone()), "worker-2", "10.0.0.1", "does not carry worker-2 (yet)"),
         (Some(nodes.clone()), "worker-1", "10.0.0.2", "does not carry 10.0.0.2 (yet)"),
@@ -351,6 +352,106 @@ fn lists_limit_what_the_node_carries_further() {
         asks(own_name(), own(), &["worker-1", "worker-1.example.com"], &[]).1,
         [ViolationCode::DnsNameNotAllowed, ViolationCode::DnsNameCount]
     );
+}
+
+/// What a bootstrap token asks for: a client certificate for this node.
+fn bootstrap(name: &str) -> SigningRequest {
+    let mut request = request(&[], &[]);
+    request.envelope.signer_name = CLIENT.to_owned();
+    request.envelope.username = "system:bootstrap:abcdef".to_owned();
+    request.envelope.groups = vec!["system:bootstrappers".to_owned(), "system:authenticated".to_owned()];
+    request.content.as_mut().unwrap().subject.common_name = Some(format!("system:node:{name}"));
+    request.usages = vec![Usage::ClientAuth];
+    request
+}
+
+fn client(rules: &Value) -> PolicyObject {
+    let mut policy = own();
+    let spec = policy.spec.as_mut().unwrap();
+    spec["match"]["signerNames"] = json!([CLIENT]);
+    spec["allow"]["usages"] = json!({ "allowed": ["client auth"] });
+    spec["allow"]["node"] = rules.clone();
+    for list in ["dnsNames", "ipAddresses"] {
+        spec["allow"].as_object_mut().unwrap().remove(list);
+    }
+    policy
+}
+
+#[test]
+fn a_bootstrap_token_asks_for_no_living_node_where_a_policy_says_so() {
+    let nodes = nodes();
+    let absent = || json!({ "existence": "Absent" });
+    let review = verdict(&[client(&absent())], &bootstrap("worker-3"), Some(&nodes));
+    assert_eq!(review.decision, Decision::Approve, "{}", review.reason);
+    // What the approval rests on is that there is none.
+    assert_eq!(review.node, Some(NodeFact { name: "worker-3".to_owned(), node: None }));
+    let later: Nodes = [Node {
+        created: Some("2026-01-01T00:10:01Z".parse().unwrap()),
+        ..Node::clone(nodes.get("worker-1").unwrap())
+    }]
+    .into_iter()
+    .collect();
+    for (known, why) in [
+        (Some(&nodes), "there is a Node worker-1 already"),
+        (Some(&later), "Node worker-1 was created after the request was filed"),
+        (None, "the Nodes of the cluster are not known here"),
+    ] {
+        let guardrail = guardrail(&json!({ "node": absent() }));
+        for objects in [vec![client(&absent())], vec![guardrail, client(&json!({ "maxAgeSeconds": 86_400 }))]] {
+            let review = verdict(&objects, &bootstrap("worker-1"), known);
+            assert_eq!((review.decision, codes(&review).len()), (Decision::NoOpinion, 0), "{}", review.reason);
+            assert!(review.reason.contains(why), "{}", review.reason);
+        }
+    }
+    // Nor for a name that is none, and a node not for another.
+    let codes_of = |request: &SigningRequest| codes(&verdict(&[client(&absent())], request, Some(&nodes)));
+    assert_eq!(codes_of(&bootstrap("")), [ViolationCode::KubeletIdentity, ViolationCode::CommonNameReserved]);
+    let mut renewal = bootstrap("worker-3");
+    renewal.envelope.username = "system:node:worker-1".to_owned();
+    renewal.envelope.groups = vec!["system:nodes".to_owned(), "system:authenticated".to_owned()];
+    assert_eq!(codes_of(&renewal), [ViolationCode::KubeletIdentity]);
+    let only_guarded = verdict(&[guardrail(&json!({ "node": absent() }))], &renewal, Some(&nodes));
+    assert_eq!(codes(&only_guarded), [ViolationCode::NodeIdentity]);
+    // A request for no node's identity has nothing to check in a guardrail.
+    let mut user = renewal;
+    user.content.as_mut().unwrap().subject.common_name = Some("amy".to_owned());
+    assert_eq!(codes(&verdict(&[guardrail(&json!({ "node": absent() }))], &user, None)), []);
+}
+
+#[test]
+fn a_node_that_was_removed_renews_nothing_where_a_policy_says_so() {
+    let nodes = nodes();
+    let renewal = |name: &str| {
+        let mut renewal = bootstrap(name);
+        renewal.envelope.username = format!("system:node:{name}");
+        renewal.envelope.groups = vec!["system:nodes".to_owned(), "system:authenticated".to_owned()];
+        renewal
+    };
+    let present = client(&json!({ "existence": "Present" }));
+    let said = |name: &str| {
+        let review = verdict(std::slice::from_ref(&present), &renewal(name), Some(&nodes));
+        (review.decision, review.reason)
+    };
+    assert_eq!(said("worker-1").0, Decision::Approve);
+    let (decision, reason) = said("worker-3");
+    assert_eq!(decision, Decision::NoOpinion);
+    assert!(reason.contains("there is no Node worker-3 (yet)"), "{reason}");
+}
+
+#[test]
+fn the_age_of_a_node_is_that_when_the_request_was_filed() {
+    let nodes = nodes();
+    let said = |max: i64, request: &SigningRequest| {
+        let review = verdict(&[client(&json!({ "maxAgeSeconds": max }))], request, Some(&nodes));
+        (review.decision, codes(&review))
+    };
+    // Ten minutes.
+    assert_eq!(said(600, &bootstrap("worker-1")), (Decision::Approve, vec![]));
+    assert_eq!(said(599, &bootstrap("worker-1")), (Decision::Deny, vec![ViolationCode::NodeTooOld]));
+    assert_eq!(said(1, &bootstrap("worker-3")), (Decision::Approve, vec![]));
+    let mut undated = bootstrap("worker-1");
+    undated.envelope.created = None;
+    assert_eq!(said(600, &undated), (Decision::NoOpinion, vec![]));
 }
 
 #[test]
