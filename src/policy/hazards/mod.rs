@@ -1,10 +1,12 @@
 //! Hazards: what an object lets through, found without any request. They change no verdict.
 
+mod nodes;
+
 use std::fmt;
 
 use super::matcher::{Part, RequestorMatcher};
 use super::{Compiled, Kind, PolicySet, Rules, SignerPattern, ValidationRule};
-use crate::api::{Credential, OnViolation};
+use crate::api::{Credential, Existence, OnViolation};
 use crate::request::Usage;
 
 /// The longest lifetime of a client certificate that is no hazard, in seconds: 30 days.
@@ -75,6 +77,12 @@ hazards! {
     ExpirationIgnored => "expiration-ignored", Info, "make sure that the signer honours spec.expirationSeconds, or limit it there";
     /// Wildcard names in certificates that serve.
     WildcardName => "wildcard-name", Warning, "name the hosts, or remove wildcards: Allow";
+    /// A kubelet may serve for names and addresses that are not its node's.
+    ForeignHost => "foreign-host", Warning, "write from: Node beside it";
+    /// Whatever a compromised kubelet writes into its own Node, it may serve for.
+    UnlimitedClaim => "unlimited-claim", Warning, "name in allowed, beside from: Node, the networks that nodes are in and how they are called";
+    /// `from: Node`, and no requestor is a node.
+    NeverANode => "never-a-node", Warning, "match nodes: groups: ['system:nodes']";
     /// Requests that were meant for somebody else are denied.
     BroadDeny => "broad-deny", Warning, "write onViolation: LeavePending, or match fewer requestors";
     /// Requests for the signer are never looked at.
@@ -117,6 +125,7 @@ pub fn hazards(set: &PolicySet, object: &Compiled) -> Vec<Hazard> {
     if policy {
         found.identities(set, object, rules);
         found.certificates(set, object, rules);
+        found.hosts(set, object, rules);
         found.matching(object);
         found.beside(set, object, rules);
     }
@@ -231,6 +240,10 @@ impl Found {
     /// Who has such a certificate is in `system:authenticated`, in the groups that it names, and has
     /// the name that it names.
     fn renewal(&mut self, object: &Compiled, rules: &Rules) {
+        // What a node renews ends with its Node.
+        if rules.node.is_some_and(|node| node.existence == Some(Existence::Present)) {
+            return;
+        }
         let gives = |group: &super::WidePattern| {
             let organizations = rules.organizations.iter();
             let listed = organizations.flat_map(|list| list.allowed.iter().flatten().chain(&list.required));

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::{HazardCode, hazards};
 use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
 
+const SERVING: &str = "kubernetes.io/kubelet-serving";
+
 /// A policy that nothing is to be said about.
 fn harmless() -> Value {
     json!({
@@ -76,6 +78,27 @@ fn each_hazard_is_found_alone_and_a_harmless_policy_has_none() {
             Code::WildcardName,
         ),
         (
+            vec![
+                ("/match/signerNames", json!([SERVING])),
+                (requestors, json!([{ "groups": ["system:nodes"], "credential": "NotClientCertificate" }])),
+                ("/allow/usages", json!({ "allowed": ["server auth"] })),
+                ("/allow/dnsNames", json!({ "allowed": ["worker-*"] })),
+            ],
+            vec![],
+            Code::ForeignHost,
+        ),
+        (
+            vec![
+                ("/match/signerNames", json!([SERVING])),
+                (requestors, json!([{ "users": ["system:node:*"] }])),
+                ("/allow/usages", json!({ "allowed": ["server auth"] })),
+                ("/allow/ipAddresses", json!({ "from": "Node", "allowed": ["0.0.0.0/0"] })),
+            ],
+            vec![],
+            Code::UnlimitedClaim,
+        ),
+        (vec![("/allow/dnsNames", json!({ "from": "Node", "allowed": ["worker-*"] }))], vec![], Code::NeverANode),
+        (
             vec![(requestors, json!([{ "groups": ["system:authenticated"], "credential": "NotClientCertificate" }]))],
             vec![],
             Code::BroadDeny,
@@ -120,9 +143,26 @@ fn what_was_said_to_be_written_instead_is_no_hazard() {
             ("/allow/dnsNames", json!({ "allowed": ["*.example.com"], "min": 1 })),
         ],
         vec![validation("requestor.groups.all(g, g != 'x')")],
+        vec![
+            ("/match/requestors", json!([{ "users": ["system:node:*"], "groups": ["system:nodes"] }])),
+            ("/allow/node", json!({ "existence": "Present" })),
+        ],
     ] {
         assert_eq!(codes(&with(&changes), &[]), [], "{changes:?}");
     }
+    // What a guardrail limits is limited.
+    let kubelets = [
+        ("/match/signerNames", json!([SERVING])),
+        (
+            "/match/requestors",
+            json!([{ "users": ["s*"], "groups": ["system:nodes"], "credential": "NotClientCertificate" }]),
+        ),
+        ("/allow/usages", json!({ "allowed": ["server auth"] })),
+        ("/allow/dnsNames", json!({ "allowed": ["worker-*"] })),
+        ("/allow/ipAddresses", json!({ "from": "Node" })),
+    ];
+    let limits = json!({ "dnsNames": { "from": "Node" }, "ipAddresses": { "allowed": ["10.0.0.0/8"] } });
+    assert_eq!(codes(&with(&kubelets), &[guardrail(limits)]), []);
     // A guardrail that forbids some of what the policy permits is what guardrails are for.
     for limits in [
         json!({ "expirationSeconds": { "max": 600, "whenUnset": "Deny" } }),
