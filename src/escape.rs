@@ -48,6 +48,27 @@ pub fn one_line(text: &str) -> String {
     result
 }
 
+/// JSON in which everything that is not plainly visible stands as `\u202e`: the same values, for whoever
+/// parses it, and nothing for a terminal to obey.
+#[must_use]
+pub fn json(text: String) -> String {
+    if text.chars().all(|c| c == '\n' || is_visible(c)) {
+        return text;
+    }
+    let mut result = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if c == '\n' || is_visible(c) {
+            result.push(c);
+        } else {
+            // Outside of strings JSON has nothing but ASCII.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(result, "\\u{unit:04x}");
+            }
+        }
+    }
+    result
+}
+
 /// The longest beginning of `text` of at most `max` bytes that ends on a character boundary; what
 /// is cut shows as `…`.
 #[must_use]
@@ -83,7 +104,15 @@ pub(crate) fn is_format(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, is_visible, one_line, printable};
+    use super::{cut, is_visible, json, one_line, printable};
+
+    #[test]
+    fn json_says_the_same_without_what_does_not_show() {
+        let value = serde_json::json!({ "a": "\u{202e}\u{9b}\u{e0041}\n\u{eb}" });
+        let text = json(serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.contains("\\u202e\\u009b\\udb40\\udc41\\n\u{eb}"), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 
     #[test]
     fn what_others_wrote_stays_as_it_is_but_for_what_does_not_show() {

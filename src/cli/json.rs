@@ -103,7 +103,7 @@ pub(super) fn render(all: &[Reviewed]) -> serde_json::Result<String> {
             undecided: count(Decision::NoOpinion),
         },
     };
-    serde_json::to_string_pretty(&list).map(|text| text + "\n")
+    serde_json::to_string_pretty(&list).map(|text| crate::escape::json(text) + "\n")
 }
 
 fn entry(reviewed: &Reviewed) -> Entry<'_> {

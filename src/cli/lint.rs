@@ -230,5 +230,5 @@ fn json(objects: usize, findings: &[Finding]) -> serde_json::Result<String> {
             .collect(),
         summary: Summary { objects, errors, hazards: findings.len() - errors },
     };
-    Ok(serde_json::to_string_pretty(&report)? + "\n")
+    Ok(crate::escape::json(serde_json::to_string_pretty(&report)?) + "\n")
 }

@@ -63,22 +63,18 @@ impl ClusterOptions {
             let needs_nodes = PolicySet::compile(&policies, Settings::default()).needs_nodes();
             let nodes = if nodes.is_none() && needs_nodes { Some(live.nodes().await?) } else { nodes };
             let mut requests = Vec::new();
-            let mut wrong = |message: String| problems.push(Problem::new("cluster", None, printable(&message)));
             if names.is_empty() {
-                for request in live.requests(progress).await? {
-                    match request {
-                        Ok(request) if request.settled().is_none() => requests.push(request),
-                        Ok(_) => {}
-                        Err(message) => wrong(message),
-                    }
-                }
+                requests = live.requests(progress).await?;
+                requests.retain(|request| request.settled().is_none());
                 finish_progress();
             }
             for name in names {
                 match live.request(name).await? {
-                    Some(Ok(request)) => requests.push(request),
-                    Some(Err(message)) => wrong(message),
-                    None => wrong(format!("there is no CertificateSigningRequest {name}")),
+                    Some(request) => requests.push(request),
+                    None => {
+                        let message = format!("there is no CertificateSigningRequest {}", printable(name));
+                        problems.push(Problem::new("cluster", None, message));
+                    }
                 }
             }
             Ok(Snapshot { policies, requests, nodes })

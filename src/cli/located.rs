@@ -1,6 +1,7 @@
 //! YAML and JSON with the place of every value, so that an error names file, line and column.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
@@ -46,6 +47,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, Stri
             max_total_scalar_bytes: 64 * 1024 * 1024,
         },
     };
+    let text = &json_as_yaml(text);
     let documents: Vec<Spanned<Node>> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
         // The first line is the message, escaped by the library; the place in it is said in front of
@@ -56,6 +58,26 @@ pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, Stri
         (place, message.split(", set ").next().unwrap_or_default().to_owned())
     })?;
     Ok(documents.into_iter().filter(|document| !document.value.is_null()).map(Located).collect())
+}
+
+/// JSON may have characters as they are that YAML (1.2.2, section 5.1) wants escaped, and names of requests
+/// have them. In JSON they stand in strings only.
+fn json_as_yaml(text: &str) -> Cow<'_, str> {
+    let escaped =
+        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    if !text.trim_start().starts_with(['{', '[']) || !text.contains(escaped) {
+        return text.into();
+    }
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut result, c| {
+            if escaped(c) {
+                let _ = write!(result, "\\u{:04x}", u32::from(c));
+            } else {
+                result.push(c);
+            }
+            result
+        })
+        .into()
 }
 
 impl Located {

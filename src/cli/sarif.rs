@@ -42,5 +42,5 @@ pub(super) fn render(findings: &[Finding]) -> serde_json::Result<String> {
         "rules": rules,
     });
     let report = json!({ "$schema": SCHEMA, "version": "2.1.0", "runs": [{ "tool": { "driver": driver }, "results": results }] });
-    Ok(serde_json::to_string_pretty(&report)? + "\n")
+    Ok(crate::escape::json(serde_json::to_string_pretty(&report)?) + "\n")
 }

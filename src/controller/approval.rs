@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::Method;
 use kube::Client;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
@@ -43,7 +44,11 @@ pub(super) async fn send(
     review: Arc<Review>,
     revision: u64,
 ) -> Sent {
-    let body = body(&object, &review);
+    let writable = match writable(&client, &object).await {
+        Ok(writable) => writable,
+        Err(sent) => return sent,
+    };
+    let body = body(&object, &review, &writable);
     if let Err(refusal) = gate.check(revision) {
         return Sent::Refused(refusal);
     }
@@ -89,29 +94,73 @@ fn path(object: &CsrObject) -> String {
     format!("{RESOURCE}/{}", segment(&object.metadata.name))
 }
 
+/// The metadata that goes back, read again where it was too long to keep.
+async fn writable(client: &Client, object: &CsrObject) -> Result<Value, Sent> {
+    let metadata = &object.metadata;
+    if !metadata.dropped {
+        return Ok(json!({
+            "labels": metadata.labels,
+            "annotations": metadata.annotations,
+            "finalizers": metadata.finalizers,
+            "ownerReferences": metadata.owner_references,
+        }));
+    }
+    let now: Now = match get(client, &path(object), "application/json").await {
+        Ok(now) => now,
+        Err(error) if error.status() == Some(404) => return Err(Sent::Gone),
+        Err(error) => return Err(Sent::Failed(error)),
+    };
+    let NowMetadata { uid, resource_version, labels, annotations, finalizers, owner_references } = now.metadata;
+    if uid != metadata.uid || resource_version != metadata.resource_version {
+        return Err(read(client, object).await);
+    }
+    Ok(json!({
+        "labels": labels,
+        "annotations": annotations,
+        "finalizers": finalizers,
+        "ownerReferences": owner_references,
+    }))
+}
+
+#[derive(Deserialize)]
+struct Now {
+    metadata: NowMetadata,
+}
+
+/// Not `managedFields`: they can be nested deeper than a parser follows.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NowMetadata {
+    uid: String,
+    resource_version: String,
+    #[serde(default)]
+    labels: Value,
+    #[serde(default)]
+    annotations: Value,
+    #[serde(default)]
+    finalizers: Value,
+    #[serde(default)]
+    owner_references: Value,
+}
+
 /// The whole writable metadata goes back, since a PUT without it would erase it; the version and
 /// the uid make it fail on any other object. `spec` is left out: the API server keeps it.
-fn body(object: &CsrObject, review: &Review) -> Value {
-    let metadata = &object.metadata;
+fn body(object: &CsrObject, review: &Review, writable: &Value) -> Value {
+    let mut metadata = writable.clone();
+    metadata["name"] = json!(object.metadata.name);
+    metadata["uid"] = json!(object.metadata.uid);
+    metadata["resourceVersion"] = json!(object.metadata.resource_version);
     let mut conditions = object.conditions.clone();
     conditions.push(condition(review));
     json!({
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
-        "metadata": {
-            "name": metadata.name,
-            "uid": metadata.uid,
-            "resourceVersion": metadata.resource_version,
-            "labels": metadata.labels,
-            "annotations": metadata.annotations,
-            "finalizers": metadata.finalizers,
-            "ownerReferences": metadata.owner_references,
-        },
+        "metadata": metadata,
         "status": { "conditions": conditions },
     })
 }
 
-fn condition(review: &Review) -> Value {
+pub(super) fn condition(review: &Review) -> Value {
     let (kind, reason) = match review.decision {
         Decision::Approve => ("Approved", "PolicyApproved"),
         Decision::Deny | Decision::NoOpinion => ("Denied", "PolicyDenied"),

@@ -44,7 +44,25 @@ struct List {
     #[serde(default)]
     metadata: ListMetadata,
     /// Null where there is none.
-    items: Option<Vec<Value>>,
+    items: Option<Vec<Item>>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    metadata: ItemMetadata,
+}
+
+/// Not `managedFields`: they can be nested deeper than a parser follows.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemMetadata {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    uid: String,
+    generation: Option<i64>,
+    #[serde(default)]
+    deletion_timestamp: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -63,14 +81,9 @@ async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
     if list.metadata.next.is_some_and(|next| !next.is_empty()) {
         return Err(Error::Answer("the whole list"));
     }
-    let version = |item: &Value| {
-        let metadata = &item["metadata"];
-        let version = Version {
-            uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
-            generation: metadata["generation"].as_i64(),
-            deleting: !metadata["deletionTimestamp"].is_null(),
-        };
-        (metadata["name"].as_str().unwrap_or_default().to_owned(), version)
+    let version = |item: Item| {
+        let ItemMetadata { name, uid, generation, deletion_timestamp } = item.metadata;
+        (name, Version { uid, generation, deleting: !deletion_timestamp.is_null() })
     };
-    Ok(list.items.iter().flatten().map(version).collect())
+    Ok(list.items.into_iter().flatten().map(version).collect())
 }

@@ -502,7 +502,7 @@ impl Engine {
                 let at_least = error.retry_after_seconds().map(|seconds| Duration::from_secs(seconds.into()));
                 self.queue.retry(name, object.requestor(), at_least);
                 // It may have been written all the same.
-                if error.status().is_none_or(|status| status >= 500) {
+                if error.is_open() {
                     self.unanswered.insert(name.to_owned(), (object, review));
                 }
             }

@@ -77,6 +77,16 @@ impl Error {
         }
     }
 
+    /// Whether what was asked for may have been done all the same: no answer came, or none that tells.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Api(kube::Error::Api(status)) => status.code >= 500,
+            Self::Api(_) | Self::Timeout(_) => true,
+            _ => false,
+        }
+    }
+
     /// What the API server wants to wait for before the next try, in seconds.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u32> {

@@ -13,13 +13,14 @@ use tokio::sync::mpsc;
 use super::client::{call, segment};
 use super::leader::micro_time;
 use super::metrics::Metrics;
-use crate::escape::cut;
+use crate::escape::{cut, is_visible};
 
 /// How many Events may wait to be written.
 const CAPACITY: usize = 4096;
 /// The longest note that the API server takes, in bytes.
 const MAX_NOTE: usize = 1024;
-/// Objects with longer names get no Events: the name would have to be repeated whole.
+/// Objects with longer names get no Events, since the name would have to be repeated whole; nor do those
+/// whose name has characters that do not show, since it would have to be repeated as it is.
 const MAX_NAME: usize = 1024;
 
 /// How an Event is shown.
@@ -69,9 +70,17 @@ impl Events {
         (events, write)
     }
 
+    /// A queue that nobody writes.
+    #[cfg(test)]
+    pub(super) fn unwritten(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Note>) {
+        let (sender, receiver) = mpsc::channel(CAPACITY);
+        (Self { sender, metrics }, receiver)
+    }
+
     /// Queues `note`, or drops it where too many wait.
     pub(super) fn send(&self, note: Note) {
-        if note.name.len() > MAX_NAME || self.sender.try_send(note).is_err() {
+        let name = &note.name;
+        if name.len() > MAX_NAME || !name.chars().all(is_visible) || self.sender.try_send(note).is_err() {
             self.metrics.event_dropped();
         }
     }

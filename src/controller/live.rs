@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use kube::Client;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::Error;
 use super::client::{self, get, segment};
+use super::watch::{PolicyEntry, RawPolicy};
 use crate::api::{GROUP, VERSION};
 use crate::node::{Node, Nodes};
 use crate::policy::{Kind, PolicyObject};
@@ -38,9 +39,10 @@ pub struct Live {
 }
 
 #[derive(Deserialize)]
-struct Page {
+#[serde(bound(deserialize = "T: DeserializeOwned"))]
+struct Page<T> {
     #[serde(default)]
-    items: Vec<Value>,
+    items: Vec<T>,
     #[serde(default)]
     metadata: PageMetadata,
 }
@@ -57,17 +59,15 @@ impl Live {
         Ok(Self { client: client::connect_as(connection).await? })
     }
 
-    /// Every request, `progress` after each page with how many there are so far. One that cannot be
-    /// read is passed over, with its name and why among the errors.
-    pub async fn requests(&self, progress: impl FnMut(usize)) -> Result<Vec<Result<CsrObject, String>>, Error> {
-        let items = self.list(REQUESTS, progress).await?;
-        Ok(items.into_iter().map(request).collect())
+    /// Every request, `progress` after each page with how many there are so far.
+    pub async fn requests(&self, progress: impl FnMut(usize)) -> Result<Vec<CsrObject>, Error> {
+        self.list(REQUESTS, progress).await
     }
 
     /// The request of this name, if there is one.
-    pub async fn request(&self, name: &str) -> Result<Option<Result<CsrObject, String>>, Error> {
+    pub async fn request(&self, name: &str) -> Result<Option<CsrObject>, Error> {
         match get(&self.client, &format!("{REQUESTS}/{}", segment(name)), "application/json").await {
-            Ok(value) => Ok(Some(request(value))),
+            Ok(object) => Ok(Some(object)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
@@ -78,27 +78,22 @@ impl Live {
         let mut objects = Vec::new();
         for kind in Kind::ALL {
             let items = self.list(&format!("/apis/{GROUP}/{VERSION}/{}", kind.plural()), |_| {}).await?;
-            // The items of a list do not say what they are.
-            objects.extend(items.into_iter().map(|mut item| {
-                item["apiVersion"] = format!("{GROUP}/{VERSION}").into();
-                PolicyObject::new(kind, item)
-            }));
+            objects.extend(items.into_iter().map(|raw: RawPolicy| PolicyEntry::of_list(kind, raw).object));
         }
         Ok(objects)
     }
 
     /// Every Node.
     pub async fn nodes(&self) -> Result<Nodes, Error> {
-        let items = self.list(NODES, |_| {}).await?;
         // Reading one never fails, whatever is in it.
-        Ok(items.into_iter().filter_map(|item| serde_json::from_value::<Node>(item).ok()).collect())
+        Ok(self.list::<Node>(NODES, |_| {}).await?.into_iter().collect())
     }
 
-    async fn list(&self, path: &str, mut progress: impl FnMut(usize)) -> Result<Vec<Value>, Error> {
+    async fn list<T: DeserializeOwned>(&self, path: &str, mut progress: impl FnMut(usize)) -> Result<Vec<T>, Error> {
         let mut items = Vec::new();
         let mut next = String::new();
         loop {
-            let page: Page =
+            let page: Page<T> =
                 get(&self.client, &format!("{path}?limit={PAGE}&continue={}", segment(&next)), "application/json")
                     .await?;
             items.extend(page.items);
@@ -109,9 +104,4 @@ impl Live {
             next = page.metadata.next;
         }
     }
-}
-
-fn request(value: Value) -> Result<CsrObject, String> {
-    let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
 }

@@ -134,3 +134,142 @@ fn sans(pkcs10: &Pkcs10) -> String {
     let texts = sans.dns_names.iter().chain(&sans.uris).chain(&sans.email_addresses);
     join(&texts.cloned().chain(addresses).collect::<Vec<_>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+    use testbed::hostile;
+
+    use super::super::approval::condition;
+    use super::super::events::Events;
+    use super::super::pending::Pending;
+    use super::{Metrics, Recorder};
+    use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
+    use crate::request::CsrObject;
+    use crate::review::{Facts, review};
+
+    /// How many hostile requests there are.
+    const REQUESTS: usize = 10_000;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn set() -> PolicySet {
+        let policy = |name: &str, mode: &str, signer: &str, names: &str| {
+            let object = json!({
+                "apiVersion": "countersign.dev/v1alpha1",
+                "metadata": { "name": name, "uid": name, "generation": 1 },
+                "spec": {
+                    "mode": mode,
+                    "match": { "signerNames": [signer], "requestors": [{ "users": ["*"] }] },
+                    "allow": {
+                        "subject": { "commonName": { "allowed": [names] }, "organizations": { "allowed": ["**"] } },
+                        "usages": { "allowed": ["client auth"] },
+                        "expirationSeconds": { "max": 3600 },
+                    },
+                },
+            });
+            PolicyObject::new(Kind::CSRPolicy, object)
+        };
+        let objects = [
+            policy("all", "Enforce", "example.com/*", "**"),
+            policy("some", "Enforce", "example.org/*", "amy"),
+            policy("audited", "Audit", "example.net/*", "**"),
+        ];
+        PolicySet::compile(&objects, Settings { managed_signers: vec![SignerPattern::All], ..Settings::default() })
+    }
+
+    fn object(key: &hostile::KeyPair, index: usize) -> CsrObject {
+        let text = |number: usize| hostile::text(index + number * 7919);
+        // Some decode: what shows, in few characters.
+        let (name, group) = if index.is_multiple_of(3) {
+            (format!("amy-{index}"), "developers".to_owned())
+        } else {
+            (text(1), text(2))
+        };
+        let pem = hostile::request(key, &name, &group).unwrap();
+        let domain = ["example.com", "example.org", "example.net", "example.edu"][index % 4];
+        let value = json!({
+            "metadata": {
+                "name": text(3), "uid": text(4), "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z",
+                "labels": { "a": text(5) },
+            },
+            "spec": {
+                "request": STANDARD.encode(pem), "signerName": format!("{domain}/{}", text(6)),
+                "username": text(7), "uid": text(8), "groups": [text(9), text(10)], "extra": { "k": [text(11)] },
+                "usages": if index.is_multiple_of(11) { json!([text(12)]) } else { json!(["client auth"]) },
+                "expirationSeconds": 3600,
+            },
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn whatever_requestors_write_leaves_few_series_and_nothing_that_does_not_show() {
+        let (metrics, set, key) = (Arc::new(Metrics::new().unwrap()), set(), hostile::key().unwrap());
+        let (events, mut notes) = Events::unwritten(Arc::clone(&metrics));
+        let recorder = Recorder { metrics: Arc::clone(&metrics), events, no_opinion_events: true };
+        metrics.policies(&set);
+        let mut pending = Pending::default();
+        let mut decisions = std::collections::BTreeMap::<&str, usize>::new();
+        for format in ["json", "text"] {
+            let log = Log::default();
+            let writer = log.clone();
+            let builder = tracing_subscriber::fmt().with_writer(move || writer.clone());
+            let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = if format == "json" {
+                Box::new(builder.json().flatten_event(true).finish())
+            } else {
+                Box::new(builder.with_ansi(false).finish())
+            };
+            let number = if format == "json" { REQUESTS } else { REQUESTS / 10 };
+            tracing::subscriber::with_default(subscriber, || {
+                for index in 0..number {
+                    let object = object(&key, index);
+                    let facts = Facts { now: Some(Timestamp::UNIX_EPOCH), nodes: None };
+                    let verdict = review(&set, &object.signing_request(), &facts);
+                    recorder.record(&set, &object, &verdict, None);
+                    *decisions.entry(verdict.decision.as_str()).or_default() += 1;
+                    let condition = condition(&verdict)["message"].as_str().unwrap().to_owned();
+                    assert!(hostile::shows_all(&condition) && !condition.contains('\n'), "{condition:?}");
+                    while let Ok(note) = notes.try_recv() {
+                        let note = format!("{}{}", note.name, note.note);
+                        assert!(hostile::shows_all(&note) && !note.contains('\n'), "{note:?}");
+                    }
+                    if index < 1000 {
+                        pending.upsert(object, &set);
+                    }
+                }
+            });
+            let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(log.lines().count(), number, "{format}");
+            for line in log.lines() {
+                assert!(hostile::shows_all(line), "{line:?}");
+                if format == "json" {
+                    assert_eq!(serde_json::from_str::<Value>(line).unwrap()["message"], "decision");
+                }
+            }
+        }
+        metrics.pending(&pending.by_signer(&set));
+        let text = metrics.encode().unwrap();
+        let series = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(series <= 200, "{series} series");
+        assert!(hostile::shows_all(&text) && !text.contains("a1"), "{text}");
+        assert!(decisions.len() == 3 && decisions.values().all(|number| *number > 500), "{decisions:?}");
+    }
+}

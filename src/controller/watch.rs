@@ -18,6 +18,7 @@ use super::Error;
 use super::client::{chunk, get, segment, stream};
 use super::metrics::Metrics;
 use crate::api::{GROUP, VERSION};
+use crate::escape::printable;
 use crate::policy::{Kind, PolicyObject};
 use crate::request::CsrObject;
 
@@ -31,6 +32,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const STEADY: Duration = Duration::from_secs(10);
 /// The longest wait, in seconds, that the API server can ask for before the next watch.
 const LONGEST_RETRY_AFTER: u64 = 30;
+/// The longest name of a request, in bytes: escaped, each may take three of the 65,534 that a URL may have.
+const MAX_NAME: usize = 20_000;
 /// Small pages bound what is in memory at once.
 const PAGE: u32 = 20;
 /// A larger buffer, in bytes, is given back once it is empty.
@@ -92,7 +95,7 @@ pub(super) struct PolicyEntry {
 /// no parser follows.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawPolicy {
+pub(super) struct RawPolicy {
     #[serde(default)]
     api_version: Value,
     #[serde(default)]
@@ -129,6 +132,13 @@ impl PolicyEntry {
             value["spec"] = spec;
         }
         Self { object: PolicyObject::new(kind, value), status, resource_version }
+    }
+
+    /// An item of a list does not say what it is.
+    pub(super) fn of_list(kind: Kind, raw: RawPolicy) -> Self {
+        let mut entry = Self::new(kind, raw);
+        entry.object.known_version = true;
+        entry
     }
 }
 
@@ -171,13 +181,28 @@ pub(super) struct Watch {
 }
 
 /// Watches `CertificateSigningRequest` objects for ever.
-pub(super) async fn requests<F: AsyncFnMut(Seen<CsrObject>)>(watch: Watch, seen: F) {
+///
+/// One whose name fits into no URL cannot be decided, and is not kept either: it may have half a megabyte.
+pub(super) async fn requests<F: AsyncFnMut(Seen<CsrObject>)>(watch: Watch, mut seen: F) {
     let resource = ApiResource {
         group: "certificates.k8s.io".to_owned(),
         version: "v1".to_owned(),
         api_version: "certificates.k8s.io/v1".to_owned(),
         kind: "CertificateSigningRequest".to_owned(),
         plural: "certificatesigningrequests".to_owned(),
+    };
+    let seen = async move |now: Seen<CsrObject>| match now {
+        Seen::Listed(object) | Seen::Changed(object) | Seen::Deleted(object)
+            if object.metadata.name.len() > MAX_NAME =>
+        {
+            let name = printable(&object.metadata.name);
+            tracing::warn!(
+                name,
+                bytes = object.metadata.name.len(),
+                "a request is left alone: its name fits into no URL"
+            );
+        }
+        now => seen(now).await,
     };
     watch.run("watch-requests", &resource, |object: CsrObject| object, seen).await;
 }

@@ -125,7 +125,8 @@ pub struct CsrObject {
     malformed: Option<&'static str>,
 }
 
-/// The metadata that an update has to give back, since one without it would erase it.
+/// The metadata that an update has to give back, since one without it would erase it. A requestor may
+/// write as much of it as the API server takes, so beyond [`MAX_METADATA_BYTES`] none of it is kept.
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
     /// `name`; arbitrary text.
@@ -142,6 +143,21 @@ pub struct Metadata {
     pub finalizers: Value,
     /// `ownerReferences` as they are.
     pub owner_references: Value,
+    /// Whether the last four were too long, and have to be read again before an update.
+    pub dropped: bool,
+}
+
+/// The most, in bytes of text, of labels, annotations, finalizers and owner references that is kept.
+pub const MAX_METADATA_BYTES: usize = 16 * 1024;
+
+/// About how many bytes of text `value` has.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => 8 + text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(entries) => entries.iter().map(|(key, value)| 8 + key.len() + weight(value)).sum(),
+    }
 }
 
 impl CsrObject {
@@ -426,16 +442,26 @@ impl From<Raw> for CsrObject {
                 Request::NotBase64
             }
         };
-        Self {
-            metadata: Metadata {
-                name: envelope.name.clone(),
-                uid: envelope.uid.clone(),
-                resource_version: text(metadata.resource_version),
+        let identity = Metadata {
+            name: envelope.name.clone(),
+            uid: envelope.uid.clone(),
+            resource_version: text(metadata.resource_version),
+            ..Metadata::default()
+        };
+        let writable = [&metadata.labels, &metadata.annotations, &metadata.finalizers, &metadata.owner_references];
+        let metadata_kept = if writable.into_iter().map(weight).sum::<usize>() > MAX_METADATA_BYTES {
+            Metadata { dropped: true, ..identity }
+        } else {
+            Metadata {
                 labels: metadata.labels,
                 annotations: metadata.annotations,
                 finalizers: metadata.finalizers,
                 owner_references: metadata.owner_references,
-            },
+                ..identity
+            }
+        };
+        Self {
+            metadata: metadata_kept,
             conditions: if let Value::Array(conditions) = status.conditions { conditions } else { Vec::new() },
             issued: !matches!(&status.certificate, Value::Null) && status.certificate != "",
             created: envelope.created,

@@ -2,6 +2,7 @@
 
 pub mod inspect;
 mod lint;
+mod output;
 mod suites;
 
 use std::fs;

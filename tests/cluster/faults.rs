@@ -35,11 +35,15 @@ impl Bench {
 
     /// Files what `openssl` makes for Amy, under this name and for this signer.
     pub(super) fn file(&self, name: &str, signer: &str) {
+        self.api.must("POST", REQUESTS, Some(&Self::manifest(name, signer))).unwrap();
+    }
+
+    pub(super) fn manifest(name: &str, signer: &str) -> Value {
         static MANIFEST: OnceLock<Value> = OnceLock::new();
         let mut manifest = MANIFEST.get_or_init(|| Request::new("", "/CN=amy/O=developers").manifest()).clone();
         manifest["metadata"]["name"] = json!(name);
         manifest["spec"]["signerName"] = json!(signer);
-        self.api.must("POST", REQUESTS, Some(&manifest)).unwrap();
+        manifest
     }
 
     /// The types of the conditions of a request.

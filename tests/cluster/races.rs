@@ -198,7 +198,7 @@ fn no_request_is_approved_in_place_of_another_under_its_name() {
                 for _ in (worker..total).step_by(4) {
                     bench.api.must("POST", REQUESTS, Some(&good)).unwrap();
                     // At another moment of the review each time.
-                    std::thread::sleep(random.wait(15));
+                    std::thread::sleep(random.wait(5));
                     bench.api.must("DELETE", &path, None).unwrap();
                     bench.api.must("POST", REQUESTS, Some(&bad)).unwrap();
                     assert_eq!(decided(bench, &name), "Denied");

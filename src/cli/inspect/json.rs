@@ -180,7 +180,7 @@ pub(super) fn render(inventory: &Inventory, items: &[Item<'_>], settings: &Setti
             alarming: items.iter().filter(|item| !item.alarms.is_empty()).count(),
         },
     };
-    serde_json::to_string_pretty(&report).map(|text| text + "\n")
+    serde_json::to_string_pretty(&report).map(|text| crate::escape::json(text) + "\n")
 }
 
 fn entry<'a>(inventory: &'a Inventory, item: &'a Item<'_>, now: i64) -> Entry<'a> {

@@ -5,6 +5,7 @@
 mod api;
 mod binaries;
 mod control_plane;
+pub mod hostile;
 mod isolated;
 mod kubectl;
 mod node;

@@ -46,15 +46,27 @@ impl Running {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends `signal`, such as `TERM`, `KILL`, `STOP` or `CONT`, to the program itself.
-    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+    /// The number of the program itself.
+    pub fn pid(&self) -> anyhow::Result<u32> {
         // The shell that guards it has one child that is not a shell.
         let guard = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children"))?;
         let guarded =
             |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() != "sh");
-        let pid = children.split_whitespace().find(guarded).context("it is not running")?;
-        let status = Command::new("kill").args([&format!("-{signal}"), pid]).status()?;
+        Ok(children.split_whitespace().find(guarded).context("it is not running")?.parse()?)
+    }
+
+    /// The most memory, in KiB, that was resident so far.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Sends `signal`, such as `TERM`, `KILL`, `STOP` or `CONT`, to the program itself.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = self.pid()?.to_string();
+        let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status()?;
         anyhow::ensure!(status.success(), "kill -{signal} {pid}: {status}");
         Ok(())
     }

@@ -1,0 +1,117 @@
+//! Output that nobody can abuse: whatever names, subjects and requestors say, it shows as text.
+
+use serde_json::{Value, json};
+use testbed::hostile;
+
+use super::{Ended, countersign};
+
+/// How many hostile requests there are.
+const REQUESTS: usize = 300;
+
+fn base64(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// A `List` of requests, as `kubectl get csr -o json` has it, and names that no API server takes.
+fn requests() -> Value {
+    let key = hostile::key().unwrap();
+    let odd =
+        ["a/b", "../../etc/passwd", "%2e%2e%2f", "a?b#c", "\0", "\u{1b}[2J", "", "-", "--policies"].map(str::to_owned);
+    let names = odd.into_iter().chain(["x\u{202e}".repeat(70_000)]).chain((0..REQUESTS).map(hostile::text));
+    let items: Vec<Value> = names
+        .enumerate()
+        .map(|(index, name)| {
+            let text = |number: usize| hostile::text(index * 13 + number);
+            let (subject, group) = if index.is_multiple_of(2) { ("amy".to_owned(), text(1)) } else { (text(2), text(3)) };
+            json!({
+                "apiVersion": "certificates.k8s.io/v1",
+                "kind": "CertificateSigningRequest",
+                "metadata": { "name": name, "uid": text(4), "labels": { "a": text(5) } },
+                "spec": {
+                    "request": base64(&hostile::request(&key, &subject, &group).unwrap()),
+                    "signerName": if index.is_multiple_of(5) { text(6) } else { "kubernetes.io/kube-apiserver-client".to_owned() },
+                    "username": text(7), "uid": text(8), "groups": ["platform-onboarding", text(9)],
+                    "extra": { "k": [text(10)] },
+                    "usages": if index.is_multiple_of(7) { json!([text(11)]) } else { json!(["client auth"]) },
+                    "expirationSeconds": 3600,
+                },
+            })
+        })
+        .collect();
+    json!({ "apiVersion": "v1", "kind": "List", "items": items })
+}
+
+#[track_caller]
+fn shows_all(what: &str, ended: &Ended) {
+    for text in [&ended.1, &ended.2] {
+        for line in text.lines() {
+            assert!(hostile::shows_all(line), "{what}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn verdicts_show_everything_in_every_format() {
+    let list = requests();
+    let items = list["items"].as_array().unwrap();
+    for format in ["text", "json", "junit"] {
+        let arguments = ["review", "--policies", "examples/policies", "--managed-signer=*", "-o", format, "-"];
+        let ended = countersign(&arguments, list.to_string().as_bytes());
+        assert_eq!((ended.0, ended.2.as_str()), (1, ""), "{format}");
+        shows_all(format, &ended);
+        if format == "json" {
+            // Programs get what is there.
+            let verdicts: Value = serde_json::from_str(&ended.1).unwrap();
+            let reviews = verdicts["reviews"].as_array().unwrap();
+            assert_eq!(reviews.len(), items.len());
+            for (review, item) in reviews.iter().zip(items) {
+                assert_eq!(review["name"], item["metadata"]["name"]);
+                assert_eq!(review["request"]["username"], item["spec"]["username"]);
+            }
+        }
+        if format == "junit" {
+            assert_eq!(ended.1.matches("<testcase ").count(), items.len());
+            assert_eq!(ended.1.matches("</testcase>").count(), items.len());
+        }
+    }
+    for format in ["text", "json"] {
+        shows_all(format, &countersign(&["inspect", "-o", format, "-"], list.to_string().as_bytes()));
+    }
+}
+
+#[test]
+fn mistakes_in_policies_show_everything_in_every_format() {
+    let policies: Vec<Value> = (0..60)
+        .map(|index| {
+            let text = |number: usize| hostile::text(index * 31 + number);
+            json!({
+                "apiVersion": "countersign.dev/v1alpha1",
+                "kind": if index.is_multiple_of(2) { "CSRPolicy" } else { "CSRGuardrail" },
+                "metadata": { "name": text(1) },
+                "spec": {
+                    "match": { "signerNames": [text(2)], "requestors": [{ "users": [text(3)] }] },
+                    "allow": {
+                        "subject": { "commonName": { "allowed": [text(4), "*"] } },
+                        "usages": { "allowed": ["client auth", text(5)] },
+                        "validations": [{ "name": text(6), "expression": text(7), "message": text(8) }],
+                        (text(9)): 1,
+                    },
+                    "mode": text(10),
+                },
+            })
+        })
+        .collect();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("odd\u{1b}[31m\u{202e}.json");
+    std::fs::write(&file, json!({ "apiVersion": "v1", "kind": "List", "items": policies }).to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    for format in ["text", "json", "sarif"] {
+        let ended = countersign(&["lint", "-o", format, file], b"");
+        assert!(!ended.1.is_empty(), "{}", ended.2);
+        shows_all(format, &ended);
+    }
+    shows_all("review", &countersign(&["review", "--policies", file, "examples/requests"], b""));
+    shows_all("yaml", &countersign(&["lint", "-"], b"apiVersion: \"\x1b[31m\"\nkind: [\n"));
+    shows_all("no file", &countersign(&["review", "--policies", "\u{1b}[31m", "\u{202e}"], b""));
+}

@@ -1,0 +1,183 @@
+//! Nobody blinds the controller or drowns it: whatever a requestor writes into its requests, memory is bounded,
+//! and the others get their decisions in time.
+
+#![allow(clippy::print_stdout, reason = "the figures are worth knowing")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use testbed::{eventually, hostile};
+
+use super::decisions::policy;
+use super::faults::{Bench, POLICIES, REQUESTS};
+use super::{LIMIT, anyhow_if, base64};
+
+/// How many requests each flood has.
+fn number() -> usize {
+    std::env::var("COUNTERSIGN_FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(150)
+}
+
+/// Field managers with a time that no typed client reads, and fields nested deeper than parsers follow.
+fn managed_fields() -> Value {
+    let mut fields = json!({});
+    for _ in 0..2000 {
+        fields = json!({ "f:x": fields });
+    }
+    json!([
+        { "manager": "a", "operation": "Update", "apiVersion": "certificates.k8s.io/v1",
+          "time": "9999-12-31T23:59:59Z", "fieldsType": "FieldsV1", "fieldsV1": {} },
+        { "manager": "b", "operation": "Update", "apiVersion": "certificates.k8s.io/v1",
+          "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": fields },
+    ])
+}
+
+/// A request with everything at its limit.
+fn hostile_request(index: usize, pem: &str, padded: &str) -> Value {
+    let mut metadata = json!({ "name": format!("flood-{index}") });
+    let text = match index % 4 {
+        // 1.3 MB before the request.
+        0 => padded,
+        // As many labels as fit.
+        1 => {
+            let label = |number| (format!("{}.example.com/{number:063}", "x".repeat(63)), json!("y".repeat(63)));
+            metadata["labels"] = Value::Object((0..5000).map(label).collect::<Map<String, Value>>());
+            pem
+        }
+        // All the annotations that the API server takes.
+        2 => {
+            metadata["annotations"] = json!({ "a": "\0".repeat(250_000) });
+            metadata["managedFields"] = managed_fields();
+            pem
+        }
+        _ => {
+            metadata["name"] = json!(format!("flood-{index}-{}", "n".repeat(300_000)));
+            pem
+        }
+    };
+    json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": metadata,
+        // Half of them are denied, half of them stay.
+        "spec": {
+            "request": base64(text.as_bytes()),
+            "signerName": if index % 8 < 4 { "example.com/flood" } else { "example.com/nobody" },
+            "usages": ["client auth"],
+            "expirationSeconds": 3600,
+        },
+    })
+}
+
+#[test]
+fn hostile_requests_neither_fill_the_memory_nor_hold_others_up() {
+    let bench = Bench::start();
+    for name in ["flood", "others"] {
+        let policy: Value = serde_json::from_str(&policy(name, &format!("example.com/{name}"), Value::Null)).unwrap();
+        bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
+    }
+    let options = ["--managed-signer=example.com/*", "--leader-elect=false"];
+    let controller = bench.cluster.start_replica("flooded", &options);
+    controller.is_ready();
+    bench.file("first", "example.com/others");
+    is_approved(&bench, "first");
+    let before = controller.running.peak_memory().unwrap();
+
+    let key = hostile::key().unwrap();
+    let pem = hostile::request(&key, "eve", "kubeadm:cluster-admins").unwrap();
+    let padded = format!("{}{pem}", "\n".repeat(975_000));
+    let (total, over) = (number(), AtomicBool::new(false));
+    let (mut slowest, mut decided) = (Duration::ZERO, 0);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|worker| {
+                let (api, pem, padded) = (&bench.api, &pem, &padded);
+                scope.spawn(move || {
+                    for index in (worker..total).step_by(4) {
+                        let (status, answer) =
+                            api.call("POST", REQUESTS, Some(&hostile_request(index, pem, padded))).unwrap();
+                        assert_eq!(status, 201, "{index}: {answer:.500}");
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            for worker in workers {
+                worker.join().unwrap();
+            }
+            over.store(true, Ordering::SeqCst);
+        });
+        while !over.load(Ordering::SeqCst) {
+            let name = format!("other-{decided}");
+            let since = Instant::now();
+            bench.file(&name, "example.com/others");
+            is_approved(&bench, &name);
+            slowest = slowest.max(since.elapsed());
+            decided += 1;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    // And once more from the beginning, with all of them there.
+    let peak = controller.running.peak_memory().unwrap();
+    drop(controller);
+    let controller = bench.cluster.start_replica("flooded-again", &options);
+    controller.is_ready();
+    let since = Instant::now();
+    bench.file("last", "example.com/others");
+    is_approved(&bench, "last");
+    let after = since.elapsed();
+    std::thread::sleep(Duration::from_secs(2));
+    let again = controller.running.peak_memory().unwrap();
+    println!(
+        "flood: {total} hostile requests; {decided} others decided meanwhile, the slowest after {slowest:.1?}; resident \
+         at most {before} KiB before, {peak} KiB with them, {again} KiB after a start among them"
+    );
+    assert!(decided > 0 && slowest < Duration::from_secs(10), "{slowest:?}");
+    assert!(after < Duration::from_secs(10), "{after:?}");
+    assert!(peak < 80 * 1024 && again < 80 * 1024, "{peak} {again}\n{}", controller.log());
+    // Those that can be decided are, and keep what they came with. As text: no parser here follows them either.
+    let raw = |index: usize| bench.cluster.admin.run(&["get", "--raw", &format!("{REQUESTS}/flood-{index}")]);
+    let denied = eventually("they are denied", LIMIT * 2, || {
+        let all = (0..3).map(raw).collect::<testbed::Result<Vec<String>>>()?;
+        anyhow_if(all.iter().all(|text| text.contains("\"type\":\"Denied\"")), "some are not").map(|()| all)
+    });
+    let all = denied.unwrap_or_else(|error| panic!("{error:#}\n{:.20000}", controller.log()));
+    assert_eq!(all[1].matches(".example.com/0000").count(), 5000);
+    assert_eq!(all[2].matches("\\u0000").count(), 250_000);
+}
+
+#[track_caller]
+fn is_approved(bench: &Bench, name: &str) {
+    let approved = eventually(&format!("{name} is approved"), LIMIT, || {
+        anyhow_if(bench.conditions(name) == ["Approved"], "it is pending")
+    });
+    approved.unwrap();
+}
+
+#[test]
+fn a_policy_whose_metadata_no_parser_follows_stops_nobody() {
+    let bench = Bench::start();
+    let object: Value = serde_json::from_str(&policy("deep", "example.com/deep", Value::Null)).unwrap();
+    let mut deep = object.clone();
+    deep["metadata"]["managedFields"] = managed_fields();
+    bench.api.must("POST", POLICIES, Some(&deep)).unwrap();
+    let path = format!("{POLICIES}/deep");
+    let kept = bench.cluster.admin.run(&["get", "--raw", &path]).unwrap().matches("f:x").count();
+    println!("deep: {kept} levels of managed fields are kept");
+    let controller = bench.cluster.start_replica("deep", &["--managed-signer=example.com/*", "--leader-elect=false"]);
+    controller.is_ready();
+    bench.file("under", "example.com/deep");
+    is_approved(&bench, "under");
+    // Nor does a request stop those who look.
+    let mut request = Bench::manifest("deep-request", "example.com/none");
+    request["metadata"]["managedFields"] = managed_fields();
+    bench.api.must("POST", REQUESTS, Some(&request)).unwrap();
+    let path = format!("{REQUESTS}/deep-request");
+    let kept = bench.cluster.admin.run(&["get", "--raw", &path]).unwrap().matches("f:x").count();
+    println!("deep: {kept} levels of managed fields are kept of a request");
+    let kubeconfig = bench.cluster.admin.kubeconfig().display().to_string();
+    let mut review = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"));
+    review.args(["review", "--live", "--managed-signer=example.com/*", "--kubeconfig", &kubeconfig]);
+    let output = review.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}
