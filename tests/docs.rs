@@ -129,3 +129,40 @@ fn every_function_of_expressions_is_listed() {
         assert!(functions.contains(&name), "{name} is listed and not there");
     }
 }
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    let security = std::fs::read_to_string("SECURITY.md").unwrap();
+    let table = security.split("## Attacks").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| Attack |"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let (mut sources, mut directories) = (String::new(), vec!["src".into(), "tests".into()]);
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir::<std::path::PathBuf>(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let is_test = |name: &str| {
+        let found = sources.split_once(&format!("fn {name}("));
+        found.is_some_and(|(before, _)| before.lines().rev().take(3).any(|line| line.trim() == "#[test]"))
+    };
+    let mut named = 0;
+    for row in &rows {
+        assert_eq!(row.len(), 4, "{row:?}");
+        let tests: Vec<&str> = row[3].split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{}: no test", row[0]);
+        for name in tests {
+            assert!(is_test(name), "{}: {name} is no test", row[0]);
+            named += 1;
+        }
+    }
+    assert!(rows.len() > 15 && named > 25, "{} rows, {named} tests", rows.len());
+}
