@@ -2,4 +2,5 @@
 
 mod codes;
 mod nodes;
+mod plain_nodes;
 mod rules;

@@ -8,6 +8,7 @@ use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
 use super::super::{Decision, Facts, review};
+use super::plain_nodes::{AboutNodes, FILED, NodeRules, OWN, any_about, any_rules};
 use crate::policy::{Kind, PolicyObject, PolicySet, Reserved, Settings, SignerPattern};
 use crate::request::{Envelope, Key, Pkcs10, Sans, Settled, SigningRequest, Subject, Usage};
 
@@ -36,6 +37,7 @@ struct Object {
     usages: Vec<&'static str>,
     max: i64,
     when_unset: &'static str,
+    nodes: NodeRules,
     condition: Option<&'static str>,
     validation: Option<&'static str>,
 }
@@ -48,6 +50,7 @@ struct Request {
     organizations: Vec<&'static str>,
     usages: Vec<&'static str>,
     seconds: Option<i32>,
+    about: AboutNodes,
     refused: bool,
     masters: bool,
     settled: bool,
@@ -65,19 +68,20 @@ struct World {
 
 // The naive evaluator.
 
-#[derive(Clone, Copy, PartialEq)]
-enum Answer {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Answer {
     Satisfied,
     Violated,
     Unknown,
 }
 
-const EXPRESSIONS: [&str; 5] = [
+const EXPRESSIONS: [&str; 6] = [
     "'g2' in requestor.groups",
     "csr.subject.commonName == 'x'",
     "csr.subject.organizations.exists(o, o == 'dev')",
     "!has(csr.expirationSeconds)",
     "requestor.extra['none'] == []",
+    "has(node.labels.gpu)",
 ];
 
 fn naive_expression(source: &str, request: &Request) -> Option<bool> {
@@ -86,6 +90,7 @@ fn naive_expression(source: &str, request: &Request) -> Option<bool> {
         Some(1) => request.common_name.filter(|_| !request.refused).map(|name| name == "x"),
         Some(2) => (!request.refused).then(|| request.organizations.contains(&"dev")),
         Some(3) => Some(request.seconds.is_none()),
+        Some(5) => request.about.gpu(),
         _ => None,
     }
 }
@@ -137,12 +142,18 @@ fn naive_answer(object: &Object, request: &Request) -> Option<Answer> {
         None => Some(Answer::Unknown),
         Some(true) if object.rules_broken => Some(Answer::Unknown),
         Some(true) if request.refused => Some(Answer::Violated),
-        Some(true) if !naive_checks(object, request) => Some(Answer::Violated),
-        Some(true) => Some(match object.validation.map_or(Some(true), |source| naive_expression(source, request)) {
-            Some(true) => Answer::Satisfied,
-            Some(false) => Answer::Violated,
-            None => Answer::Unknown,
-        }),
+        Some(true) => {
+            let checks = if naive_checks(object, request) { Answer::Satisfied } else { Answer::Violated };
+            let nodes = object.nodes.naive(object.guardrail, request.common_name, &request.about);
+            let validation = match object.validation.map_or(Some(true), |source| naive_expression(source, request)) {
+                Some(true) => Answer::Satisfied,
+                Some(false) => Answer::Violated,
+                None => Answer::Unknown,
+            };
+            let answers = [checks, nodes, validation];
+            let worst = [Answer::Violated, Answer::Unknown].into_iter().find(|worse| answers.contains(worse));
+            Some(worst.unwrap_or(Answer::Satisfied))
+        }
     }
 }
 
@@ -242,6 +253,19 @@ fn object(index: usize, object: &Object) -> PolicyObject {
         "usages": { "allowed": object.usages },
         "expirationSeconds": { "max": object.max, "whenUnset": object.when_unset },
     });
+    if let Some((from_node, allowed)) = &object.nodes.dns_names {
+        let mut list = Map::new();
+        if *from_node {
+            list.insert("from".to_owned(), json!("Node"));
+        }
+        if let Some(allowed) = allowed {
+            list.insert("allowed".to_owned(), json!(allowed));
+        }
+        rules["dnsNames"] = list.into();
+    }
+    if let Some(existence) = object.nodes.existence {
+        rules["node"] = json!({ "existence": existence });
+    }
     if !subject.is_empty() {
         rules["subject"] = subject.into();
     }
@@ -276,19 +300,20 @@ fn request(request: &Request) -> SigningRequest {
             organizations: text(&request.organizations),
             ..Subject::default()
         },
-        sans: Sans::default(),
+        sans: Sans { dns_names: text(&request.about.dns_names), ..Sans::default() },
         key: Key::Ed25519,
         sha256: [0; 32],
     };
+    let nodes_group = request.about.as_node.then_some(&"system:nodes");
     let refused = || SigningRequest::decode(Envelope::default(), b"").content;
     SigningRequest {
         envelope: Envelope {
             signer_name: request.signer.to_owned(),
-            username: "u".to_owned(),
-            groups: text(&request.groups),
+            username: if request.about.as_node { OWN } else { "u" }.to_owned(),
+            groups: request.groups.iter().chain(nodes_group).map(|group| (*group).to_owned()).collect(),
             usages: text(&request.usages),
             expiration_seconds: request.seconds,
-            created: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+            created: Some(FILED.parse().unwrap()),
             settled: request.settled.then_some(Settled::Approved),
             extra: BTreeMap::new(),
             ..Envelope::default()
@@ -317,7 +342,7 @@ fn any_object() -> impl Strategy<Value = Object> {
         prop::option::weighted(0.2, select(GROUPS.to_vec())),
     );
     let rules = (
-        prop::option::weighted(0.8, select(vec!["*", "x", "system:x"])),
+        prop::option::weighted(0.8, select(vec!["*", "x", "system:x", OWN])),
         prop::option::weighted(0.7, subsequence(ORGANIZATIONS.to_vec(), 1..=3)),
         prop::option::weighted(0.2, select(ORGANIZATIONS.to_vec())),
         prop::option::weighted(0.2, select(ORGANIZATIONS.to_vec())),
@@ -326,65 +351,132 @@ fn any_object() -> impl Strategy<Value = Object> {
         select(vec!["Deny", "Allow", "SignerMaximum"]),
     );
     let expression = || prop::option::weighted(0.15, select(EXPRESSIONS.to_vec()));
-    (head, matching, rules, expression(), expression()).prop_map(|(head, matching, rules, condition, validation)| {
-        let (guardrail, audit, leave_pending, deleting, rules_broken, match_broken) = head;
-        let mut object = Object {
-            guardrail,
-            audit,
-            leave_pending,
-            deleting,
-            rules_broken,
-            match_broken,
-            signer: matching.0,
-            group: matching.1,
-            excluded: matching.2,
-            common_name: rules.0,
-            allowed: rules.1,
-            denied: rules.2,
-            required: rules.3,
-            usages: rules.4,
-            max: rules.5,
-            when_unset: rules.6,
-            condition,
-            validation,
-        };
-        if !guardrail {
-            // What a policy must state, and what no object may state at once.
-            object.signer.get_or_insert("*");
-            object.group.get_or_insert("g1");
-        }
-        let contradicts = object.denied.is_some_and(|name| {
-            object.required == Some(name) || object.allowed.as_ref().is_some_and(|allowed| allowed.contains(&name))
-        });
-        let permits_nothing = !guardrail && object.allowed.is_none() && object.required.is_none();
-        if contradicts || permits_nothing {
-            object.denied = None;
-        }
-        object
-    })
+    (head, matching, rules, any_rules(), expression(), expression()).prop_map(
+        |(head, matching, rules, nodes, condition, validation)| {
+            let (guardrail, audit, leave_pending, deleting, rules_broken, match_broken) = head;
+            let mut object = Object {
+                guardrail,
+                audit,
+                leave_pending,
+                deleting,
+                rules_broken,
+                match_broken,
+                signer: matching.0,
+                group: matching.1,
+                excluded: matching.2,
+                common_name: rules.0,
+                allowed: rules.1,
+                denied: rules.2,
+                required: rules.3,
+                usages: rules.4,
+                max: rules.5,
+                when_unset: rules.6,
+                nodes,
+                condition,
+                validation,
+            };
+            if !guardrail {
+                // What a policy must state, and what no object may state at once.
+                object.signer.get_or_insert("*");
+                object.group.get_or_insert("g1");
+            }
+            let contradicts = object.denied.is_some_and(|name| {
+                object.required == Some(name) || object.allowed.as_ref().is_some_and(|allowed| allowed.contains(&name))
+            });
+            let permits_nothing = !guardrail && object.allowed.is_none() && object.required.is_none();
+            if contradicts || permits_nothing {
+                object.denied = None;
+            }
+            object
+        },
+    )
 }
 
 fn any_request() -> impl Strategy<Value = Request> {
     let who = (select(vec![A, A, A, B]), subsequence(GROUPS.to_vec(), 0..=2));
     let what = (
-        select(vec![None, Some("x"), Some("x"), Some("system:x")]),
+        select(vec![None, Some("x"), Some("x"), Some("system:x"), Some(OWN), Some(OWN), Some("system:node:w2")]),
         subsequence(ORGANIZATIONS.to_vec(), 0..=2),
         subsequence(USAGES.to_vec(), 1..=2),
         select(vec![None, Some(600), Some(86_400)]),
     );
     let rare = (rarely(), prop::bool::weighted(0.05), prop::bool::weighted(0.05), select(vec![0, 50, 100, 99, 101]));
-    (who, what, rare).prop_map(|((signer, groups), (common_name, organizations, usages, seconds), rare)| Request {
-        signer,
-        groups,
-        common_name,
-        organizations,
-        usages,
-        seconds,
-        refused: rare.0,
-        masters: rare.1,
-        settled: rare.2,
-        age: rare.3,
-    })
+    (who, what, any_about(), rare).prop_map(
+        |((signer, groups), (common_name, organizations, usages, seconds), about, rare)| Request {
+            signer,
+            groups,
+            common_name,
+            organizations,
+            usages,
+            seconds,
+            about,
+            refused: rare.0,
+            masters: rare.1,
+            settled: rare.2,
+            age: rare.3,
+        },
+    )
+}
+
+/// A world in which only what concerns nodes is left to decide: everything else of the object permits
+/// everything else of the request.
+fn only_about_nodes(object: Object) -> Object {
+    Object {
+        deleting: false,
+        rules_broken: false,
+        match_broken: false,
+        signer: Some(A),
+        group: Some("g1"),
+        excluded: None,
+        common_name: Some(OWN),
+        allowed: Some(ORGANIZATIONS.to_vec()),
+        denied: None,
+        required: None,
+        usages: USAGES.to_vec(),
+        max: 90_000,
+        condition: None,
+        validation: object.validation.and(Some(EXPRESSIONS[5])),
+        ..object
+    }
+}
+
+fn of_a_node(request: Request) -> Request {
+    let groups = vec!["g1"];
+    let common_name = Some(OWN);
+    Request { signer: A, groups, common_name, refused: false, masters: false, settled: false, age: 0, ..request }
+}
+
+fn agree(world: &World) -> Result<(), TestCaseError> {
+    let managed = if world.manages_b { vec![A, B] } else { vec![A] };
+    let settings = Settings {
+        managed_signers: managed.into_iter().map(|signer| SignerPattern::new(signer).unwrap()).collect(),
+        reserved: Reserved::default(),
+        signer_max_seconds: [(A.to_owned(), A_MAXIMUM)].into(),
+        required_guardrails: if world.required { vec!["object-0".to_owned()] } else { Vec::new() },
+        service_cidrs: Vec::new(),
+        max_request_age: Some(Duration::from_secs(100)),
+    };
+    let objects: Vec<PolicyObject> =
+        world.objects.iter().enumerate().map(|(index, each)| object(index, each)).collect();
+    let set = PolicySet::compile(&objects, settings);
+    for (compiled, plain) in set.policies().iter().chain(set.guardrails()).map(|compiled| {
+        let index: usize = compiled.object.name["object-".len()..].parse().unwrap();
+        (compiled, &world.objects[index])
+    }) {
+        prop_assert_eq!(compiled.is_ready(), !plain.rules_broken && !plain.match_broken, "{:?}", compiled.problems());
+    }
+    let filed: jiff::Timestamp = FILED.parse().unwrap();
+    let nodes = world.request.about.nodes();
+    let now = Some(filed + jiff::SignedDuration::from_secs(world.request.age));
+    let verdict = review(&set, &request(&world.request), &Facts { now, nodes: nodes.as_ref() });
+    let expected = naive(world, false);
+    prop_assert_eq!(verdict.decision, expected, "{}", verdict.reason);
+    let promoted = naive(world, true);
+    let audit = verdict.audit.as_ref().map_or(verdict.decision, |audit| audit.decision);
+    prop_assert_eq!(audit, promoted);
+    prop_assert!(verdict.decision != Decision::Deny || !verdict.violations.is_empty());
+    prop_assert_eq!(verdict.decision == Decision::Approve, verdict.policy.is_some() && verdict.violations.is_empty());
+    Ok(())
 }
 
 proptest! {
@@ -393,38 +485,18 @@ proptest! {
     #[test]
     fn the_engine_says_what_the_naive_evaluator_says(
         objects in prop::collection::vec(any_object(), 0..5),
-        request_ in any_request(),
+        request in any_request(),
         manages_b in any::<bool>(),
         required in prop::bool::weighted(0.1),
     ) {
-        let world = World { objects, request: request_, manages_b, required };
-        let managed = if world.manages_b { vec![A, B] } else { vec![A] };
-        let settings = Settings {
-            managed_signers: managed.into_iter().map(|signer| SignerPattern::new(signer).unwrap()).collect(),
-            reserved: Reserved::default(),
-            signer_max_seconds: [(A.to_owned(), A_MAXIMUM)].into(),
-            required_guardrails: if world.required { vec!["object-0".to_owned()] } else { Vec::new() },
-            service_cidrs: Vec::new(),
-            max_request_age: Some(Duration::from_secs(100)),
-        };
-        let objects: Vec<PolicyObject> =
-            world.objects.iter().enumerate().map(|(index, each)| object(index, each)).collect();
-        let set = PolicySet::compile(&objects, settings);
-        for (compiled, plain) in set.policies().iter().chain(set.guardrails()).map(|compiled| {
-            let index: usize = compiled.object.name["object-".len()..].parse().unwrap();
-            (compiled, &world.objects[index])
-        }) {
-            prop_assert_eq!(compiled.is_ready(), !plain.rules_broken && !plain.match_broken, "{:?}", compiled.problems());
-        }
-        let filed: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let facts = Facts { now: Some(filed + jiff::SignedDuration::from_secs(world.request.age)), nodes: None };
-        let verdict = review(&set, &request(&world.request), &facts);
-        let expected = naive(&world, false);
-        prop_assert_eq!(verdict.decision, expected, "{}", verdict.reason);
-        let promoted = naive(&world, true);
-        let audit = verdict.audit.as_ref().map_or(verdict.decision, |audit| audit.decision);
-        prop_assert_eq!(audit, promoted);
-        prop_assert!(verdict.decision != Decision::Deny || !verdict.violations.is_empty());
-        prop_assert_eq!(verdict.decision == Decision::Approve, verdict.policy.is_some() && verdict.violations.is_empty());
+        agree(&World { objects, request, manages_b, required })?;
+    }
+
+    #[test]
+    fn the_engine_says_of_nodes_what_the_naive_evaluator_says(
+        objects in prop::collection::vec(any_object().prop_map(only_about_nodes), 1..3),
+        request in any_request().prop_map(of_a_node),
+    ) {
+        agree(&World { objects, request, manages_b: false, required: false })?;
     }
 }
