@@ -61,7 +61,19 @@ impl ClusterOptions {
                 None => live.policies().await?,
             };
             let needs_nodes = PolicySet::compile(&policies, Settings::default()).needs_nodes();
-            let nodes = if nodes.is_none() && needs_nodes { Some(live.nodes().await?) } else { nodes };
+            let nodes = match nodes {
+                None if needs_nodes => match live.nodes().await {
+                    Ok(nodes) => Some(nodes),
+                    // What they carry is unknown then, and the rest can be told.
+                    Err(error) if error.status() == Some(403) => {
+                        let message = format!("cannot read the Nodes that policies look at: {error}");
+                        problems.push(Problem::new("cluster", None, printable(&message)));
+                        None
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+                nodes => nodes,
+            };
             let mut requests = Vec::new();
             if names.is_empty() {
                 requests = live.requests(progress).await?;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Cluster, Request};
 
@@ -99,4 +99,57 @@ fn what_is_pending_is_reviewed_and_explained_and_nothing_is_changed() {
     for name in ["amy", "mallory"] {
         assert!(cluster.csr(name)["status"]["conditions"].is_null(), "{name} was changed");
     }
+}
+
+#[test]
+fn nodes_are_read_where_a_policy_looks_at_them() {
+    let cluster = Cluster::start();
+    cluster.admin.apply(&std::fs::read_to_string("examples/kubelets/serving.yaml").unwrap()).unwrap();
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "worker-1" } });
+    cluster.admin.create(&node.to_string()).unwrap();
+    let arguments = ["--verb=create", "--resource=certificatesigningrequests"];
+    cluster.admin.run(&["create", "clusterrole", "filer", arguments[0], arguments[1]]).unwrap();
+    cluster
+        .admin
+        .run(&["create", "clusterrolebinding", "filer", "--clusterrole=filer", "--group=system:nodes"])
+        .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let saved = directory.path().to_str().unwrap();
+    let suite = "examples/kubelets/tests/serving.yaml";
+    let filter = "before the Node is there";
+    let (status, out, _) = countersign(&cluster, &["test", "--filter", filter, "--save-requests", saved, suite]);
+    assert_eq!(status, 0, "{out}");
+    let request = std::fs::read_to_string(directory.path().join("before-the-node-is-there.json")).unwrap();
+    let as_node = ["--as=system:node:worker-1", "--as-group=system:nodes"];
+    let create = ["create", "-f", "-", as_node[0], as_node[1]];
+    testbed::eventually("it is filed", super::LIMIT, || cluster.admin.feed(&create, &request)).unwrap();
+
+    let (status, out, _) = countersign(&cluster, &["review", "--live"]);
+    assert!(status == 3 && out.contains("Node worker-1 has no addresses yet"), "{out}");
+    let addresses = json!({ "status": { "addresses": [
+        { "type": "Hostname", "address": "worker-1" },
+        { "type": "InternalDNS", "address": "worker-1.nodes.example.com" },
+        { "type": "InternalIP", "address": "10.20.1.1" },
+        { "type": "InternalIP", "address": "2001:db8:20::1" },
+    ] } });
+    let patch = addresses.to_string();
+    cluster.admin.run(&["patch", "node", "worker-1", "--subresource=status", "--type=merge", "-p", &patch]).unwrap();
+    let (status, out, err) = countersign(&cluster, &["review", "--live"]);
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    let (_, out, _) = countersign(&cluster, &["explain", "before-the-node-is-there"]);
+    assert!(out.contains("  - CSRPolicy kubelet-serving: satisfied"), "{out}");
+
+    // Who may not read Nodes is told so, and the rest.
+    let rules = ["--verb=get,list", "--resource=certificatesigningrequests,csrpolicies,csrguardrails"];
+    cluster.admin.run(&["create", "clusterrole", "reader", rules[0], rules[1]]).unwrap();
+    cluster.admin.run(&["create", "clusterrolebinding", "reader", "--clusterrole=reader", "--user=vera"]).unwrap();
+    testbed::eventually("vera may read the rest", super::LIMIT, || {
+        let (status, out, err) = countersign(&cluster, &["review", "--live", "--as", "vera"]);
+        let told = err.contains("cannot read the Nodes that policies look at") && err.contains("forbidden");
+        super::anyhow_if(
+            status == 2 && told && out.contains("the Nodes of the cluster are not known here"),
+            &format!("{out}{err}"),
+        )
+    })
+    .unwrap();
 }
