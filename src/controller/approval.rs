@@ -2,6 +2,7 @@
 //! that was reviewed and on no other.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::Method;
 use kube::Client;
@@ -12,12 +13,18 @@ use serde_json::{Value, json};
 use super::Error;
 use super::client::{LastLook, call_after, get, segment};
 use super::gate::{Gate, Refusal};
+use super::moment::Moment;
 use crate::escape::cut;
+use crate::node::Node;
 use crate::request::CsrObject;
 use crate::review::{Decision, Review};
 
 /// The longest message of a condition, in bytes; the API server itself has no limit.
 const MAX_MESSAGE: usize = 4096;
+
+/// How long before a decision the Node that it rests on was read once more at most: the connection for the
+/// decision may take its time.
+const NODE_FRESH: Duration = Duration::from_secs(5);
 
 const RESOURCE: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 
@@ -30,6 +37,10 @@ pub(super) enum Sent {
     Refused(Refusal),
     /// This is what the request is now: somebody changed it since it was reviewed.
     Found(Box<CsrObject>),
+    /// The Node that the decision rests on is not what it was: this is what it is now, if it is there.
+    NodeChanged(Option<Box<Node>>),
+    /// The Node that the decision rests on could not be read.
+    NodeUnread(Error),
     /// The request does not exist any more.
     Gone,
     /// It failed; try again later.
@@ -49,13 +60,26 @@ pub(super) async fn send(
         Err(sent) => return sent,
     };
     let body = body(&object, &review, &writable);
-    if let Err(refusal) = gate.check(revision) {
+    let began = Moment::now();
+    if let Some(fact) = &review.node {
+        match read_node(&client, &fact.name).await {
+            Ok(now) if fact.holds(now.as_deref()) => {}
+            Ok(now) => return Sent::NodeChanged(now),
+            Err(error) => return Sent::NodeUnread(error),
+        }
+    }
+    let rests_on_node = review.node.is_some();
+    let check = move || match gate.check(revision) {
+        Ok(()) if rests_on_node && began.elapsed() > NODE_FRESH => Err(Refusal::NotFresh),
+        checked => checked,
+    };
+    if let Err(refusal) = check() {
         return Sent::Refused(refusal);
     }
     let refused = Arc::new(OnceLock::new());
     let look = {
         let refused = Arc::clone(&refused);
-        LastLook::new(move || gate.check(revision).map_err(|refusal| refused.set(refusal)).is_ok())
+        LastLook::new(move || check().map_err(|refusal| refused.set(refusal)).is_ok())
     };
     let approval = format!("{}/approval?fieldManager=countersign", path(&object));
     let sent = call_after::<IgnoredAny>(&client, look, Method::PUT, &approval, "application/json", &body).await;
@@ -141,6 +165,16 @@ struct NowMetadata {
     finalizers: Value,
     #[serde(default)]
     owner_references: Value,
+}
+
+/// The Node of this name, if there is one. A read without a `resourceVersion` is consistent (Kubernetes API
+/// concepts, "resource versions": unset is most recent).
+async fn read_node(client: &Client, name: &str) -> Result<Option<Box<Node>>, Error> {
+    match get(client, &format!("/api/v1/nodes/{}", segment(name)), "application/json").await {
+        Ok(node) => Ok(Some(Box::new(node))),
+        Err(error) if error.status() == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The whole writable metadata goes back, since a PUT without it would erase it; the version and

@@ -9,13 +9,14 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use kube::Client;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::approval::{self, Sent};
 use super::confirm::{self, Current};
 use super::gate::{Gate, Refusal};
 use super::metrics::Metrics;
+use super::nodes::{self, Concern, Nodes};
 use super::pending::{Pending, age};
 use super::policies::{Change, Policies};
 use super::queue::Queue;
@@ -25,6 +26,7 @@ use super::skew::{RightUrl, Skew};
 use super::status;
 use super::watch::{PolicyEntry, Seen};
 use super::{Config, Error};
+use crate::node::Node;
 use crate::policy::{Kind, ObjectRef};
 use crate::request::CsrObject;
 use crate::review::{Decision, Facts, Review, review};
@@ -49,6 +51,7 @@ const STATUS_RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Input {
     Request(Seen<CsrObject>),
     Policy(Kind, Seen<PolicyEntry>),
+    Node(Seen<Node>),
     Skew(Skew),
     /// A permission that was missing is there again.
     Permitted,
@@ -66,6 +69,10 @@ enum Done {
 pub(super) struct Prompts {
     /// The watches of policies and guardrails start over.
     pub(super) restart_policies: [Arc<Notify>; 2],
+    /// Whether Nodes are watched at all.
+    pub(super) need_nodes: watch::Sender<bool>,
+    /// The watch of Nodes starts over.
+    pub(super) restart_nodes: Arc<Notify>,
     /// The own permissions are looked at.
     pub(super) look_at_permissions: Arc<Notify>,
 }
@@ -81,6 +88,7 @@ pub(super) struct Engine {
     max_age: Option<Duration>,
     pending: Pending,
     policies: Policies,
+    nodes: Nodes,
     queue: Queue,
     /// Names that a list in progress has brought so far.
     listed: Option<HashSet<String>>,
@@ -112,6 +120,7 @@ impl Engine {
         readiness: Readiness,
         prompts: Prompts,
     ) -> Self {
+        let nodes = Nodes::new(prompts.need_nodes.clone());
         let engine = Self {
             client,
             gate,
@@ -123,6 +132,7 @@ impl Engine {
             max_age: config.settings.max_request_age,
             pending: Pending::default(),
             policies: Policies::new(config.settings.clone()),
+            nodes,
             queue: Queue::default(),
             listed: None,
             requests_synced: false,
@@ -173,6 +183,7 @@ impl Engine {
         match input {
             Input::Request(seen) => self.request(seen),
             Input::Policy(kind, seen) => self.policy(kind, seen),
+            Input::Node(seen) => self.node(seen),
             Input::Skew(skew) => self.skew(skew),
             Input::Permitted => self.review_all(),
         }
@@ -246,12 +257,26 @@ impl Engine {
         self.gate.advance();
         if change == Change::Content {
             self.metrics.policies(self.policies.set());
+            if self.nodes.need(self.policies.set().needs_nodes()) {
+                self.prompts.restart_nodes.notify_one();
+            }
             if self.policies_seen {
                 self.settles_at = Instant::now() + self.policy_settle;
             }
             self.review_all();
         }
         self.policies_seen |= Kind::ALL.into_iter().all(|kind| self.policies.synced(kind));
+    }
+
+    fn node(&mut self, seen: Seen<Node>) {
+        let change = self.nodes.see(seen);
+        self.review_concerned(&change);
+    }
+
+    fn review_concerned(&mut self, change: &nodes::Change) {
+        for name in self.pending.concerned(change) {
+            self.enqueue(&name);
+        }
     }
 
     fn review_all(&mut self) {
@@ -354,14 +379,26 @@ impl Engine {
             return;
         }
         let began = Instant::now();
-        let facts = Facts { now: Some(Timestamp::now()), nodes: None };
-        let verdict = review(&set, &entry.object.signing_request(), &facts);
+        let request = entry.object.signing_request();
+        let facts = Facts { now: Some(Timestamp::now()), nodes: self.nodes.known() };
+        let verdict = review(&set, &request, &facts);
         self.metrics.reviewed(began.elapsed());
+        let needs_nodes = set.needs_nodes_for(&request.envelope);
+        entry.concern = needs_nodes.then(|| Concern::of(&request)).flatten();
         if verdict.decision == Decision::NoOpinion {
+            if entry.concern.is_some() && self.nodes.are_awaited() {
+                // The Nodes bring it back here, or it is said when they have not come for a while.
+                return;
+            }
             let said = (verdict.decision, verdict.reason_code, verdict.audit.as_ref().map(|audit| audit.decision));
             if entry.said.replace(said) != Some(said) {
                 self.recorder.record(&set, &entry.object, &verdict, age(entry.created, Timestamp::now()));
             }
+            return;
+        }
+        if verdict.node.is_some() && self.nodes.distrust() {
+            // The list that follows brings it back here.
+            self.prompts.restart_nodes.notify_one();
             return;
         }
         entry.in_flight = true;
@@ -475,6 +512,18 @@ impl Engine {
                     self.upsert(*now);
                 }
             }
+            Sent::NodeChanged(now) => {
+                tracing::info!(
+                    name = crate::escape::printable(name),
+                    uid = crate::escape::printable(uid),
+                    "the Node is not what it was when the request was reviewed, so it is reviewed again"
+                );
+                if let Some(fact) = &review.node {
+                    self.nodes.found_ahead(&fact.name, now.map(|now| now.resource_version));
+                }
+                self.queue.retry(name, object.requestor(), None);
+            }
+            Sent::NodeUnread(error) => self.failed(name, &object, "read-node", &error),
             Sent::Refused(refusal) => {
                 if refusal == Refusal::NotFresh {
                     self.confirm(Duration::ZERO);
@@ -483,24 +532,7 @@ impl Engine {
             }
             Sent::Failed(error) => {
                 let operation = if review.decision == Decision::Approve { "approve" } else { "deny" };
-                self.metrics.api_error(operation, &error);
-                let hint = if error.status() == Some(403) {
-                    self.prompts.look_at_permissions.notify_one();
-                    "a permission is missing: another line says which"
-                } else {
-                    "it is tried again"
-                };
-                tracing::error!(
-                    error = %error,
-                    category = error.category(),
-                    signer = crate::escape::printable(object.signer_name()),
-                    name = crate::escape::printable(name),
-                    operation,
-                    hint,
-                    "cannot write a decision"
-                );
-                let at_least = error.retry_after_seconds().map(|seconds| Duration::from_secs(seconds.into()));
-                self.queue.retry(name, object.requestor(), at_least);
+                self.failed(name, &object, operation, &error);
                 // It may have been written all the same.
                 if error.is_open() {
                     self.unanswered.insert(name.to_owned(), (object, review));
@@ -509,12 +541,41 @@ impl Engine {
         }
     }
 
+    /// A decision could not be written, or what it rests on not be read: it is tried again.
+    fn failed(&mut self, name: &str, object: &CsrObject, operation: &'static str, error: &Error) {
+        self.metrics.api_error(operation, error);
+        let hint = if error.status() == Some(403) {
+            self.prompts.look_at_permissions.notify_one();
+            "a permission is missing: another line says which"
+        } else {
+            "it is tried again"
+        };
+        tracing::error!(
+            error = %error,
+            category = error.category(),
+            signer = crate::escape::printable(object.signer_name()),
+            name = crate::escape::printable(name),
+            operation,
+            hint,
+            "cannot write a decision"
+        );
+        let at_least = error.retry_after_seconds().map(|seconds| Duration::from_secs(seconds.into()));
+        self.queue.retry(name, object.requestor(), at_least);
+    }
+
     fn tick(&mut self) {
         self.metrics.pending(&self.pending.by_signer(self.policies.set()));
         if let Some(max) = self.max_age {
             for name in self.pending.grown_too_old(max) {
                 self.enqueue(&name);
             }
+        }
+        if self.nodes.have_not_come() {
+            self.review_concerned(&nodes::Change::All);
+        }
+        if self.nodes.lag(LAG) {
+            tracing::warn!("the watch of the Nodes lags behind a consistent read and starts over");
+            self.prompts.restart_nodes.notify_one();
         }
         self.write_status();
     }

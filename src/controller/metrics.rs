@@ -146,6 +146,12 @@ impl Metrics {
         self.permissions.with_label_values(&[permission.verb, &permission.resource(), name]).set(granted.into());
     }
 
+    /// `permission` is not needed any more.
+    pub(super) fn permission_not_needed(&self, permission: &Permission) {
+        let name = permission.name.as_deref().unwrap_or_default();
+        let _ = self.permissions.remove_label_values(&[permission.verb, &permission.resource(), name]);
+    }
+
     /// One request was decoded and reviewed.
     pub(super) fn reviewed(&self, took: Duration) {
         self.review_duration.observe(took.as_secs_f64());

@@ -1,6 +1,7 @@
 //! Watch, act, record: the only code that talks to a cluster.
 //!
 //! - `watch` keeps the pending requests and the policy objects, decoded tolerantly;
+//! - `nodes` keeps the Nodes, trimmed, while a policy needs them, and says whom a change concerns;
 //! - `engine` owns all state in one task, reviews what is pending and decides what to do;
 //! - `gate` says what stands in the way of acting: not synced, not the leader, policies not
 //!   confirmed current, a change of policies that has not settled, CRDs that are too old;
@@ -20,6 +21,7 @@ mod leader;
 mod live;
 mod metrics;
 mod moment;
+mod nodes;
 mod pending;
 mod permissions;
 mod policies;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::metrics::signer_label;
+use super::nodes::{Change, Concern};
 use crate::policy::PolicySet;
 use crate::request::CsrObject;
 use crate::review::{Decision, ReasonCode};
@@ -23,6 +24,8 @@ pub(super) struct Entry {
     pub(super) in_flight: bool,
     /// It was last reviewed before it became too old.
     pub(super) may_grow_too_old: bool,
+    /// What Nodes it had to do with when it was last reviewed.
+    pub(super) concern: Option<Concern>,
 }
 
 /// Pending requests by name.
@@ -43,7 +46,7 @@ impl Pending {
         let (said, in_flight) =
             self.entries.get(&name).filter(|entry| same(entry)).map_or((None, false), |e| (e.said, e.in_flight));
         let created = object.created();
-        let entry = Entry { object: Arc::new(object), created, said, in_flight, may_grow_too_old: true };
+        let entry = Entry { object: Arc::new(object), created, said, in_flight, may_grow_too_old: true, concern: None };
         self.entries.insert(name, entry);
         true
     }
@@ -68,6 +71,12 @@ impl Pending {
     /// Every name.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
+    }
+
+    /// The requests that a change of Nodes concerns.
+    pub(super) fn concerned(&self, change: &Change) -> Vec<String> {
+        let concerned = self.entries.iter().filter(|(_, entry)| change.concerns(entry.concern.as_ref()));
+        concerned.map(|(name, _)| name.clone()).collect()
     }
 
     /// Drops what a complete list did not bring.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::client::call;
 use super::metrics::Metrics;
@@ -36,6 +36,9 @@ pub(super) struct Permission {
 impl Permission {
     /// The resource, as `kubectl auth can-i` writes it.
     pub(super) fn resource(&self) -> String {
+        if self.group.is_empty() {
+            return self.resource.clone();
+        }
         match self.resource.split_once('/') {
             Some((resource, subresource)) => format!("{resource}.{}/{subresource}", self.group),
             None => format!("{}.{}", self.resource, self.group),
@@ -68,15 +71,28 @@ impl fmt::Display for Permission {
     }
 }
 
-/// Everything that `config` makes necessary.
-pub(super) fn needed(config: &Config) -> Vec<Permission> {
-    let permission = |verb, group, resource: &str| Permission {
-        verb,
-        group,
-        resource: resource.to_owned(),
-        namespace: None,
-        name: None,
-    };
+/// What the service account must be allowed to do.
+pub(super) struct Needed {
+    always: Vec<Permission>,
+    /// While Nodes are needed.
+    for_nodes: Vec<Permission>,
+    /// Whether they are.
+    nodes: watch::Receiver<bool>,
+}
+
+fn permission(verb: &'static str, group: &'static str, resource: &str) -> Permission {
+    Permission { verb, group, resource: resource.to_owned(), namespace: None, name: None }
+}
+
+impl Needed {
+    /// Everything that `config` makes necessary, and what reading Nodes takes while `nodes` says so.
+    pub(super) fn new(config: &Config, nodes: watch::Receiver<bool>) -> Self {
+        let for_nodes = ["get", "list", "watch"].map(|verb| permission(verb, "", "nodes")).to_vec();
+        Self { always: always(config), for_nodes, nodes }
+    }
+}
+
+fn always(config: &Config) -> Vec<Permission> {
     let certificates = "certificates.k8s.io";
     let mut needed = vec![permission("update", certificates, "certificatesigningrequests/approval")];
     needed.extend(config.settings.managed_signers.iter().map(|signer| {
@@ -109,22 +125,66 @@ pub(super) fn needed(config: &Config) -> Vec<Permission> {
 /// log and in a metric, and calls `restored` when something was given back.
 pub(super) async fn observe(
     client: Client,
-    needed: Vec<Permission>,
+    mut needed: Needed,
     metrics: Arc<Metrics>,
     again: Arc<Notify>,
     mut restored: impl AsyncFnMut(),
 ) {
-    let mut granted: Vec<Option<bool>> = vec![None; needed.len()];
+    let mut always = Granted::new(needed.always);
+    let mut for_nodes = Granted::new(needed.for_nodes);
     loop {
-        let mut pause = WHILE_GRANTED;
-        let mut back = false;
-        for (permission, before) in needed.iter().zip(&mut granted) {
-            let now = match look(&client, permission).await {
+        let mut found = always.look(&client, &metrics).await;
+        if *needed.nodes.borrow_and_update() {
+            found = found.and(for_nodes.look(&client, &metrics).await);
+        } else {
+            for_nodes.forget(&metrics);
+        }
+        if found.restored {
+            restored().await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(if found.complete { WHILE_GRANTED } else { WHILE_MISSING }) => {}
+            Ok(()) = needed.nodes.changed() => {}
+            () = again.notified() => {
+                // Many requests may be refused at once.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Permissions, and whether they were granted when they were looked at last.
+struct Granted(Vec<(Permission, Option<bool>)>);
+
+/// What a look at permissions found.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// None is missing, and all could be looked at.
+    complete: bool,
+    /// One that was missing is there again.
+    restored: bool,
+}
+
+impl Found {
+    fn and(self, other: Self) -> Self {
+        Self { complete: self.complete && other.complete, restored: self.restored || other.restored }
+    }
+}
+
+impl Granted {
+    fn new(permissions: Vec<Permission>) -> Self {
+        Self(permissions.into_iter().map(|permission| (permission, None)).collect())
+    }
+
+    async fn look(&mut self, client: &Client, metrics: &Metrics) -> Found {
+        let mut found = Found { complete: true, restored: false };
+        for (permission, before) in &mut self.0 {
+            let now = match look(client, permission).await {
                 Ok(now) => now,
                 Err(error) => {
                     metrics.api_error("permissions", &error);
                     tracing::debug!(error = %error, "cannot look at the own permissions");
-                    pause = WHILE_MISSING;
+                    found.complete = false;
                     break;
                 }
             };
@@ -133,26 +193,24 @@ pub(super) async fn observe(
                 if !now {
                     tracing::error!(
                         missing = %permission,
-                        "the service account lacks a permission: the chart grants it, for signers through signerNames"
+                        "the service account lacks a permission: the chart grants it, for signers through signerNames, for nodes through nodes.enabled"
                     );
                 } else if before.is_some() {
                     tracing::info!(permission = %permission, "the service account has the permission again");
-                    back = true;
+                    found.restored = true;
                 }
                 *before = Some(now);
             }
-            if !now {
-                pause = WHILE_MISSING;
-            }
+            found.complete &= now;
         }
-        if back {
-            restored().await;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = again.notified() => {
-                // Many requests may be refused at once.
-                tokio::time::sleep(Duration::from_secs(1)).await;
+        found
+    }
+
+    /// They are not needed any more, and not exported.
+    fn forget(&mut self, metrics: &Metrics) {
+        for (permission, before) in &mut self.0 {
+            if before.take().is_some() {
+                metrics.permission_not_needed(permission);
             }
         }
     }

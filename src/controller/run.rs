@@ -17,7 +17,7 @@ use super::leader::{self, Leadership, LeaseConfig};
 use super::metrics::Metrics;
 use super::record::Recorder;
 use super::server::{self, Readiness};
-use super::watch::{self, Watch};
+use super::watch::{self, ListAge, Watch};
 use super::{Error, client, permissions, skew};
 use crate::policy::{Kind, Settings};
 
@@ -81,10 +81,10 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let recorder = Recorder { metrics: Arc::clone(&metrics), events, no_opinion_events: config.no_opinion_events };
     let prompts = Prompts::default();
     let (sender, inputs) = mpsc::channel(256);
-    let mut watches = spawn_watches(&client, &metrics, &prompts.restart_policies, &sender);
+    let mut watches = spawn_watches(&client, &metrics, &prompts, &sender);
     watches.push(tokio::spawn(permissions::observe(
         client.clone(),
-        permissions::needed(&config),
+        permissions::Needed::new(&config, prompts.need_nodes.subscribe()),
         Arc::clone(&metrics),
         Arc::clone(&prompts.look_at_permissions),
         async move || {
@@ -181,10 +181,17 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 fn spawn_watches(
     client: &kube::Client,
     metrics: &Arc<Metrics>,
-    restart: &[Arc<Notify>; 2],
+    prompts: &Prompts,
     sender: &mpsc::Sender<Input>,
 ) -> Vec<JoinHandle<()>> {
-    let watch = |restart: Arc<Notify>| Watch { client: client.clone(), metrics: Arc::clone(metrics), restart };
+    let watch_from = |age: ListAge, restart: Arc<Notify>| Watch {
+        client: client.clone(),
+        metrics: Arc::clone(metrics),
+        restart,
+        age,
+    };
+    // Policies are compared with a consistent read before anything rests on them, and so are requests.
+    let watch = |restart| watch_from(ListAge::Any, restart);
     // A closed channel means that the engine has ended, and this task is about to be.
     let requests = {
         let (watch, sender) = (watch(Arc::new(Notify::new())), sender.clone());
@@ -192,7 +199,13 @@ fn spawn_watches(
             let _ = sender.send(Input::Request(seen)).await;
         }))
     };
-    let policies = Kind::ALL.into_iter().zip(restart).map(|(kind, restart)| {
+    let nodes = {
+        let (watch, sender) = (watch_from(ListAge::MostRecent, Arc::clone(&prompts.restart_nodes)), sender.clone());
+        tokio::spawn(watch::nodes(watch, prompts.need_nodes.subscribe(), async move |seen| {
+            let _ = sender.send(Input::Node(seen)).await;
+        }))
+    };
+    let policies = Kind::ALL.into_iter().zip(&prompts.restart_policies).map(|(kind, restart)| {
         let (watch, sender) = (watch(Arc::clone(restart)), sender.clone());
         tokio::spawn(watch::policies(watch, kind, async move |seen| {
             let _ = sender.send(Input::Policy(kind, seen)).await;
@@ -204,7 +217,7 @@ fn spawn_watches(
             let _ = sender.send(Input::Skew(skew)).await;
         }))
     };
-    policies.chain([requests, skew]).collect()
+    policies.chain([requests, nodes, skew]).collect()
 }
 
 async fn wait_for_signal() {

@@ -12,13 +12,14 @@ use kube::core::{ApiResource, WatchEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{self, Notify};
 
 use super::Error;
 use super::client::{chunk, get, segment, stream};
 use super::metrics::Metrics;
 use crate::api::{GROUP, VERSION};
 use crate::escape::printable;
+use crate::node::Node;
 use crate::policy::{Kind, PolicyObject};
 use crate::request::CsrObject;
 
@@ -73,6 +74,20 @@ impl Tolerant for CsrObject {
 
     fn resource_version(&self) -> &str {
         &self.metadata.resource_version
+    }
+
+    fn of_list(self) -> Self {
+        self
+    }
+}
+
+impl Tolerant for Node {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn resource_version(&self) -> &str {
+        &self.resource_version
     }
 
     fn of_list(self) -> Self {
@@ -178,6 +193,17 @@ pub(super) struct Watch {
     pub(super) metrics: Arc<Metrics>,
     /// Makes the watch start over from a complete list.
     pub(super) restart: Arc<Notify>,
+    /// How new its list is.
+    pub(super) age: ListAge,
+}
+
+/// How new a list at the beginning of a watch is (Kubernetes API concepts, "resource versions").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ListAge {
+    /// Whatever the API server has at hand.
+    Any,
+    /// No older than the moment it is asked for.
+    MostRecent,
 }
 
 /// Watches `CertificateSigningRequest` objects for ever.
@@ -205,6 +231,30 @@ pub(super) async fn requests<F: AsyncFnMut(Seen<CsrObject>)>(watch: Watch, mut s
         now => seen(now).await,
     };
     watch.run("watch-requests", &resource, |object: CsrObject| object, seen).await;
+}
+
+/// Watches `Node` objects for ever, but only while they are `needed`.
+pub(super) async fn nodes<F: AsyncFnMut(Seen<Node>) + Clone>(
+    watch: Watch,
+    mut needed: sync::watch::Receiver<bool>,
+    mut seen: F,
+) {
+    let resource = ApiResource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        plural: "nodes".to_owned(),
+    };
+    // The channel closes only when the engine has ended, and this task is about to be.
+    while needed.wait_for(|needed| *needed).await.is_ok() {
+        tokio::select! {
+            () = watch.run("watch-nodes", &resource, |node: Node| node, seen.clone()) => {}
+            _ = needed.wait_for(|needed| !*needed) => {}
+        }
+        seen(Seen::Lost).await;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Watches the objects of `kind` for ever.
@@ -236,7 +286,7 @@ impl Watch {
     /// kube-runtime: it goes on after an event that it could not decode or that was cut off, and so leaves
     /// the state before it in force; and it says nothing while it connects again, which may take for ever.
     async fn run<T: Tolerant, U>(
-        self,
+        &self,
         operation: &'static str,
         resource: &ApiResource,
         body: impl Fn(T) -> U,
@@ -319,8 +369,12 @@ impl Watch {
         body: &impl Fn(T) -> U,
         seen: &mut impl AsyncFnMut(Seen<U>),
     ) -> Result<(String, Events), Error> {
-        let how = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0";
-        let mut events = self.open(path, how).await?;
+        let version = match self.age {
+            ListAge::Any => "&resourceVersion=0",
+            ListAge::MostRecent => "",
+        };
+        let how = format!("sendInitialEvents=true&resourceVersionMatch=NotOlderThan{version}");
+        let mut events = self.open(path, &how).await?;
         seen(Seen::Restarted).await;
         loop {
             match events.next().await? {

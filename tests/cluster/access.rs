@@ -95,6 +95,9 @@ fn the_service_account_may_do_what_it_must_and_no_more() {
         ("create", "serviceaccounts/token", own, "countersign"),
         ("impersonate", "users", "", ""),
         ("get", "pods", own, ""),
+        // Only with `nodes.enabled`.
+        ("get", "nodes", "", ""),
+        ("list", "nodes", "", ""),
         ("*", "*.*", "", ""),
     ] {
         assert!(!may(verb, resource, namespace, name), "{verb} {resource} {name}");

@@ -9,6 +9,7 @@ mod faults;
 mod fields;
 mod flood;
 mod live;
+pub(crate) mod nodes;
 mod output;
 mod races;
 mod replicas;

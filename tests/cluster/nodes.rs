@@ -1,0 +1,386 @@
+//! `from: Node` on a real API server, with the credentials of nodes: what a node gets, what it tries, and
+//! what happens when the Nodes cannot be read.
+
+#![allow(clippy::print_stdout, reason = "how long it took is worth knowing")]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testbed::{Kubectl, Options, eventually};
+
+use super::{Cluster, LIMIT, Request, anyhow_if, base64};
+
+const SERVING: &str = "kubernetes.io/kubelet-serving";
+/// Where the Services of the test bed are.
+const SERVICES: &str = "--service-cidr=10.0.0.0/24";
+
+/// The policy `kubelet-serving`: a node gets what its own Node carries, and what `more` says.
+fn policy(more: &Value) -> String {
+    let mut allow = json!({
+        "subject": {
+            "commonName": { "from": "Requestor" },
+            "organizations": { "required": ["system:nodes"], "max": 1 },
+        },
+        "usages": { "allowed": ["digital signature", "key encipherment", "server auth"], "required": ["server auth"] },
+        "expirationSeconds": { "max": 31_536_000, "whenUnset": "SignerMaximum" },
+        "dnsNames": { "from": "Node" },
+        "ipAddresses": { "from": "Node" },
+    });
+    allow.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({
+        "apiVersion": "countersign.dev/v1alpha1",
+        "kind": "CSRPolicy",
+        "metadata": { "name": "kubelet-serving" },
+        "spec": {
+            "match": {
+                "signerNames": [SERVING],
+                "requestors": [{ "users": ["system:node:*"], "groups": ["system:nodes"] }],
+            },
+            "allow": allow,
+        },
+    })
+    .to_string()
+}
+
+/// A cluster whose nodes get what their own Nodes carry.
+fn cluster(options: &Options) -> Cluster {
+    let mut cluster = Cluster::with(options);
+    may_read_nodes(&cluster);
+    cluster.admin.apply(&policy(&json!({}))).unwrap();
+    cluster.run(&[&format!("--managed-signer={SERVING}"), SERVICES]);
+    cluster.is_ready("csrpolicy/kubelet-serving");
+    cluster
+}
+
+/// What `nodes.enabled` of the chart grants.
+pub(crate) fn may_read_nodes(cluster: &Cluster) {
+    let mut rules = cluster.rules();
+    rules.push(json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] }));
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": "countersign" },
+        "rules": rules,
+    });
+    cluster.admin.apply(&role.to_string()).unwrap();
+}
+
+/// A machine with the credentials of a node.
+struct Machine<'a> {
+    cluster: &'a Cluster,
+    name: &'a str,
+    kubectl: Kubectl,
+}
+
+impl<'a> Machine<'a> {
+    fn new(cluster: &'a Cluster, name: &'a str) -> Self {
+        let user = format!("system:node:{name}");
+        let kubeconfig = cluster.plane.user_kubeconfig(name, &user, &["system:nodes"]).unwrap();
+        Self { cluster, name, kubectl: cluster.admin.with(&kubeconfig) }
+    }
+
+    /// It registers itself, as a kubelet does.
+    fn joins(&self, addresses: &[(&str, &str)]) {
+        let node = json!({
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": { "name": self.name },
+            "status": { "addresses": listed(addresses) },
+        });
+        self.kubectl.create(&node.to_string()).unwrap();
+    }
+
+    /// It writes these addresses into its own status.
+    fn claims(&self, addresses: &[(&str, &str)]) {
+        self.writes(self.name, addresses).unwrap();
+    }
+
+    fn writes(&self, node: &str, addresses: &[(&str, &str)]) -> testbed::Result<String> {
+        let mut object = self.cluster.admin.get(&["node", node])?;
+        // Somebody else may write the Node at the same time.
+        object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        object["status"]["addresses"] = json!(listed(addresses));
+        let path = format!("/api/v1/nodes/{node}/status");
+        self.kubectl.feed(&["replace", "--raw", &path, "-f", "-"], &object.to_string())
+    }
+
+    /// It asks for a certificate to serve with, with these SANs as openssl writes them.
+    fn asks(&self, request: &str, sans: &str) {
+        self.tries(request, self.name, sans).unwrap();
+    }
+
+    fn tries(&self, request: &str, common_name: &str, sans: &str) -> testbed::Result<String> {
+        let output = Command::new("openssl")
+            .args(["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout"])
+            .arg("/dev/null")
+            .args(["-subj", &format!("/O=system:nodes/CN=system:node:{common_name}")])
+            .args(["-addext", &format!("subjectAltName={sans}")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let manifest = json!({
+            "apiVersion": "certificates.k8s.io/v1",
+            "kind": "CertificateSigningRequest",
+            "metadata": { "name": request },
+            "spec": {
+                "request": base64(&output.stdout),
+                "signerName": SERVING,
+                "usages": ["digital signature", "server auth"],
+            },
+        });
+        self.kubectl.create(&manifest.to_string())
+    }
+
+    /// The request is approved, and its certificate issued.
+    #[track_caller]
+    fn gets(&self, request: &str) {
+        self.cluster.is_approved(request);
+        let issued = eventually("it is issued", LIMIT, || {
+            let csr = self.cluster.csr(request);
+            anyhow_if(!csr["status"]["certificate"].is_null(), &csr.to_string())
+        });
+        issued.unwrap();
+    }
+}
+
+fn listed(addresses: &[(&str, &str)]) -> Vec<Value> {
+    addresses.iter().map(|(kind, address)| json!({ "type": kind, "address": address })).collect()
+}
+
+/// Nothing that begins so was approved, or issued.
+#[track_caller]
+fn none_is_issued(cluster: &Cluster, prefix: &str) {
+    let csrs = cluster.admin.get(&["csr"]).unwrap();
+    let ours = |csr: &&Value| csr["metadata"]["name"].as_str().unwrap().starts_with(prefix);
+    let ours: Vec<&Value> = csrs["items"].as_array().unwrap().iter().filter(ours).collect();
+    assert!(!ours.is_empty());
+    for csr in ours {
+        assert!(csr["status"]["certificate"].is_null(), "{csr}");
+        assert_ne!(csr["status"]["conditions"][0]["type"], "Approved", "{csr}");
+    }
+}
+
+#[test]
+fn a_node_gets_what_its_own_node_carries_as_soon_as_it_does() {
+    let cluster = cluster(&Options::default());
+    let one = Machine::new(&cluster, "one");
+    // Before there is a Node, before it has addresses, and before it has this one.
+    one.asks("early", "DNS:one,IP:10.20.0.1");
+    cluster.is_left("early", "there is no Node one (yet)");
+    std::thread::sleep(Duration::from_millis(1100));
+    one.joins(&[]);
+    one.asks("first", "DNS:one,IP:10.20.0.1,IP:2001:db8::1");
+    cluster.is_left("first", "Node one has no addresses yet");
+    one.claims(&[("Hostname", "one"), ("InternalIP", "10.20.0.1")]);
+    one.asks("second", "DNS:one,IP:10.20.0.1");
+    one.gets("second");
+    // The first one asks for an address that comes later still.
+    assert!(cluster.csr("first")["status"]["conditions"].is_null());
+    let begin = Instant::now();
+    one.claims(&[("Hostname", "one"), ("InternalIP", "10.20.0.1"), ("InternalIP", "2001:DB8:0::1")]);
+    one.gets("first");
+    println!("approved and issued within {:.1?} after the address was there", begin.elapsed());
+    // It was filed before there was such a Node, so perhaps by another machine.
+    assert!(cluster.csr("early")["status"]["conditions"].is_null());
+}
+
+#[test]
+fn a_node_gets_nothing_that_is_not_its_own() {
+    let cluster = cluster(&Options::default());
+    let (one, two) = (Machine::new(&cluster, "one"), Machine::new(&cluster, "two"));
+    let own = [("Hostname", "one"), ("InternalIP", "10.20.0.1"), ("ExternalDNS", "one.example.com")];
+    one.joins(&own);
+    two.joins(&[("Hostname", "two"), ("InternalIP", "10.20.0.2")]);
+    one.asks("own", "DNS:one,DNS:one.example.com,IP:10.20.0.1");
+    one.gets("own");
+
+    // What NodeRestriction keeps a node from, before anybody reviews anything.
+    let refused = one.tries("attack-name", "two", "DNS:two").unwrap_err().to_string();
+    assert!(refused.contains("can only create a node CSR with CN=system:node:one"), "{refused}");
+    let refused = one.writes("two", &own).unwrap_err().to_string();
+    assert!(refused.contains("\"one\" is not allowed to modify node \"two\""), "{refused}");
+    assert!(one.kubectl.run(&["delete", "node", "one"]).is_err());
+
+    let never = "so no node has it for its own";
+    let attacks = |prefix: &str| {
+        for (index, (sans, denied, why)) in [
+            ("DNS:kubernetes.default.svc", true, never),
+            ("DNS:kubernetes", true, never),
+            ("DNS:one,DNS:Kubernetes.Default", true, never),
+            ("DNS:registry.kube-system.svc", true, never),
+            ("DNS:api.default.svc.cluster.local", true, never),
+            ("IP:10.0.0.1", true, "range of Services"),
+            ("DNS:one,IP:10.20.0.1,IP:10.0.0.10", true, "range of Services"),
+            ("DNS:localhost", true, never),
+            ("IP:127.0.0.1", true, never),
+            ("IP:::1", true, never),
+            ("IP:169.254.169.254", true, never),
+            ("IP:fe80::1", true, never),
+            ("IP:0.0.0.0", true, never),
+            ("DNS:*.example.com", true, "wildcard"),
+            ("DNS:one,email:root@example.com", true, "email"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let name = format!("{prefix}-{index}");
+            one.asks(&name, sans);
+            if denied { cluster.is_denied(&name, why) } else { cluster.is_left(&name, why) }
+        }
+    };
+    attacks("attack-plain");
+    for (name, sans, why) in [
+        ("attack-two", "DNS:two", "Node one does not carry two (yet)"),
+        ("attack-two-address", "DNS:one,IP:10.20.0.2", "Node one does not carry 10.20.0.2 (yet)"),
+        ("attack-more", "DNS:one,IP:10.20.0.1,IP:10.20.0.9", "Node one does not carry 10.20.0.9 (yet)"),
+        ("attack-below", "DNS:a.one.example.com", "Node one does not carry a.one.example.com (yet)"),
+    ] {
+        one.asks(name, sans);
+        cluster.is_left(name, why);
+    }
+
+    // An address that the Node had, and has no more.
+    one.claims(&own[..1]);
+    one.asks("attack-former", "DNS:one,IP:10.20.0.1");
+    cluster.is_left("attack-former", "Node one does not carry 10.20.0.1 (yet)");
+    none_is_issued(&cluster, "attack");
+
+    // A compromised kubelet writes what it likes into its own status. What no node has it does not get so.
+    one.claims(&[
+        ("Hostname", "one"),
+        ("InternalDNS", "kubernetes.default.svc"),
+        ("ExternalDNS", "kubernetes"),
+        ("Hostname", "localhost"),
+        ("InternalDNS", "registry.kube-system.svc"),
+        ("InternalDNS", "*.example.com"),
+        ("InternalIP", "10.0.0.1"),
+        ("InternalIP", "10.0.0.10"),
+        ("ExternalIP", "127.0.0.1"),
+        ("ExternalIP", "169.254.169.254"),
+    ]);
+    attacks("attack-claimed");
+    none_is_issued(&cluster, "attack");
+}
+
+#[test]
+fn what_two_nodes_carry_is_nobodys_until_one_lets_it_go() {
+    let cluster = cluster(&Options::default());
+    let (one, two) = (Machine::new(&cluster, "one"), Machine::new(&cluster, "two"));
+    two.joins(&[("Hostname", "two"), ("InternalIP", "10.20.0.2")]);
+    one.joins(&[("Hostname", "one"), ("InternalIP", "10.20.0.2"), ("Hostname", "two")]);
+    one.asks("attack-claim", "IP:10.20.0.2");
+    cluster.is_left("attack-claim", "10.20.0.2 is carried by Node one and also by two");
+    one.asks("attack-claim-name", "DNS:two");
+    cluster.is_left("attack-claim-name", "two is carried by Node one and also by two");
+    // That holds for the other one, too: who of them is right nobody can tell.
+    two.asks("rightful", "DNS:two,IP:10.20.0.2");
+    cluster.is_left("rightful", "carried by Node two and also by one");
+    none_is_issued(&cluster, "attack");
+    one.claims(&[("Hostname", "one")]);
+    two.gets("rightful");
+    none_is_issued(&cluster, "attack");
+
+    // A Node that is gone carries nothing.
+    let three = Machine::new(&cluster, "three");
+    three.joins(&[("InternalIP", "10.20.0.2")]);
+    two.asks("rightful-again", "IP:10.20.0.2");
+    cluster.is_left("rightful-again", "also by three");
+    cluster.admin.run(&["delete", "node", "three"]).unwrap();
+    two.gets("rightful-again");
+}
+
+#[test]
+fn a_claim_that_nobody_contradicts_goes_as_far_as_the_policy_lets_it() {
+    let mut cluster = cluster(&Options::default());
+    let one = Machine::new(&cluster, "one");
+    // Nothing but the kubelet's own word says that it has these.
+    one.joins(&[("Hostname", "one"), ("InternalIP", "10.20.0.77"), ("ExternalIP", "192.0.2.7")]);
+    one.asks("unlimited", "DNS:one,IP:10.20.0.77,IP:192.0.2.7");
+    one.gets("unlimited");
+    // Ranges of the network that nodes are in limit it.
+    let limited = json!({ "ipAddresses": { "from": "Node", "allowed": ["10.20.0.0/16"] } });
+    cluster.admin.apply(&policy(&limited)).unwrap();
+    cluster.controller().has_metric("countersign_permission_granted{name=\"\",resource=\"nodes\",verb=\"get\"} 1");
+    let one = Machine::new(&cluster, "one");
+    eventually("the change has settled", LIMIT, || {
+        one.asks("attack-limited", "DNS:one,IP:192.0.2.7");
+        let kind = cluster.decision("attack-limited")["type"].clone();
+        cluster.admin.run(&["delete", "csr", "attack-limited"])?;
+        anyhow_if(kind == "Denied", "it is still approved")
+    })
+    .unwrap();
+    one.asks("attack-limited", "DNS:one,IP:192.0.2.7");
+    cluster.is_denied("attack-limited", "192.0.2.7 is not allowed");
+    one.asks("within", "DNS:one,IP:10.20.0.77");
+    one.gets("within");
+    none_is_issued(&cluster, "attack");
+    cluster.controller = None;
+}
+
+#[test]
+fn a_node_that_was_made_again_does_not_inherit_requests() {
+    let cluster = cluster(&Options::default());
+    let one = Machine::new(&cluster, "one");
+    let own = [("Hostname", "one"), ("InternalIP", "10.20.0.1")];
+    one.joins(&own[..1]);
+    one.asks("attack-before", "DNS:one,IP:10.20.0.1");
+    cluster.is_left("attack-before", "Node one does not carry 10.20.0.1 (yet)");
+    cluster.admin.run(&["delete", "node", "one"]).unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    one.joins(&own);
+    one.asks("after", "DNS:one,IP:10.20.0.1");
+    one.gets("after");
+    none_is_issued(&cluster, "attack");
+}
+
+#[test]
+fn another_nodes_name_is_denied_where_nothing_holds_nodes_to_their_own() {
+    let disabled_admission_plugins = vec!["NodeRestriction".to_owned()];
+    let cluster = cluster(&Options { disabled_admission_plugins, ..Options::default() });
+    let (one, two) = (Machine::new(&cluster, "one"), Machine::new(&cluster, "two"));
+    two.joins(&[("Hostname", "two"), ("InternalIP", "10.20.0.2")]);
+    one.tries("attack", "two", "DNS:two,IP:10.20.0.2").unwrap();
+    cluster.is_denied("attack", "the common name is not the requestor's own node");
+    none_is_issued(&cluster, "attack");
+}
+
+#[test]
+fn without_the_right_to_read_nodes_what_needs_them_waits_and_nothing_else_does() {
+    let mut cluster = Cluster::start();
+    cluster.admin.apply(&policy(&json!({}))).unwrap();
+    cluster.apply_examples_unseen();
+    cluster.run(&[]);
+    let granted =
+        |value: u8| format!("countersign_permission_granted{{name=\"\",resource=\"nodes\",verb=\"watch\"}} {value}");
+    cluster.controller().has_metric(&granted(0));
+    let one = Machine::new(&cluster, "one");
+    one.joins(&[("Hostname", "one"), ("InternalIP", "10.20.0.1")]);
+    one.asks("serving", "DNS:one,IP:10.20.0.1");
+    cluster.is_left("serving", "the Nodes of the cluster are not known here");
+    let said = eventually("the log says what is missing", LIMIT, || {
+        let log = cluster.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        anyhow_if(lines.any(|line| line["level"] == "ERROR" && line["missing"] == "watch nodes"), &log)
+    });
+    said.unwrap();
+    cluster.controller().has_counted("countersign_api_errors_total{category=\"forbidden\",operation=\"watch-nodes\"}");
+    // Others are approved meanwhile, and the replica is ready.
+    cluster.file(&Request::new("amy", "/CN=amy/O=developers"));
+    cluster.is_approved("amy");
+    let ready = cluster.http("/readyz").unwrap();
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    assert!(cluster.csr("serving")["status"]["conditions"].is_null());
+
+    may_read_nodes(&cluster);
+    one.gets("serving");
+    cluster.controller().has_metric(&granted(1));
+
+    // What nobody needs any more is not asked for.
+    cluster.admin.run(&["delete", "csrpolicy", "kubelet-serving"]).unwrap();
+    eventually("the metric is gone", LIMIT, || {
+        let metrics = cluster.http("/metrics")?;
+        anyhow_if(!metrics.contains("resource=\"nodes\""), &metrics)
+    })
+    .unwrap();
+}
