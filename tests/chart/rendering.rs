@@ -147,6 +147,8 @@ fn wrong_values_are_refused_with_a_message_that_helps() {
             ("log.format=yaml", "format", "one of"),
             ("extraArgs={run}", "extraArgs", "does not match pattern"),
             ("podDisruptionBudget.maxUnavailable=0", "maxUnavailable", "minimum"),
+            ("nodes.enabled=maybe", "enabled", "boolean"),
+            ("serviceCIDRs={10.96.0.0}", "serviceCIDRs", "does not match pattern"),
             ("signerMaxSeconds.nobody=3600", "invalid propertyName 'nobody'", "does not match pattern"),
         ] {
             let said = refuses(set);
@@ -239,6 +241,8 @@ fn no_value_that_is_taken_away_breaks_anything() {
     }
     for path in [
         "signerNames",
+        "nodes",
+        "serviceCIDRs",
         "networkPolicy.egress.ports",
         "maxRequestAge",
         "crds",
@@ -310,6 +314,8 @@ fn values_arrive_where_they_belong() {
         "--require-guardrail=cluster-limits",
         "--reserved-prefix=eks:",
         "--signer-max-seconds=example.com/mtls=86400",
+        "--service-cidr=10.96.0.0/12",
+        "--service-cidr=fd00:10:96::/112",
         "--listen=[::]:9402",
         "--log-format=text",
     ] {

@@ -114,6 +114,18 @@ fn the_whole_rbac_is_what_stands_here() {
 }
 
 #[test]
+fn nodes_are_read_only_where_that_is_wanted() {
+    let helm = Helm::new(Tool::Helm4);
+    let rules = |set: &[&str]| rights(&object(&helm.objects(set), "ClusterRole", "countersign")["rules"]);
+    let without = rules(&[]);
+    let with = rules(&["--set=nodes.enabled=true"]);
+    assert!(!without.iter().any(|right| right.contains("nodes")));
+    let more: Vec<&str> = with.difference(&without).map(String::as_str).collect();
+    assert_eq!(more, ["get /nodes", "list /nodes", "watch /nodes"]);
+    assert!(without.is_subset(&with));
+}
+
+#[test]
 fn the_right_to_approve_follows_the_signer_names() {
     let helm = Helm::new(Tool::Helm4);
     for (signers, expected) in [
