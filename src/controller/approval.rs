@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::Error;
-use super::client::{LastLook, call_after, get, segment};
+use super::client::{CALL_TIMEOUT, LastLook, call_after, get, segment};
 use super::gate::{Gate, Refusal};
 use super::moment::Moment;
 use crate::escape::cut;
@@ -81,7 +81,8 @@ pub(super) async fn send(
         let refused = Arc::clone(&refused);
         LastLook::new(move || check().map_err(|refusal| refused.set(refusal)).is_ok())
     };
-    let approval = format!("{}/approval?fieldManager=countersign", path(&object));
+    // The API server, too, gives up then, also where it does not hear that this side has.
+    let approval = format!("{}/approval?fieldManager=countersign&timeout={}s", path(&object), CALL_TIMEOUT.as_secs());
     let sent = call_after::<IgnoredAny>(&client, look, Method::PUT, &approval, "application/json", &body).await;
     if let Some(refusal) = refused.get() {
         return Sent::Refused(*refusal);

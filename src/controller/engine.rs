@@ -27,7 +27,7 @@ use super::status;
 use super::watch::{PolicyEntry, Seen};
 use super::{Config, Error};
 use crate::node::Node;
-use crate::policy::{Kind, ObjectRef};
+use crate::policy::{Kind, ObjectRef, PolicySet};
 use crate::request::CsrObject;
 use crate::review::{Decision, Facts, Review, review};
 
@@ -59,9 +59,18 @@ pub(super) enum Input {
 
 /// What comes back from a call that the engine made.
 enum Done {
-    Sent { name: String, object: Arc<CsrObject>, review: Arc<Review>, sent: Sent },
+    Sent { name: String, decided: Decided, sent: Sent },
     Confirmed(Result<Current, Error>),
     Status(ObjectRef, Result<(), Error>),
+}
+
+/// A decision, and what it rests on.
+#[derive(Clone)]
+struct Decided {
+    object: Arc<CsrObject>,
+    review: Arc<Review>,
+    /// The policies of the review: by the time of the answer there may be others.
+    set: Arc<PolicySet>,
 }
 
 /// What makes other tasks do something now.
@@ -104,7 +113,7 @@ pub(super) struct Engine {
     lagging_since: Option<Instant>,
     deciding: usize,
     /// Decisions whose answer did not come, by the name of their request.
-    unanswered: HashMap<String, (Arc<CsrObject>, Arc<Review>)>,
+    unanswered: HashMap<String, Decided>,
     status_in_flight: HashSet<ObjectRef>,
     status_retry_at: HashMap<ObjectRef, Instant>,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -403,36 +412,37 @@ impl Engine {
         }
         entry.in_flight = true;
         self.deciding += 1;
-        let (object, review) = (Arc::clone(&entry.object), Arc::new(verdict));
+        let decided = Decided { object: Arc::clone(&entry.object), review: Arc::new(verdict), set };
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
         let name = name.to_owned();
         self.calls.push(Box::pin(async move {
-            let sent = approval::send(client, gate, Arc::clone(&object), Arc::clone(&review), revision).await;
-            Done::Sent { name, object, review, sent }
+            let (object, review) = (Arc::clone(&decided.object), Arc::clone(&decided.review));
+            let sent = approval::send(client, gate, object, review, revision).await;
+            Done::Sent { name, decided, sent }
         }));
     }
 
     /// Finds out what became of a decision whose answer did not come, if there is one about the request
     /// of this name: it may have been written, and then it is ours to record. Whether that comes first.
     fn look_at_unanswered(&mut self, name: &str) -> bool {
-        let Some((object, review)) = self.unanswered.remove(name) else { return false };
+        let Some(decided) = self.unanswered.remove(name) else { return false };
         let entry = self.pending.get_mut(name);
-        let other = entry.as_ref().is_some_and(|entry| entry.object.metadata.uid != object.metadata.uid);
+        let other = entry.as_ref().is_some_and(|entry| entry.object.metadata.uid != decided.object.metadata.uid);
         if let Some(entry) = entry.filter(|_| !other) {
             entry.in_flight = true;
         }
         self.deciding += 1;
         let (client, name) = (self.client.clone(), name.to_owned());
         self.calls.push(Box::pin(async move {
-            let sent = approval::look_at(client, Arc::clone(&object), Arc::clone(&review)).await;
-            Done::Sent { name, object, review, sent }
+            let sent = approval::look_at(client, Arc::clone(&decided.object), Arc::clone(&decided.review)).await;
+            Done::Sent { name, decided, sent }
         }));
         !other
     }
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Sent { name, object, review, sent } => self.sent(&name, object, review, sent),
+            Done::Sent { name, decided, sent } => self.sent(&name, decided, sent),
             Done::Confirmed(Ok(current)) => self.confirmed(current),
             Done::Confirmed(Err(error)) => {
                 self.confirming = false;
@@ -481,8 +491,9 @@ impl Engine {
         self.confirm(lags.clamp(Duration::from_millis(100), Duration::from_secs(1)));
     }
 
-    fn sent(&mut self, name: &str, object: Arc<CsrObject>, review: Arc<Review>, sent: Sent) {
+    fn sent(&mut self, name: &str, decided: Decided, sent: Sent) {
         self.deciding -= 1;
+        let Decided { object, review, set } = &decided;
         let uid = &object.metadata.uid;
         let mut still_here = false;
         if let Some(entry) = self.pending.get_mut(name)
@@ -494,7 +505,7 @@ impl Engine {
         match sent {
             Sent::Accepted => {
                 let age = age(object.created(), Timestamp::now());
-                self.recorder.record(self.policies.set(), &object, &review, age);
+                self.recorder.record(set, object, review, age);
                 self.forget(name, uid);
             }
             Sent::Gone => self.forget(name, uid),
@@ -523,7 +534,7 @@ impl Engine {
                 }
                 self.queue.retry(name, object.requestor(), None);
             }
-            Sent::NodeUnread(error) => self.failed(name, &object, "read-node", &error),
+            Sent::NodeUnread(error) => self.failed(name, object, "read-node", &error),
             Sent::Refused(refusal) => {
                 if refusal == Refusal::NotFresh {
                     self.confirm(Duration::ZERO);
@@ -532,10 +543,10 @@ impl Engine {
             }
             Sent::Failed(error) => {
                 let operation = if review.decision == Decision::Approve { "approve" } else { "deny" };
-                self.failed(name, &object, operation, &error);
+                self.failed(name, object, operation, &error);
                 // It may have been written all the same.
                 if error.is_open() {
-                    self.unanswered.insert(name.to_owned(), (object, review));
+                    self.unanswered.insert(name.to_owned(), decided);
                 }
             }
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testbed::{Api, Call, Fault, Proxy, eventually};
 
 use super::decisions::{guardrail, policy};
-use super::{Cluster, Controller, LIMIT, Request, anyhow_if};
+use super::{Cluster, Controller, LIMIT, NAMESPACE, Request, anyhow_if};
 
 pub(super) const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 pub(super) const POLICIES: &str = "/apis/countersign.dev/v1alpha1/csrpolicies";
@@ -53,16 +53,19 @@ impl Bench {
         conditions.iter().map(|condition| condition["type"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Runs `check` on a case for each row of `table`, some at a time.
+    /// Runs `check` on a case for each row of `table`, all at a time.
     fn each<T: Sync>(&self, table: &[(&str, T)], check: impl Fn(&Case, &T) + Sync) {
-        for some in table.chunks(12) {
-            std::thread::scope(|scope| {
-                for (name, row) in some {
-                    let check = &check;
-                    scope.spawn(move || check(&Case::start(self, name, &["--leader-elect=false"]), row));
-                }
-            });
-        }
+        self.each_with(|_| "--leader-elect=false".to_owned(), table, check);
+    }
+
+    /// The same, with an option for each.
+    fn each_with<T: Sync>(&self, option: fn(&str) -> String, table: &[(&str, T)], check: impl Fn(&Case, &T) + Sync) {
+        std::thread::scope(|scope| {
+            for (name, row) in table {
+                let check = &check;
+                scope.spawn(move || check(&Case::start(self, name, &[&option(name)]), row));
+            }
+        });
     }
 }
 
@@ -455,6 +458,24 @@ fn an_approval_whose_answer_is_lost_is_recorded_once() {
     });
 }
 
+#[test]
+fn the_log_names_the_policy_as_it_was_reviewed() {
+    let bench = Bench::start();
+    let case = Case::start(&bench, "changed", &["--leader-elect=false"]);
+    case.is_approved(&case.file("before"));
+    let held = case.proxy.inject(Call::approves, Fault::HoldAnswer);
+    let name = case.file("during");
+    case.is_approved(&name);
+    let other = json!({ "spec": { "allow": { "expirationSeconds": { "max": 7_776_000 } } } });
+    bench.api.must("PATCH", &format!("{POLICIES}/changed"), Some(&other)).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    drop(held);
+    case.is_recorded_once(&name);
+    let decisions = case.controller.decisions();
+    let line = decisions.iter().find(|line| line["name"] == name.as_str()).unwrap();
+    assert_eq!(line["policy_generation"], 1, "{line}");
+}
+
 impl Case<'_> {
     /// It has one condition, one line in the log, one count and one Event.
     #[track_caller]
@@ -501,36 +522,50 @@ fn what_is_only_told_never_holds_a_decision_back() {
 
 #[test]
 fn without_the_lease_nothing_is_approved_until_it_is_there_again() {
-    let bench = Bench::start();
-    let case = Case::start(&bench, "lease", &[]);
-    let lease = "/apis/coordination.k8s.io/v1/namespaces/countersign-system/leases/countersign";
-    let on = |call: &Call| call.path.contains("/leases/");
-    let writes = |call: &Call| call.path.contains("/leases/") && call.method == "PUT";
-    case.is_approved(&case.file("before"));
-    let faults: [(&str, OnCall, Fault); 5] = [
-        ("hangs", on, Fault::Hang),
-        ("put-hangs", writes, Fault::Hang),
-        ("put-409", writes, answers(409)),
-        ("put-500", writes, answers(500)),
-        ("reset", on, Fault::Reset),
+    let on: OnCall = |call| call.path.contains("/leases/");
+    let writes: OnCall = |call| call.path.contains("/leases/") && call.method == "PUT";
+    let table: &[(&str, (OnCall, Fault))] = &[
+        ("lease-hangs", (on, Fault::Hang)),
+        ("lease-500", (on, answers(500))),
+        ("lease-reset", (on, Fault::Reset)),
+        ("put-hangs", (writes, Fault::Hang)),
+        ("put-409", (writes, answers(409))),
+        ("put-403", (writes, answers(403))),
     ];
-    for (what, on, fault) in faults {
-        let injected = case.proxy.inject(on, fault);
+    let bench = Bench::start();
+    bench.may_have_any_lease();
+    let option = |name: &str| format!("--lease-name={name}");
+    bench.each_with(option, table, |case, (on, fault)| {
+        case.is_approved(&case.file("before"));
+        let injected = case.proxy.inject(*on, fault.clone());
         // The holder may act for ten seconds after its last renewal began.
         std::thread::sleep(WINDOW);
-        let name = case.file(what);
+        let name = case.file("during");
         case.is_pending_after(&name, Duration::from_secs(3));
         drop(injected);
         case.is_approved(&name);
+        // Somebody else takes it.
+        let path = format!("{LEASES}/{}", case.name);
+        let taken = json!({ "spec": { "holderIdentity": "somebody-else" } });
+        bench.api.must("PATCH", &path, Some(&taken)).unwrap();
+        eventually("it knows", LIMIT, || anyhow_if(!case.controller.leads(), "it believes that it leads")).unwrap();
+        let name = case.file("taken");
+        case.is_pending_after(&name, Duration::from_secs(5));
+        // Nobody renews it, so it comes back.
+        case.is_approved(&name);
+    });
+}
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/countersign-system/leases";
+
+impl Bench {
+    /// So that each of several controllers has one of its own.
+    fn may_have_any_lease(&self) {
+        let verbs = ["create", "role", "leases", "--verb=get,create,update", "--resource=leases", NAMESPACE];
+        self.cluster.admin.run(&verbs).unwrap();
+        let account = "--serviceaccount=countersign-system:countersign";
+        self.cluster.admin.run(&["create", "rolebinding", "leases", "--role=leases", account, NAMESPACE]).unwrap();
     }
-    // Somebody else takes it.
-    let held = bench.api.must("PATCH", lease, Some(&json!({ "spec": { "holderIdentity": "somebody-else" } }))).unwrap();
-    assert_eq!(held["spec"]["holderIdentity"], "somebody-else");
-    eventually("it knows", LIMIT, || anyhow_if(!case.controller.leads(), "it believes that it leads")).unwrap();
-    let name = case.file("taken");
-    case.is_pending_after(&name, Duration::from_secs(5));
-    // Nobody renews it, so it comes back.
-    case.is_approved(&name);
 }
 
 #[test]
@@ -619,5 +654,8 @@ fn a_watch_that_falls_silent_is_noticed() {
     approved.unwrap_or_else(|error| panic!("{error:#}\n{}", case.story()));
     let took = since.elapsed();
     assert!(took < Duration::from_secs(100), "{took:?}");
+    // One that brings nothing but a bookmark each minute is not taken for silent.
+    let others = case.proxy.calls_since(since, |call| call.watches("csrguardrails"));
+    assert!(took > Duration::from_secs(70) && others.is_empty(), "{took:?}\n{}", case.story());
     drop(silent);
 }

@@ -20,7 +20,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Kubectl, Options, Running, eventually, free_port};
+use testbed::{ControlPlane, Kubectl, Options, Running, eventually};
 
 /// Where `deploy/` puts the controller.
 const NAMESPACE: &str = "--namespace=countersign-system";
@@ -164,18 +164,26 @@ impl Cluster {
     /// Starts one more replica, ready or not, with the rights that there are.
     fn start_replica(&self, name: &str, options: &[&str]) -> Controller {
         let log = self.plane.file(&format!("{name}.log"));
-        let port = free_port().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command
             .arg("run")
-            .arg(format!("--listen=127.0.0.1:{port}"))
+            .arg("--listen=127.0.0.1:0")
             .arg(format!("--kubeconfig={}", self.plane.file("countersign.kubeconfig").display()))
             .arg(format!("--lease-{}", &NAMESPACE[2..]))
             .args(options);
         if !options.iter().any(|option| option.starts_with("--policy-settle")) {
             command.arg("--policy-settle=1s");
         }
-        Controller { running: Running::start(&command, &log).unwrap(), port, log }
+        let mut running = Running::start(&command, &log).unwrap();
+        let port = eventually("it says where it listens", LIMIT, || {
+            let said = std::fs::read_to_string(&log)?;
+            assert!(!running.has_ended(), "{said}");
+            let started = said.lines().find(|line| line.contains("started")).unwrap_or_default();
+            let port = started.split("127.0.0.1:").nth(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+            let port = port.flatten().and_then(|digits| digits.parse::<u16>().ok());
+            port.ok_or_else(|| std::io::Error::other(said).into())
+        });
+        Controller { running, port: port.unwrap(), log }
     }
 
     pub(crate) fn controller(&self) -> &Controller {
