@@ -186,6 +186,11 @@ impl Cluster {
         Controller { running, port: port.unwrap(), log }
     }
 
+    /// Ends the controller.
+    pub(crate) fn stop(&mut self) {
+        self.controller = None;
+    }
+
     pub(crate) fn controller(&self) -> &Controller {
         self.controller.as_ref().unwrap()
     }

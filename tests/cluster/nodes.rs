@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testbed::{Kubectl, Options, eventually};
+use testbed::{Call, Fault, Kubectl, Options, Proxy, eventually};
 
 use super::{Cluster, LIMIT, Request, anyhow_if, base64};
 
@@ -383,4 +383,124 @@ fn without_the_right_to_read_nodes_what_needs_them_waits_and_nothing_else_does()
         anyhow_if(!metrics.contains("resource=\"nodes\""), &metrics)
     })
     .unwrap();
+}
+
+/// The read of Node `one` that precedes an approval.
+fn reads_one(call: &Call) -> bool {
+    call.method == "GET" && call.path == "/api/v1/nodes/one"
+}
+
+/// The controller of `cluster` from now on runs behind the proxy that this returns.
+fn behind_a_proxy(cluster: &mut Cluster) -> Proxy {
+    may_read_nodes(cluster);
+    cluster.admin.apply(&policy(&json!({}))).unwrap();
+    let proxy = Proxy::start(&cluster.plane, "proxy").unwrap();
+    cluster.run(&[&format!("--managed-signer={SERVING}"), SERVICES, &proxy.option()]);
+    cluster.is_ready("csrpolicy/kubelet-serving");
+    proxy
+}
+
+#[track_caller]
+fn no_approval_was_sent(cluster: &Cluster, proxy: &Proxy, name: &str) {
+    let sent = proxy.calls().into_iter().filter(|call| call.approves() && call.about() == name).count();
+    assert_eq!(sent, 0, "{name}\n{}", cluster.log());
+    assert!(cluster.csr(name)["status"]["conditions"].is_null());
+}
+
+#[test]
+fn what_changes_between_review_and_approval_is_not_approved() {
+    let mut cluster = Cluster::start();
+    let proxy = behind_a_proxy(&mut cluster);
+    let one = Machine::new(&cluster, "one");
+    let own = [("Hostname", "one"), ("InternalIP", "10.20.0.1")];
+    one.joins(&own);
+    let held_up = |name: &str| {
+        let begin = Instant::now();
+        let held = proxy.inject(reads_one, Fault::Hold);
+        one.asks(name, "DNS:one,IP:10.20.0.1");
+        eventually("it is about to be approved", LIMIT, || {
+            anyhow_if(!proxy.calls_since(begin, reads_one).is_empty(), &cluster.log())
+        })
+        .unwrap();
+        held
+    };
+    // An address is removed.
+    let held = held_up("attack-removed");
+    one.claims(&own[..1]);
+    drop(held);
+    cluster.is_left("attack-removed", "Node one does not carry 10.20.0.1 (yet)");
+    no_approval_was_sent(&cluster, &proxy, "attack-removed");
+    assert!(cluster.log().contains("the Node is not what it was when the request was reviewed"));
+    one.claims(&own);
+    one.gets("attack-removed");
+
+    // The Node is deleted, and one of the same name and with the same addresses is there.
+    let held = held_up("attack-made-again");
+    cluster.admin.run(&["delete", "node", "one"]).unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    one.joins(&own);
+    drop(held);
+    cluster.is_left("attack-made-again", "was created after the request was filed");
+    no_approval_was_sent(&cluster, &proxy, "attack-made-again");
+
+    // The read fails, or answers what is no Node: nothing is approved until it is mended.
+    for (index, fault) in [
+        Fault::Answer(500, None),
+        Fault::Answer(403, None),
+        Fault::Answer(404, None),
+        Fault::Body("{}".to_owned()),
+        Fault::Body("no JSON".to_owned()),
+        Fault::Reset,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("unread-{index}");
+        let begin = Instant::now();
+        let broken = proxy.inject(reads_one, fault);
+        one.asks(&name, "DNS:one,IP:10.20.0.1");
+        eventually("it was tried twice", LIMIT, || {
+            anyhow_if(proxy.calls_since(begin, reads_one).len() > 1, &cluster.log())
+        })
+        .unwrap();
+        no_approval_was_sent(&cluster, &proxy, &name);
+        drop(broken);
+        one.gets(&name);
+    }
+}
+
+#[test]
+fn a_watch_of_nodes_that_stands_still_is_not_believed() {
+    let mut cluster = Cluster::start();
+    let proxy = behind_a_proxy(&mut cluster);
+    let (one, two) = (Machine::new(&cluster, "one"), Machine::new(&cluster, "two"));
+    let own = [("Hostname", "one"), ("InternalIP", "10.20.0.1")];
+    one.joins(&own);
+    two.joins(&[("Hostname", "two"), ("InternalIP", "10.20.0.2")]);
+    one.asks("before", "DNS:one,IP:10.20.0.1");
+    one.gets("before");
+    // The Node itself: what is in memory is old, and the read before the approval shows it.
+    let silent = proxy.inject(|call| call.watches("nodes"), Fault::Silence);
+    one.claims(&own[..1]);
+    one.asks("attack-old", "DNS:one,IP:10.20.0.1");
+    eventually("the lag is noticed", LIMIT, || {
+        anyhow_if(cluster.log().contains("the watch of the Nodes lags behind a consistent read"), &cluster.log())
+    })
+    .unwrap();
+    no_approval_was_sent(&cluster, &proxy, "attack-old");
+    drop(silent);
+    cluster.is_left("attack-old", "Node one does not carry 10.20.0.1 (yet)");
+
+    // Another Node, which nothing reads before the approval: the silence is enough.
+    one.claims(&own);
+    one.gets("attack-old");
+    let silent = proxy.inject(|call| call.watches("nodes"), Fault::Silence);
+    two.claims(&[("Hostname", "two"), ("InternalIP", "10.20.0.1")]);
+    std::thread::sleep(Duration::from_secs(11));
+    one.asks("attack-shared", "DNS:one,IP:10.20.0.1");
+    std::thread::sleep(Duration::from_secs(2));
+    no_approval_was_sent(&cluster, &proxy, "attack-shared");
+    drop(silent);
+    cluster.is_left("attack-shared", "10.20.0.1 is carried by Node one and also by two");
+    no_approval_was_sent(&cluster, &proxy, "attack-shared");
 }

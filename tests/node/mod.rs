@@ -9,8 +9,9 @@ mod rotation;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use testbed::{BOOTSTRAP_GROUP, Options, Result, allow_bootstrap, binaries, build_pause, isolated};
+use testbed::{NODE, Options, Result, allow_bootstrap, binaries, build_pause, isolated};
 
+use crate::cluster::nodes::may_read_nodes;
 use crate::cluster::{Cluster, anyhow_if};
 
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -31,57 +32,39 @@ fn on_a_node(name: &str, test: fn(&Path)) {
     }
 }
 
-/// A control plane that nodes can join, with the controller beside it: client certificates of kubelets are
-/// approved by the policies `kubelet-bootstrap` and `kubelet-renewal`.
+/// A control plane that nodes can join, with the controller beside it under the policies of
+/// `examples/kubelets`, for the node and the network of these tests.
 fn cluster(options: Options) -> Cluster {
     let mut cluster = Cluster::with(&Options { node: true, ..options });
     // The controller of these tests runs beside the node: the Deployment would wait for its image.
     let deployment = ["scale", "deployment", "countersign", "--replicas=0", "--namespace=countersign-system"];
     cluster.admin.run(&deployment).unwrap();
     allow_bootstrap(&cluster.plane).unwrap();
-    let allow = |common_name: Value| {
-        json!({
-            "subject": { "commonName": common_name, "organizations": { "required": ["system:nodes"], "max": 1 } },
-            "usages": { "allowed": ["digital signature", "key encipherment", "client auth"], "required": ["client auth"] },
-            "expirationSeconds": { "max": 31_536_000, "whenUnset": "SignerMaximum" },
-        })
-    };
-    let joining = json!([{ "groups": [BOOTSTRAP_GROUP] }]);
-    let joined = json!([{ "users": ["system:node:*"], "groups": ["system:nodes"] }]);
-    for policy in [
-        policy("kubelet-bootstrap", CLIENT, &joining, &allow(json!({ "allowed": ["system:node:*"] }))),
-        policy("kubelet-renewal", CLIENT, &joined, &allow(json!({ "from": "Requestor" }))),
-    ] {
-        cluster.admin.apply(&policy).unwrap();
-    }
-    cluster.run(&[&format!("--managed-signer={CLIENT}"), &format!("--managed-signer={SERVING}")]);
+    may_read_nodes(&cluster);
+    let bootstrap = example("bootstrap").replace("system:node:*.nodes.example.com", "system:node:*");
+    cluster.admin.apply(&bootstrap).unwrap();
+    cluster.admin.apply(&serving_policy("192.168.77.0/24")).unwrap();
+    run(&mut cluster);
     cluster
 }
 
-/// The policy `kubelet-serving`, which permits these names and addresses.
-fn serving_policy(dns_names: &Value, ip_addresses: &Value) -> String {
-    let joined = json!([{ "users": ["system:node:*"], "groups": ["system:nodes"] }]);
-    let allow = json!({
-        "subject": {
-            "commonName": { "from": "Requestor" },
-            "organizations": { "required": ["system:nodes"], "max": 1 },
-        },
-        "usages": { "allowed": ["digital signature", "key encipherment", "server auth"], "required": ["server auth"] },
-        "expirationSeconds": { "max": 31_536_000, "whenUnset": "SignerMaximum" },
-        "dnsNames": dns_names,
-        "ipAddresses": ip_addresses,
-    });
-    policy("kubelet-serving", SERVING, &joined, &allow)
+/// Starts the controller.
+fn run(cluster: &mut Cluster) {
+    let signers = [CLIENT, SERVING].map(|signer| format!("--managed-signer={signer}"));
+    cluster.run(&[&signers[0], &signers[1], "--service-cidr=10.0.0.0/24"]);
+    may_read_nodes(cluster);
+    for policy in ["kubelet-bootstrap", "kubelet-renewal", "kubelet-serving"] {
+        cluster.is_ready(&format!("csrpolicy/{policy}"));
+    }
 }
 
-fn policy(name: &str, signer: &str, requestors: &Value, allow: &Value) -> String {
-    json!({
-        "apiVersion": "countersign.dev/v1alpha1",
-        "kind": "CSRPolicy",
-        "metadata": { "name": name },
-        "spec": { "match": { "signerNames": [signer], "requestors": requestors }, "allow": allow },
-    })
-    .to_string()
+fn example(name: &str) -> String {
+    std::fs::read_to_string(format!("examples/kubelets/{name}.yaml")).unwrap()
+}
+
+/// The policy `kubelet-serving`, for nodes with addresses of `network`.
+fn serving_policy(network: &str) -> String {
+    example("serving").replace("\"worker-*\"", NODE).replace("10.20.0.0/16", network)
 }
 
 /// The requests for this signer, oldest first.

@@ -6,10 +6,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use testbed::{Join, NODE, Node, Options, Which, eventually};
+use testbed::{Join, Node, Options, Which, eventually};
 
-use super::{CLIENT, SERVING, cluster, condition, logs_and_exec, on_a_node, requests, run_pod, serving_policy};
+use super::{CLIENT, SERVING, cluster, condition, logs_and_exec, on_a_node, requests, run_pod};
 use crate::cluster::LIMIT;
 
 /// kube-controller-manager dates what it signs back by five minutes, and a kubelet renews after 70 to 90 % of
@@ -34,9 +33,6 @@ fn short_lived_certificates_are_renewed_and_approved_again_and_again() {
         let (duration, rounds) = setting.split_once(',').unwrap();
         let rounds: usize = rounds.parse().unwrap();
         let cluster = cluster(Options { signing_duration: Some(duration.to_owned()), ..Options::default() });
-        let right = serving_policy(&json!({ "allowed": [NODE] }), &json!({ "allowed": ["192.168.77.0/24"] }));
-        cluster.admin.apply(&right).unwrap();
-        cluster.is_ready("csrpolicy/kubelet-serving");
         let node = Node::join(&cluster.plane, &[image], Join::Token).unwrap();
         node.wait_until_ready(&cluster.plane).unwrap();
         run_pod(&cluster);
