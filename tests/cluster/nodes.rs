@@ -504,3 +504,53 @@ fn a_watch_of_nodes_that_stands_still_is_not_believed() {
     cluster.is_left("attack-shared", "10.20.0.1 is carried by Node one and also by two");
     no_approval_was_sent(&cluster, &proxy, "attack-shared");
 }
+
+type OnCall = fn(&Call) -> bool;
+
+#[test]
+fn without_the_nodes_nothing_that_rests_on_one_is_approved_until_they_are_back() {
+    let cluster = Cluster::start();
+    may_read_nodes(&cluster);
+    cluster.admin.apply(&policy(&json!({}))).unwrap();
+    let proxy = Proxy::start(&cluster.plane, "nodes").unwrap();
+    let managed = format!("--managed-signer={SERVING}");
+    let options = [proxy.option(), managed, SERVICES.to_owned(), "--leader-elect=false".to_owned()];
+    let controller = cluster.start_replica("nodes", &options.each_ref().map(String::as_str));
+    controller.is_ready();
+    let machine = Machine::new(&cluster, "worker");
+    machine.joins(&[("InternalIP", "192.0.2.7")]);
+    let asks = |name: &str| machine.asks(name, "IP:192.0.2.7");
+    asks("before");
+    cluster.is_approved("before");
+
+    let watches = |call: &Call| call.watches("nodes");
+    let reads = |call: &Call| call.method == "GET" && call.path.starts_with("/api/v1/nodes/worker");
+    let answers = |status| Fault::Answer(status, None);
+    let faults: [(&str, OnCall, Fault); 7] = [
+        ("watch-500", watches, answers(500)),
+        ("watch-reset", watches, Fault::Reset),
+        ("read-500", reads, answers(500)),
+        ("read-403", reads, answers(403)),
+        ("read-404", reads, answers(404)),
+        ("read-reset", reads, Fault::Reset),
+        ("read-no-node", reads, Fault::Body("{}".to_owned())),
+    ];
+    for (name, on, fault) in faults {
+        let injected = proxy.inject(on, fault);
+        let cut = proxy.inject_times(watches, Fault::CutInLine, u32::from(name.starts_with("watch")));
+        let since = Instant::now();
+        machine.claims(&[("InternalIP", "192.0.2.7"), ("Hostname", name)]);
+        let again = eventually("it asks the API server", LIMIT, || {
+            let asked = !name.starts_with("watch") || !proxy.calls_since(since, watches).is_empty();
+            anyhow_if(asked, "it does not")
+        });
+        again.unwrap_or_else(|error| panic!("{error:#}\n{}", controller.log()));
+        asks(name);
+        std::thread::sleep(Duration::from_secs(3));
+        let sent = proxy.calls_since(since, Call::approves);
+        assert!(sent.is_empty(), "{name}: {sent:?}\n{}", controller.log());
+        assert!(cluster.csr(name)["status"]["conditions"].is_null(), "{name}");
+        drop((injected, cut));
+        cluster.is_approved(name);
+    }
+}
