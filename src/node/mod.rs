@@ -8,4 +8,4 @@ mod index;
 mod object;
 
 pub use index::{NodeUnknown, Nodes};
-pub use object::{AddressType, Host, MAX_ADDRESSES, MAX_LABELS, Node, NodeAddress};
+pub use object::{AddressType, Host, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_LABEL_BYTES, MAX_LABELS, Node, NodeAddress};

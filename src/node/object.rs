@@ -12,8 +12,12 @@ use crate::request::is_dns_name;
 
 /// The most addresses of a Node that are read; what comes after them does not count.
 pub const MAX_ADDRESSES: usize = 256;
+/// The most bytes of addresses of a Node that are read; what comes after them does not count.
+pub const MAX_ADDRESS_BYTES: usize = 8 * 1024;
 /// The most labels of a Node that are read; one with more has [none that can be read](Node::labels).
 pub const MAX_LABELS: usize = 256;
+/// The most bytes of labels of a Node that are read, of keys and values; the same.
+pub const MAX_LABEL_BYTES: usize = 16 * 1024;
 /// The longest address, in bytes: that of a DNS name.
 const MAX_ADDRESS: usize = 253;
 
@@ -28,7 +32,7 @@ pub struct Node {
     pub resource_version: String,
     /// `metadata.creationTimestamp`, if there is one that can be read.
     pub created: Option<Timestamp>,
-    /// `metadata.labels`; nothing where they are more than [`MAX_LABELS`] or not what labels can be, so
+    /// `metadata.labels`; nothing where they are more than [`MAX_LABELS`] or [`MAX_LABEL_BYTES`], or not what labels can be, so
     /// that nobody hides one behind others.
     pub labels: Option<BTreeMap<String, String>>,
     /// `status.addresses` of the known types, in their order.
@@ -193,7 +197,12 @@ fn labels(value: Value) -> Option<BTreeMap<String, String>> {
     match value {
         Value::Null => Some(BTreeMap::new()),
         Value::Object(labels) if labels.len() <= MAX_LABELS => {
-            let text = |(key, value)| if let Value::String(value) = value { Some((key, value)) } else { None };
+            let mut bytes = 0;
+            let text = |(key, value): (String, Value)| {
+                let Value::String(value) = value else { return None };
+                bytes += key.len() + value.len();
+                (bytes <= MAX_LABEL_BYTES).then_some((key, value))
+            };
             labels.into_iter().map(text).collect()
         }
         _ => None,
@@ -206,14 +215,19 @@ fn addresses(value: &Value) -> Vec<NodeAddress> {
         let address = value["address"].as_str().filter(|address| (1..=MAX_ADDRESS).contains(&address.len()))?;
         Some(NodeAddress { kind, address: address.to_owned() })
     };
-    value.as_array().into_iter().flatten().take(MAX_ADDRESSES).filter_map(address).collect()
+    let mut bytes = 0;
+    let fits = |address: &NodeAddress| {
+        bytes += address.address.len();
+        bytes <= MAX_ADDRESS_BYTES
+    };
+    value.as_array().into_iter().flatten().take(MAX_ADDRESSES).filter_map(address).take_while(fits).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{AddressType, Host, MAX_LABELS, Node, NodeAddress};
+    use super::{AddressType, Host, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_LABEL_BYTES, MAX_LABELS, Node, NodeAddress};
 
     fn node(value: Value) -> Node {
         serde_json::from_value(value).unwrap()
@@ -253,7 +267,19 @@ mod tests {
         };
         assert_eq!(labels(MAX_LABELS), Some(MAX_LABELS));
         assert_eq!(labels(MAX_LABELS + 1), None);
+        let long = json!({ "metadata": { "labels": { "a": "x".repeat(MAX_LABEL_BYTES) } } });
+        assert_eq!(node(long).labels, None);
         assert_eq!(node(json!({})).labels.map(|labels| labels.len()), Some(0));
+    }
+
+    #[test]
+    fn so_many_bytes_of_addresses_are_read() {
+        let names = |length: usize| {
+            let address = |index: usize| json!({ "type": "Hostname", "address": format!("{index:0length$}") });
+            let addresses: Vec<Value> = (0..1000).map(address).collect();
+            node(json!({ "status": { "addresses": addresses } })).addresses.len()
+        };
+        assert_eq!((names(10), names(200)), (MAX_ADDRESSES, MAX_ADDRESS_BYTES / 200));
     }
 
     #[test]

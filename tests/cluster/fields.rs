@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::nodes::may_read_nodes;
 use super::{Cluster, LIMIT, anyhow_if};
 use testbed::eventually;
 
@@ -46,11 +47,13 @@ fn controller_and_command_line_agree_about_every_field() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 
+    may_read_nodes(&cluster);
     for entry in std::fs::read_dir(directory.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
             let text = std::fs::read_to_string(&path).unwrap();
             cluster.admin.apply(text.split("---\n").next().unwrap()).unwrap();
+            make_nodes(&cluster, &text);
         }
     }
     cluster.run(&["--managed-signer=kubernetes.io/kube-apiserver-client", "--managed-signer=example.com/other"]);
@@ -86,4 +89,19 @@ fn controller_and_command_line_agree_about_every_field() {
         anyhow_if(undecided.count() == pending, "another number is pending")
     })
     .unwrap();
+}
+
+/// Makes the Nodes that a suite has in its line `nodes`. When they were created the API server says itself.
+fn make_nodes(cluster: &Cluster, suite: &str) {
+    let Some(nodes) = suite.lines().find_map(|line| line.strip_prefix("nodes: ")) else { return };
+    let nodes: Vec<Value> = serde_saphyr::from_str(nodes).unwrap();
+    for node in nodes {
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": { "name": node["name"], "labels": node["labels"] },
+            "status": { "addresses": node["addresses"] },
+        });
+        cluster.admin.create(&object.to_string()).unwrap();
+    }
 }

@@ -14,12 +14,12 @@ use super::faults::{Bench, POLICIES, REQUESTS};
 use super::{LIMIT, anyhow_if, base64};
 
 /// How many requests each flood has.
-fn number() -> usize {
+pub(super) fn number() -> usize {
     std::env::var("COUNTERSIGN_FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(150)
 }
 
 /// Field managers with a time that no typed client reads, and fields nested deeper than parsers follow.
-fn managed_fields() -> Value {
+pub(super) fn managed_fields() -> Value {
     let mut fields = json!({});
     for _ in 0..2000 {
         fields = json!({ "f:x": fields });

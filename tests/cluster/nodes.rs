@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testbed::{Call, Fault, Kubectl, Options, Proxy, eventually};
 
+use super::flood::{managed_fields, number};
 use super::{Cluster, LIMIT, Request, anyhow_if, base64};
 
 const SERVING: &str = "kubernetes.io/kubelet-serving";
@@ -552,5 +553,65 @@ fn without_the_nodes_nothing_that_rests_on_one_is_approved_until_they_are_back()
         assert!(cluster.csr(name)["status"]["conditions"].is_null(), "{name}");
         drop((injected, cut));
         cluster.is_approved(name);
+    }
+}
+
+/// A Node with everything at its limit, of which kubelets write most themselves.
+fn hostile_node(index: usize) -> Value {
+    let label = |number| (format!("{}.example.com/{number:063}", "x".repeat(63)), json!("y".repeat(63)));
+    // As many as are read, or as many as nobody reads.
+    let labels = if index.is_multiple_of(2) { 256 } else { 1000 };
+    let long =
+        |number: usize| format!("{number}-{index}.{}", ["z".repeat(60), "z".repeat(60), "z".repeat(60)].join("."));
+    let addresses: Vec<Value> =
+        (0..300).map(|number| json!({ "type": "InternalDNS", "address": long(number) })).collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": format!("hostile-{index}"),
+            "labels": Value::Object((0..labels).map(label).collect()),
+            "annotations": { "a": "\u{1}".repeat(100_000) },
+            "managedFields": managed_fields(),
+        },
+        "status": { "addresses": addresses },
+    })
+}
+
+#[test]
+fn hostile_nodes_neither_blind_it_nor_fill_its_memory() {
+    let mut cluster = cluster(&Options::default());
+    let (api, begin) = (cluster.plane.api().unwrap(), Instant::now());
+    let before = cluster.controller().running.peak_memory().unwrap() / 1024;
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let api = &api;
+            scope.spawn(move || {
+                for index in (worker..number() / 3).step_by(4) {
+                    api.must("POST", "/api/v1/nodes", Some(&hostile_node(index))).unwrap();
+                }
+            });
+        }
+    });
+    println!("{} hostile Nodes were made within {:.0?}", number() / 3, begin.elapsed());
+    let one = Machine::new(&cluster, "one");
+    one.joins(&[("Hostname", "one"), ("InternalIP", "10.20.0.1")]);
+    one.asks("through-the-watch", "DNS:one,IP:10.20.0.1");
+    one.gets("through-the-watch");
+    let watched = cluster.controller().running.peak_memory().unwrap() / 1024;
+    // And from a list, in a process of its own.
+    cluster.stop();
+    cluster.run(&[&format!("--managed-signer={SERVING}"), SERVICES]);
+    let one = Machine::new(&cluster, "one");
+    let begin = Instant::now();
+    one.asks("through-a-list", "DNS:one,IP:10.20.0.1");
+    one.gets("through-a-list");
+    let listed = cluster.controller().running.peak_memory().unwrap() / 1024;
+    println!(
+        "issued within {:.1?} after a start; peak in MiB: {before} before, {watched} watched, {listed} listed",
+        begin.elapsed()
+    );
+    for mebibytes in [watched, listed] {
+        assert!(mebibytes < 128, "{mebibytes} MiB, and the chart gives 128");
     }
 }
