@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testbed::{Call, Fault, Kubectl, Options, Proxy, eventually};
 
+use super::decisions::guardrail;
 use super::flood::{managed_fields, number};
 use super::{Cluster, LIMIT, Request, anyhow_if, base64};
 
@@ -614,4 +615,39 @@ fn hostile_nodes_neither_blind_it_nor_fill_its_memory() {
     for mebibytes in [watched, listed] {
         assert!(mebibytes < 128, "{mebibytes} MiB, and the chart gives 128");
     }
+}
+
+/// What a guardrail can and cannot do about the client certificates of kubelets, beside the approver that is
+/// built into kube-controller-manager.
+#[test]
+fn beside_the_built_in_approver_a_guardrail_holds_only_where_it_is_first() {
+    let mut cluster = Cluster::with(&Options { approves_kubelet_clients: true, ..Options::default() });
+    testbed::allow_bootstrap(&cluster.plane).unwrap();
+    testbed::allow_built_in_approver(&cluster.plane).unwrap();
+    let limits = json!({ "subject": { "organizations": { "denied": ["system:nodes"] } } });
+    cluster.admin.apply(&guardrail("no-nodes", &limits)).unwrap();
+    let signer = "kubernetes.io/kube-apiserver-client-kubelet";
+    cluster.run(&[&format!("--managed-signer={signer}")]);
+    cluster.is_ready("csrguardrail/no-nodes");
+    let token = cluster.plane.token_kubeconfig("bootstrap", "abcdef.0123456789abcdef").unwrap();
+    let token = cluster.admin.with(&token);
+    for index in 0..20 {
+        let mut request = Request::new(&format!("join-{index}"), &format!("/O=system:nodes/CN=system:node:n-{index}"));
+        signer.clone_into(&mut request.signer);
+        request.expiration_seconds = None;
+        request.usages = ["digital signature", "client auth"].map(str::to_owned).to_vec();
+        token.create(&request.manifest().to_string()).unwrap();
+    }
+    let mut denied = 0;
+    for index in 0..20 {
+        let name = format!("join-{index}");
+        let condition = cluster.decision(&name);
+        let by = (condition["type"].as_str().unwrap(), condition["reason"].as_str().unwrap());
+        assert!([("Approved", "AutoApproved"), ("Denied", "PolicyDenied")].contains(&by), "{condition}");
+        denied += usize::from(by.0 == "Denied");
+        assert_eq!(cluster.csr(&name)["status"]["conditions"].as_array().map(Vec::len), Some(1));
+    }
+    println!(
+        "of 20 requests that a guardrail forbids, {denied} were denied before the built-in approver approved them"
+    );
 }
