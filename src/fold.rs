@@ -6,6 +6,32 @@ use unicode_normalization::UnicodeNormalization;
 /// to the same text look alike to a person or to a careless comparison.
 #[must_use]
 pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        // Its own compatibility form.
+        return text.trim().to_ascii_lowercase();
+    }
     let lower: String = text.nfkc().flat_map(char::to_lowercase).collect();
     lower.nfkc().collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_normalization::UnicodeNormalization;
+
+    use super::fold;
+
+    #[test]
+    fn ascii_folds_as_all_text_does() {
+        for byte in 0..0x80_u8 {
+            for text in [
+                format!("{}aZ", char::from(byte)),
+                format!("aZ{}", char::from(byte)),
+                format!("a{}Z", char::from(byte)),
+            ] {
+                let lower: String = text.nfkc().flat_map(char::to_lowercase).collect();
+                assert_eq!(fold(&text), lower.nfkc().collect::<String>().trim(), "{text:?}");
+            }
+        }
+        assert_eq!(fold(" \u{ff33}ystem:Masters\t"), "system:masters");
+    }
 }

@@ -193,9 +193,12 @@ impl WidePattern {
     pub fn hits(&self, value: &str) -> bool {
         let value = self.field.normalize(value);
         let wildcards = self.field == Field::DnsName;
-        simulate(&self.plain, &value, wildcards)
-            || simulate(&self.folded, &value, wildcards)
-            || simulate(&self.folded, &fold(&value), wildcards)
+        let hits = |steps: &[Step], value: &str| simulate(steps, value, wildcards);
+        if hits(&self.plain, &value) || (self.folded != self.plain && hits(&self.folded, &value)) {
+            return true;
+        }
+        let folded = fold(&value);
+        folded != value && hits(&self.folded, &folded)
     }
 }
 
@@ -219,6 +222,7 @@ fn steps(tokens: &[Token], literal: impl Fn(&str) -> String) -> Vec<Step> {
 /// text without a dot, so the answer is whether the two have anything in common.
 fn simulate(steps: &[Step], value: &str, wildcards: bool) -> bool {
     let mut states = vec![false; steps.len() + 1];
+    let mut next = states.clone();
     states[0] = true;
     skip_any(steps, &mut states);
     for c in value.chars() {
@@ -231,15 +235,20 @@ fn simulate(steps: &[Step], value: &str, wildcards: bool) -> bool {
             }
             continue;
         }
-        let mut next = vec![false; steps.len() + 1];
+        next.fill(false);
+        let mut alive = false;
         for (at, step) in steps.iter().enumerate().filter(|(at, _)| states[*at]) {
             match step {
                 Step::Char(step) if *step == c => next[at + 1] = true,
-                Step::Char(_) => {}
+                Step::Char(_) => continue,
                 Step::Any => next[at] = true,
             }
+            alive = true;
         }
-        states = next;
+        if !alive {
+            return false;
+        }
+        std::mem::swap(&mut states, &mut next);
         skip_any(steps, &mut states);
     }
     states[steps.len()]

@@ -10,7 +10,8 @@ pub const MASTERS: &str = "system:masters";
 /// The prefixes that make a name a reserved identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
-    prefixes: Vec<String>,
+    /// Each as it is written, and folded.
+    prefixes: Vec<(String, String)>,
 }
 
 impl Default for Reserved {
@@ -23,7 +24,8 @@ impl Reserved {
     /// `system:`, `kubeadm:` and the given prefixes (`eks:`…).
     pub fn new(more: impl IntoIterator<Item = String>) -> Self {
         let standard = ["system:".to_owned(), "kubeadm:".to_owned()];
-        Self { prefixes: standard.into_iter().chain(more.into_iter().filter(|prefix| !prefix.is_empty())).collect() }
+        let all = standard.into_iter().chain(more.into_iter().filter(|prefix| !prefix.is_empty()));
+        Self { prefixes: all.map(|prefix| (prefix.clone(), fold(&prefix))).collect() }
     }
 
     /// The prefix that makes `name` a reserved identity, compared after trimming, case folding and
@@ -31,7 +33,7 @@ impl Reserved {
     #[must_use]
     pub fn prefix_of(&self, name: &str) -> Option<&str> {
         let name = fold(name);
-        self.prefixes.iter().find(|prefix| name.starts_with(&fold(prefix))).map(String::as_str)
+        self.prefixes.iter().find(|(_, folded)| name.starts_with(folded)).map(|(prefix, _)| prefix.as_str())
     }
 
     /// Whether `pattern`, in a policy, permits `name`: it matches, and if the name is reserved the

@@ -11,7 +11,8 @@ use crate::api::WhenUnset;
 use crate::escape::printable;
 use crate::node::{Host, Nodes};
 use crate::policy::{
-    Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, Reserved, Rules, SignerRules, Source, UsageRules,
+    Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, ObjectRef, Reserved, Rules, SignerRules, Source,
+    UsageRules,
 };
 use crate::request::{Envelope, Key, Pkcs10, SigningRequest, Usage};
 
@@ -20,7 +21,7 @@ pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkc
     let &Context { set, request, facts, .. } = context;
     let mut checks = Checks {
         object,
-        name: object.object.to_string(),
+        name: &object.object,
         is_policy: object.object.kind == Kind::CSRPolicy,
         reserved: &set.settings().reserved,
         service_cidrs: &set.settings().service_cidrs,
@@ -62,7 +63,7 @@ pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkc
 pub(super) struct Checks<'a> {
     object: &'a Compiled,
     /// The object, as messages call it.
-    pub(super) name: String,
+    pub(super) name: &'a ObjectRef,
     /// In a policy, what is not named is not permitted; in a guardrail, it is not checked.
     pub(super) is_policy: bool,
     pub(super) reserved: &'a Reserved,
