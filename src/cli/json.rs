@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::reviewed::Reviewed;
 use crate::api::API_VERSION;
 use crate::request::{Key, Pkcs10, SigningRequest};
-use crate::review::{Decision, Violation};
+use crate::review::{Decision, NodeFact, Violation};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,9 +34,26 @@ struct Entry<'a> {
     policy: Option<&'a str>,
     reason: &'a str,
     violations: Vec<ViolationEntry<'a>>,
+    /// The Node that an approval or a denial rests on.
+    node: Option<NodeEntry<'a>>,
     audit_decision: Option<&'static str>,
     audit_violations: Vec<ViolationEntry<'a>>,
     request: RequestEntry<'a>,
+}
+
+#[derive(Serialize)]
+struct NodeEntry<'a> {
+    name: &'a str,
+    /// Nothing where there is no such Node.
+    uid: Option<&'a str>,
+    addresses: Vec<AddressEntry<'a>>,
+}
+
+#[derive(Serialize)]
+struct AddressEntry<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    address: &'a str,
 }
 
 #[derive(Serialize)]
@@ -119,6 +136,7 @@ fn entry(reviewed: &Reviewed) -> Entry<'_> {
         policy: review.policy.as_ref().map(|policy| policy.name.as_str()),
         reason: &review.reason,
         violations: review.violations.iter().map(violation).collect(),
+        node: review.node.as_ref().map(node),
         audit_decision: audit.map(|audit| audit.decision.as_str()),
         audit_violations: audit.into_iter().flat_map(|audit| &audit.violations).map(violation).collect(),
         request: RequestEntry::new(&reviewed.sourced.request),
@@ -136,6 +154,18 @@ impl<'a> RequestEntry<'a> {
             expiration_seconds: envelope.expiration_seconds,
             content: request.content.as_ref().ok().map(content),
         }
+    }
+}
+
+fn node(fact: &NodeFact) -> NodeEntry<'_> {
+    let node = fact.node.as_deref();
+    let addresses = node.into_iter().flat_map(|node| &node.addresses);
+    NodeEntry {
+        name: &fact.name,
+        uid: node.map(|node| node.uid.as_str()),
+        addresses: addresses
+            .map(|address| AddressEntry { kind: address.kind.name(), address: &address.address })
+            .collect(),
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkc
         reserved: &set.settings().reserved,
         service_cidrs: &set.settings().service_cidrs,
         envelope: &request.envelope,
+        pkcs10,
         own_node: kubelet::own_node(&request.envelope, pkcs10),
         nodes: facts.nodes,
         findings: Findings::default(),
@@ -55,7 +56,7 @@ pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkc
     checks.names(&names::URIS, rules.uris.as_ref(), &pkcs10.sans.uris, false);
     checks.names(&names::EMAIL_ADDRESSES, rules.email_addresses.as_ref(), &pkcs10.sans.email_addresses, false);
     if let Some(node) = rules.node {
-        checks.node(node, pkcs10);
+        checks.node(node);
     }
     checks.findings
 }
@@ -69,6 +70,7 @@ pub(super) struct Checks<'a> {
     pub(super) reserved: &'a Reserved,
     pub(super) service_cidrs: &'a [IpNet],
     pub(super) envelope: &'a Envelope,
+    pub(super) pkcs10: &'a Pkcs10,
     /// The node that asks for itself, or what is wrong with that.
     pub(super) own_node: Result<&'a str, &'static str>,
     pub(super) nodes: Option<&'a Nodes>,

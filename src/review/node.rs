@@ -11,7 +11,6 @@ use crate::api::Existence;
 use crate::escape::printable;
 use crate::node::{Host, NodeUnknown, Nodes};
 use crate::policy::NodeRules;
-use crate::request::Pkcs10;
 
 impl Checks<'_> {
     /// Each of `hosts` must be one that the requesting node carries, and no other Node. What is not
@@ -56,11 +55,11 @@ impl Checks<'_> {
 
     /// The Node of the node whose identity is asked for. What comes and goes is unknown; an age that is too
     /// great only grows. In a guardrail, a request for no node's identity has nothing to check.
-    pub(super) fn node(&mut self, rules: NodeRules, pkcs10: &Pkcs10) {
-        if !self.is_policy && kubelet::named_node(pkcs10).is_none() {
+    pub(super) fn node(&mut self, rules: NodeRules) {
+        if !self.is_policy && kubelet::named_node(self.pkcs10).is_none() {
             return;
         }
-        let name = match kubelet::asked_node(self.envelope, pkcs10) {
+        let name = match kubelet::asked_node(self.envelope, self.pkcs10) {
             Ok(name) => name,
             Err(wrong) => return self.not_a_node(wrong),
         };
@@ -102,9 +101,13 @@ impl Checks<'_> {
         if self.has(ViolationCode::KubeletIdentity) || self.has(ViolationCode::NodeIdentity) {
             return;
         }
-        let found = printable(&self.envelope.username);
         let message = format!("{} is about a node that asks for itself: {wrong}", self.name);
-        self.violation(ViolationCode::NodeIdentity, "subject.commonName", &found, "the name of the node", message);
+        let (field, found) = if self.envelope.node().is_some() {
+            ("subject.commonName", self.pkcs10.subject.common_name.as_deref().unwrap_or_default())
+        } else {
+            ("requestor", self.envelope.username.as_str())
+        };
+        self.violation(ViolationCode::NodeIdentity, field, &printable(found), "a node and its own name", message);
     }
 
     /// Whether `host` is one that no node can have, which is then violated.

@@ -318,6 +318,11 @@ fn nodes_come_from_files_and_without_them_nothing_is_known_of_any() {
     };
     let Ended(status, out, err) = ask(&["--nodes", nodes, &request], "");
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    let Ended(_, out, _) = ask(&["--nodes", nodes, "-o", "json", &request], "");
+    let list: Value = serde_json::from_str(&out).unwrap();
+    let node = &list["reviews"][0]["node"];
+    assert_eq!((&node["name"], &node["uid"]), (&"worker-1".into(), &"u".into()), "{out}");
+    assert_eq!(node["addresses"][0]["type"], "InternalDNS");
     let Ended(status, out, _) = ask(&[&request], "");
     assert!(status == 3 && out.contains("the Nodes of the cluster are not known here"), "{out}");
     // Other Nodes are known, and of this one what it carries.
