@@ -6,6 +6,7 @@ mod chart;
 mod cli;
 mod cluster;
 mod crds;
+mod differential;
 mod docs;
 mod kubeadm;
 mod node;

@@ -20,7 +20,8 @@ pub(super) fn hidden(pem: &[u8]) -> bool {
     contains(pem) || blocks(pem).iter().any(|block| contains(block))
 }
 
-/// Every run of base64 between lines of dashes, read as leniently as the laxest reader.
+/// Every run of base64 between lines of dashes, read as leniently as the laxest reader: whatever stands before it, such
+/// as headers, moves its digits by none to three.
 fn blocks(pem: &[u8]) -> Vec<Vec<u8>> {
     let lenient = GeneralPurpose::new(
         &alphabet::STANDARD,
@@ -29,13 +30,17 @@ fn blocks(pem: &[u8]) -> Vec<Vec<u8>> {
             .with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
     let text = String::from_utf8_lossy(pem);
-    text.split("-----")
-        .map(|part| {
-            // Headers end at an empty line; without one there are none.
-            let body =
-                part.split_once("\n\n").filter(|(headers, _)| headers.contains(':')).map_or(part, |(_, body)| body);
-            let mut digits: Vec<u8> =
-                body.bytes().filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).collect();
+    let digits = text.split("-----").map(|part| -> Vec<u8> {
+        let url_safe = part.bytes().map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            byte => byte,
+        });
+        url_safe.filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).collect()
+    });
+    let moved = digits.flat_map(|digits| (0..4).map(move |start| digits.get(start..).unwrap_or_default().to_vec()));
+    moved
+        .map(|mut digits| {
             if digits.len() % 4 == 1 {
                 digits.pop();
             }
@@ -45,16 +50,66 @@ fn blocks(pem: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn contains(bytes: &[u8]) -> bool {
+    let mut leaves = Vec::with_capacity(bytes.len());
+    flatten(bytes, MAX_DEPTH, &mut leaves);
+    is_read_in(bytes) || is_read_in(&leaves)
+}
+
+/// How deep [`flatten`] goes: deeper than any request.
+const MAX_DEPTH: u8 = 32;
+
+/// Puts the contents of all elements of `bytes` together, read as BER and without an eye to what they mean: BER may
+/// write one string in several parts.
+fn flatten(mut bytes: &[u8], depth: u8, leaves: &mut Vec<u8>) {
+    const CONSTRUCTED: u8 = 0x20;
+    const OCTET_STRING: u8 = 0x04;
+    while let [tag, first, after @ ..] = bytes {
+        let digits = if *first > 0x80 { usize::from(first & 0x7f) } else { 0 };
+        let length = match after.get(..digits) {
+            // To the end: a part of no length that ends it adds nothing.
+            _ if *first == 0x80 => Some(after.len()),
+            Some([]) => Some(usize::from(*first)),
+            Some(digits) => digits.iter().try_fold(0_usize, |length, digit| {
+                length.checked_mul(256).and_then(|length| length.checked_add(usize::from(*digit)))
+            }),
+            None => None,
+        };
+        let content = length.and_then(|length| after.get(digits..)?.split_at_checked(length));
+        let Some((content, rest)) = content.filter(|_| depth > 0) else { break };
+        if tag & CONSTRUCTED != 0 || *tag == OCTET_STRING {
+            flatten(content, depth - 1, leaves);
+        } else {
+            leaves.extend(content);
+        }
+        bytes = rest;
+    }
+    // What is no element counts as it is.
+    leaves.extend(bytes);
+}
+
+fn is_read_in(bytes: &[u8]) -> bool {
     // Without its zeros, ASCII text is the same in UTF-8, Latin-1, UTF-16 and UTF-32.
-    let narrow: Vec<u8> = bytes.iter().filter(|byte| **byte != 0).map(u8::to_ascii_lowercase).collect();
-    narrow.windows(MASTERS.len()).any(|window| window == MASTERS.as_bytes())
-        || fold(&String::from_utf8_lossy(bytes)).contains(MASTERS)
+    let narrow = bytes.iter().filter(|byte| **byte != 0).map(|byte| char::from(*byte));
+    spells(narrow)
+        || spells(String::from_utf8_lossy(bytes).chars())
         || [0, 1].iter().any(|start| {
             let wide = bytes.get(*start..).unwrap_or_default();
-            let units = wide.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-            let text: String = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
-            fold(&text).contains(MASTERS)
+            // Without zeros, UTF-32 is the same as UTF-16 up to U+FFFF.
+            let units =
+                wide.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).filter(|unit| *unit != 0);
+            spells(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)))
         })
+}
+
+/// Whether a part of this text folds to the name. Only what stands around a colon is folded, which is the slow part: no
+/// character folds to less than one, and only these to a colon between two letters.
+fn spells(text: impl Iterator<Item = char>) -> bool {
+    let (before, after) = MASTERS.split_once(':').unwrap_or((MASTERS, ""));
+    let text: Vec<char> = text.collect();
+    let colons = (0..text.len()).filter(|at| matches!(text[*at], ':' | '\u{fe13}' | '\u{fe55}' | '\u{ff1a}'));
+    colons
+        .map(|at| &text[at.saturating_sub(before.len())..text.len().min(at + 1 + after.len())])
+        .any(|around| fold(&around.iter().collect::<String>()).contains(MASTERS))
 }
 
 #[cfg(test)]
@@ -75,6 +130,33 @@ mod tests {
             assert!(contains(bytes) && contains(&odd), "{bytes:02x?}");
         }
         assert!(!contains(b"system:monitoring"));
+        let universal: Vec<u8> = "\u{ff53}ystem:masters".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+        assert!(contains(&universal));
+        assert!(contains(b"system:m\xaasters"));
+    }
+
+    #[test]
+    fn these_and_no_others_fold_to_a_colon_between_letters() {
+        let between = |c: char| crate::fold::fold(&format!("m{c}m"));
+        let colons: Vec<char> = ('\0'..=char::MAX).filter(|c| matches!(between(*c).as_str(), "m:m" | "mm")).collect();
+        // None vanishes either, which would make the window too short.
+        assert_eq!(colons, [':', '\u{fe13}', '\u{fe55}', '\u{ff1a}']);
+        for colon in colons {
+            assert!(contains(format!("sy\u{fb06}em{colon}ma\u{fb06}ers").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn finds_it_in_strings_of_several_parts() {
+        let parts = b"\x0c\x05syste\x0c\x09m:masters";
+        let definite = [&[0x30, 23, 0x06, 1, 42, 0x2c, 0x12][..], parts].concat();
+        let indefinite = [&[0x30, 0x80, 0x06, 1, 42, 0x2c, 0x80][..], parts, &[0, 0, 0, 0]].concat();
+        let extension = [&[0x04, 0x81, 25][..], &definite].concat();
+        for bytes in [definite, indefinite, extension] {
+            assert!(contains(&bytes), "{bytes:02x?}");
+        }
+        // Two values are not one.
+        assert!(!contains(b"\x0c\x07system:\x06\x01\x2a\x0c\x07masters"));
     }
 
     #[test]
@@ -85,6 +167,13 @@ mod tests {
         };
         assert!(hidden(hidden_block("").as_bytes()));
         assert!(hidden(hidden_block("A: b\n\n").as_bytes()));
+        for headers in ["A: b\n", "A: bc\r\n", ":\n", "A: b\nC: def\n\n"] {
+            assert!(hidden(hidden_block(headers).as_bytes()), "{headers:?}");
+        }
+        let wide: Vec<u8> = hidden_block("").bytes().flat_map(|byte| [byte, 0]).collect();
+        assert!(hidden(&wide));
+        let url_safe = STANDARD.encode("???system:masters>>>").replace('+', "-").replace('/', "_");
+        assert!(hidden(format!("-----BEGIN X-----\n{url_safe}\n-----END X-----\n").as_bytes()));
         assert!(!hidden(b"-----BEGIN X-----\nAAAA\n-----END X-----\n"));
     }
 }

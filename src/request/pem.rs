@@ -28,18 +28,19 @@ pub(super) fn decode(pem: &[u8]) -> Result<Vec<u8>, DecodeError> {
         return Err(wrong("it is empty"));
     }
     let text = std::str::from_utf8(pem).ok().filter(|text| text.is_ascii()).ok_or_else(|| wrong("it is not text"))?;
-    let text = text.trim_matches(is_space);
-    let body = text.strip_prefix(BEGIN).ok_or_else(|| {
-        wrong(if text.contains(BEGIN) { "something stands before it" } else { "its first line is another" })
-    })?;
-    let body = body.strip_suffix(END).ok_or_else(|| {
-        wrong(if body.contains(END) { "something stands after it" } else { "its last line is missing" })
-    })?;
-    // Both boundaries are lines of their own; trailing blanks are what some editors leave.
-    let body = body.trim_start_matches([' ', '\t']);
-    if !body.starts_with(['\n', '\r']) || !body.ends_with(['\n', '\r']) {
-        return Err(wrong("its first and last line are not lines of their own"));
+    let (before, rest) = text.split_once(BEGIN).ok_or_else(|| wrong("its first line is another"))?;
+    let (body, after) = rest.split_once(END).ok_or_else(|| wrong("its last line is missing"))?;
+    if !before.chars().all(is_space) {
+        return Err(wrong("something stands before it"));
     }
+    if !after.chars().all(is_space) {
+        return Err(wrong("something stands after it"));
+    }
+    // Go, with which the API server reads, knows no line that ends in a carriage return alone, and no indentation.
+    let begins_a_line = before.is_empty() || before.ends_with('\n');
+    let ends_a_line = blank(after).is_empty() || line_end(after).is_some();
+    let body = line_end(body).filter(|_| begins_a_line && ends_a_line && body.ends_with('\n'));
+    let body = body.ok_or_else(|| wrong("its first and last line are not lines of their own"))?;
     if body.contains("-----") {
         return Err(wrong("there are several blocks"));
     }
@@ -48,6 +49,17 @@ pub(super) fn decode(pem: &[u8]) -> Result<Vec<u8>, DecodeError> {
     }
     let digits: Vec<u8> = body.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r' | b' ' | b'\t')).collect();
     STANDARD.decode(digits).map_err(|_| wrong("its content is not base64"))
+}
+
+/// `text` without the blanks before it, which some editors leave behind.
+fn blank(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t'])
+}
+
+/// What follows the end of the line, if nothing is left on it.
+fn line_end(text: &str) -> Option<&str> {
+    let end = blank(text);
+    end.strip_prefix('\n').or_else(|| end.strip_prefix("\r\n"))
 }
 
 /// The white space that may stand around a block.
@@ -80,7 +92,10 @@ mod tests {
             block("AAE\nC"),
             block("AAEC").replace('\n', "\r\n"),
             block("AAEC").trim_end().to_owned(),
-            format!("\n \t{}\n\n", block("AAEC")),
+            format!("\n \t\n{}\n\n", block("AAEC")),
+            block("AAEC").replace('\n', " \t\r\n"),
+            block("AA\rEC"),
+            format!("{} ", block("AAEC").trim_end()),
         ] {
             assert_eq!(decode(text.as_bytes()).unwrap(), [0, 1, 2], "{text:?}");
         }
@@ -107,6 +122,14 @@ mod tests {
             block("AA\u{b}EC"),
             good.replace("END", "END "),
             format!("\u{feff}{good}"),
+            format!(" {good}"),
+            format!("\r{good}"),
+            good.replace('\n', "\r"),
+            good.replace("-----\nAAEC", "-----\rAAEC"),
+            good.replace("-----\nAAEC", "-----\r \nAAEC"),
+            good.replace("AAEC\n", "AAEC\r"),
+            format!("{}\r", good.trim_end()),
+            format!("{}\r\r\n", good.trim_end()),
         ] {
             if text == block("AAE=") {
                 // Two bytes: canonical base64 after all.

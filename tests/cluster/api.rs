@@ -88,7 +88,7 @@ fn every_bad_object_is_refused_with_a_sentence_that_helps() {
 #[test]
 fn every_object_of_the_examples_is_accepted() {
     let cluster = Cluster::start();
-    for directory in ["examples/policies", "examples/cookbook"] {
+    for directory in ["examples/policies", "examples/cookbook", "examples/kubelets"] {
         // Without the suites, which are no objects of a cluster.
         cluster
             .admin

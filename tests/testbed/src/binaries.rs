@@ -58,6 +58,27 @@ pub fn binaries() -> anyhow::Result<Binaries> {
     Ok(Binaries { directory })
 }
 
+/// The program that says what Go makes of a request (`go/goreads`). Go itself sees to it that it is up to date, so this is
+/// quick once the control plane is built, and takes a minute or two without.
+pub fn goreads() -> anyhow::Result<PathBuf> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
+    let directory = target_directory().join("testbed");
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let directory = directory.canonicalize()?;
+    let lock = File::create(directory.join("goreads.lock"))?;
+    lock.lock()?;
+    let path = directory.join("goreads");
+    let status = Command::new("go")
+        .current_dir(module)
+        .env("CGO_ENABLED", "0")
+        .args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
+        .args([&path, Path::new("./goreads")])
+        .status()
+        .context("cannot run go: install Go 1.26 (https://go.dev/dl)")?;
+    ensure!(status.success(), "go build of goreads failed ({status}); its output stands above");
+    Ok(path)
+}
+
 /// Builds the static program that the image ships, for the machine that this runs on, and returns its path.
 pub fn static_program() -> anyhow::Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);

@@ -15,7 +15,7 @@ mod proxy;
 mod tls;
 
 pub use api::{Answer, Api};
-pub use binaries::{Binaries, Tool, binaries, go_module, static_program};
+pub use binaries::{Binaries, Tool, binaries, go_module, goreads, static_program};
 pub use control_plane::{ControlPlane, Options};
 pub use isolated::isolated;
 pub use kubectl::Kubectl;

@@ -6,7 +6,7 @@ mod demo;
 use std::io::Read;
 use std::time::Instant;
 
-use testbed::{ControlPlane, Options, Tool, binaries};
+use testbed::{ControlPlane, Options, Tool, binaries, goreads};
 
 const USAGE: &str = "usage: testbed up      start a control plane, print its kubeconfig, and run until Ctrl-C
        testbed demo    tell the story of a request, from openssl to kubectl auth whoami
@@ -21,6 +21,7 @@ fn main() -> anyhow::Result<()> {
                 println!("{}", tool.path()?.display());
             }
             println!("{}", binaries()?.directory().display());
+            println!("{}", goreads()?.display());
             Ok(())
         }
         _ => anyhow::bail!("{USAGE}"),
