@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the requests of this directory anew, each with a key that is thrown away. Needs openssl.
+# Makes the requests of requests/ and fields/requests/ anew, each with a key that is thrown away. Needs openssl.
 set -eu
 cd "$(dirname "$0")/requests"
 key=$(mktemp)
@@ -43,3 +43,8 @@ onboarding='portal platform-onboarding'
     request other-signer '/CN=amy/O=developers' 2048 example.com/vpn $month $onboarding
     request unknown-requestor '/CN=eve/O=developers' 2048 $client $month eve visitors
 }
+
+for bits in 2048 3072 4096; do
+    openssl genrsa -out "$key" "$bits" 2>/dev/null
+    openssl req -new -key "$key" -subj /CN=amy -out "../fields/requests/rsa-$bits.csr"
+done

@@ -23,8 +23,12 @@ pub(super) struct Wanted {
     text_before_pem: bool,
 }
 
-/// Policies and requests.
-pub(super) const MANIFESTS: Wanted = Wanted {
+/// Policies, guardrails, Nodes and suites. PEM requests may lie beside them.
+pub(super) const OBJECTS: Wanted =
+    Wanted { endings: &["yaml", "yml", "json"], what: "a manifest (YAML or JSON)", ..REQUESTS };
+
+/// Requests.
+pub(super) const REQUESTS: Wanted = Wanted {
     endings: &["yaml", "yml", "json", "pem", "csr"],
     what: "a manifest (YAML or JSON) or a PEM request",
     from_der: "openssl req -inform DER -in FILE",

@@ -38,7 +38,7 @@ impl SourcedPolicy {
 /// The policies and guardrails that `paths` hold, each that can be told apart from others.
 pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<SourcedPolicy> {
     let mut policies: Vec<SourcedPolicy> = Vec::new();
-    let documents = input::read(paths, &input::MANIFESTS, problems);
+    let documents = input::read(paths, &input::OBJECTS, problems);
     let first = problems.len();
     for document in documents {
         let Content::Manifest(located) = document.content else {
@@ -99,7 +99,7 @@ pub(super) fn not_ready(policies: &[SourcedPolicy], problems: &mut Vec<Problem>)
 /// The requests that `paths` hold. Other objects among them are passed over.
 pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &mut Vec<Problem>) -> Vec<Sourced> {
     let before = problems.len();
-    let documents = input::read(paths, &input::MANIFESTS, problems);
+    let documents = input::read(paths, &input::REQUESTS, problems);
     let mut requests = Vec::new();
     for document in documents {
         match request(&document, options) {
@@ -129,7 +129,7 @@ pub(super) fn request(document: &Document, options: &RequestOptions) -> Result<O
 pub(super) fn nodes(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Nodes {
     let before = problems.len();
     let mut nodes = Nodes::default();
-    for document in input::read(paths, &input::MANIFESTS, problems) {
+    for document in input::read(paths, &input::OBJECTS, problems) {
         let Content::Manifest(located) = &document.content else { continue };
         let value = located.value();
         if value["kind"] != "Node" || value["apiVersion"] != "v1" {

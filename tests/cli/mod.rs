@@ -1,5 +1,6 @@
 //! The offline commands.
 
+mod fields;
 pub mod inspect;
 mod lint;
 mod output;

@@ -2,88 +2,81 @@
 //! `examples/fields`, once on the command line and once on a cluster.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::nodes::may_read_nodes;
-use super::{Cluster, LIMIT, anyhow_if};
+use super::{Cluster, LIMIT, anyhow_if, base64};
 use testbed::eventually;
 
 #[test]
 fn controller_and_command_line_agree_about_every_field() {
     let mut cluster = Cluster::start();
-    // So that all policies can be there at once, each speaks of requestors of its own.
+    may_read_nodes(&cluster);
     let directory = tempfile::tempdir().unwrap();
-    let requests = directory.path().join("requests");
-    std::fs::create_dir(&requests).unwrap();
-    let mut expected = BTreeMap::<String, String>::new();
+    let suites = directory.path().join("suites");
+    let saved = directory.path().join("saved");
+    std::fs::create_dir_all(&suites).unwrap();
+    std::fs::create_dir(&saved).unwrap();
+    let requests = std::fs::canonicalize("examples/fields/requests").unwrap();
+    std::os::unix::fs::symlink(&requests, suites.join("requests")).unwrap();
+
+    let mut tests = BTreeMap::<String, (Value, Value)>::new();
     for entry in std::fs::read_dir("examples/fields").unwrap() {
         let path = entry.unwrap().path();
-        let field = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let mut text = std::fs::read_to_string(&path).unwrap();
-        for (own, other) in [
-            ("\"testers\"", "\"?-testers\""),
-            ("[testers,", "[?-testers,"),
-            ("\"tester\"", "\"?-tester\""),
-            ("username: tester,", "username: ?-tester,"),
-        ] {
-            text = text.replace(own, &other.replace('?', &field));
+        if path.is_dir() {
+            continue;
         }
-        std::fs::write(directory.path().join(path.file_name().unwrap()), &text).unwrap();
-        let suite = text.split("---\n").nth(1).unwrap();
-        for test in suite.split("- name: ").skip(1) {
-            let decision = test.split("\"decision\": \"").nth(1).unwrap().split('"').next().unwrap();
-            expected.insert(test.lines().next().unwrap().to_owned(), decision.to_owned());
+        let text = of_its_own(&path);
+        std::fs::write(suites.join(path.file_name().unwrap()), &text).unwrap();
+        let mut documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let suite = documents.pop().unwrap();
+        for object in documents {
+            cluster.admin.apply(&object.to_string()).unwrap();
+        }
+        make_nodes(&cluster, &suite);
+        for test in suite["tests"].as_array().unwrap() {
+            let requestor = &suite["requestors"][test["requestor"].as_str().unwrap()];
+            let name = test["name"].as_str().unwrap().to_owned();
+            assert!(tests.insert(name, (test.clone(), requestor.clone())).is_none(), "two tests of one name");
         }
     }
-    assert!(expected.len() > 70, "{}", expected.len());
+    assert!(tests.len() > 200, "{}", tests.len());
     let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
         .arg("test")
         .arg("--save-requests")
-        .arg(&requests)
-        .arg(directory.path())
+        .arg(&saved)
+        .arg(&suites)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 
-    may_read_nodes(&cluster);
-    for entry in std::fs::read_dir(directory.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            let text = std::fs::read_to_string(&path).unwrap();
-            cluster.admin.apply(text.split("---\n").next().unwrap()).unwrap();
-            make_nodes(&cluster, &text);
-        }
-    }
     cluster.run(&["--managed-signer=kubernetes.io/kube-apiserver-client", "--managed-signer=example.com/other"]);
     // Everybody here may file requests.
     let arguments = ["--verb=create", "--resource=certificatesigningrequests"];
     cluster.admin.run(&["create", "clusterrole", "filer", arguments[0], arguments[1]]).unwrap();
     let binding = ["filer", "--clusterrole=filer", "--group=system:authenticated"];
     cluster.admin.run(&["create", "clusterrolebinding", binding[0], binding[1], binding[2]]).unwrap();
-    for name in expected.keys() {
-        let text = std::fs::read_to_string(requests.join(format!("{name}.json"))).unwrap();
-        let manifest: Value = serde_json::from_str(&text).unwrap();
-        let mut arguments = vec!["create".to_owned(), "-f".to_owned(), "-".to_owned()];
-        arguments.push(format!("--as={}", manifest["spec"]["username"].as_str().unwrap()));
-        for group in manifest["spec"]["groups"].as_array().unwrap() {
-            arguments.push(format!("--as-group={}", group.as_str().unwrap()));
-        }
+    for (name, (test, requestor)) in &tests {
+        let manifest = match &test["request"] {
+            Value::String(path) => manifest(name, test, &suites.join(path)),
+            _ => std::fs::read_to_string(saved.join(format!("{name}.json"))).unwrap(),
+        };
+        let arguments = as_requestor(requestor);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        eventually("it is filed", LIMIT, || cluster.admin.feed(&arguments, &text)).unwrap();
+        eventually("it is filed", LIMIT, || cluster.admin.feed(&arguments, &manifest)).unwrap();
     }
-    for (name, decision) in &expected {
-        match decision.as_str() {
+    for (name, (test, _)) in &tests {
+        match test["expect"]["decision"].as_str().unwrap() {
             "Approve" => cluster.is_approved(name),
-            "Deny" => {
-                assert_eq!(cluster.decision(name)["type"], "Denied", "{name}");
-            }
+            "Deny" => assert_eq!(cluster.decision(name)["type"], "Denied", "{name}"),
             _ => cluster.is_left(name, "left pending"),
         }
     }
     eventually("nothing more is decided", LIMIT, || {
-        let pending = expected.values().filter(|decision| *decision == "NoOpinion").count();
+        let pending = tests.values().filter(|(test, _)| test["expect"]["decision"] == "NoOpinion").count();
         let csrs = cluster.admin.get(&["csr"])?;
         let undecided = csrs["items"].as_array().unwrap().iter().filter(|csr| csr["status"]["conditions"].is_null());
         anyhow_if(undecided.count() == pending, "another number is pending")
@@ -91,11 +84,52 @@ fn controller_and_command_line_agree_about_every_field() {
     .unwrap();
 }
 
-/// Makes the Nodes that a suite has in its line `nodes`. When they were created the API server says itself.
-fn make_nodes(cluster: &Cluster, suite: &str) {
-    let Some(nodes) = suite.lines().find_map(|line| line.strip_prefix("nodes: ")) else { return };
-    let nodes: Vec<Value> = serde_saphyr::from_str(nodes).unwrap();
-    for node in nodes {
+/// The text of a suite, in which the requestors are its own, so that the objects of all suites can be there at once.
+fn of_its_own(path: &Path) -> String {
+    let field = path.file_stem().unwrap().to_str().unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    ["testers", "tester"].iter().fold(text, |text, name| {
+        let own = format!("{field}-{name}");
+        let text = text.replace(&format!("\"{name}\""), &format!("\"{own}\""));
+        text.replace(&format!("[{name},"), &format!("[{own},")).replace(&format!(": {name},"), &format!(": {own},"))
+    })
+}
+
+/// A manifest of the PEM request at `path`, with what the test says of it.
+fn manifest(name: &str, test: &Value, path: &Path) -> String {
+    json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": { "name": name },
+        "spec": {
+            "request": base64(&std::fs::read(path).unwrap()),
+            "signerName": test["signerName"],
+            "usages": test["usages"],
+            "expirationSeconds": test["expirationSeconds"],
+        },
+    })
+    .to_string()
+}
+
+/// What files a request as `requestor` of a suite.
+fn as_requestor(requestor: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut arguments = ["create", "-f", "-"].map(str::to_owned).to_vec();
+    arguments.push(format!("--as={}", text(&requestor["username"])));
+    for group in requestor["groups"].as_array().unwrap() {
+        arguments.push(format!("--as-group={}", text(group)));
+    }
+    for (key, values) in requestor["extra"].as_object().into_iter().flatten() {
+        for value in values.as_array().unwrap() {
+            arguments.push(format!("--as-user-extra={key}={}", text(value)));
+        }
+    }
+    arguments
+}
+
+/// Makes the Nodes that a suite has. When they were created the API server says itself.
+fn make_nodes(cluster: &Cluster, suite: &Value) {
+    for node in suite["nodes"].as_array().into_iter().flatten() {
         let object = json!({
             "apiVersion": "v1",
             "kind": "Node",

@@ -77,7 +77,7 @@ struct SuiteRan {
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut problems = Vec::new();
     let mut ran = Vec::new();
-    let documents = input::read(&args.paths, &input::MANIFESTS, &mut problems);
+    let documents = input::read(&args.paths, &input::OBJECTS, &mut problems);
     let mut suites = 0;
     for document in documents {
         let Content::Manifest(located) = &document.content else { continue };
