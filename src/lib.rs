@@ -21,6 +21,7 @@ pub mod cli;
 mod codes;
 #[cfg(feature = "controller")]
 pub mod controller;
+mod duration;
 pub mod escape;
 pub mod fold;
 mod nearest;

@@ -174,7 +174,8 @@ fn text(policies: &[SourcedPolicy], findings: &[Finding], paint: Paint) -> Strin
         .map(|(severity, number)| format!("{number} {severity}"))
         .collect();
     let said = if counts.is_empty() { "nothing to say".to_owned() } else { counts.join(", ") };
-    let _ = writeln!(out, "{} objects: {said}", policies.len());
+    let objects = if policies.len() == 1 { "object" } else { "objects" };
+    let _ = writeln!(out, "{} {objects}: {said}", policies.len());
     out
 }
 

@@ -8,6 +8,7 @@ use super::names::{self, list, not};
 use super::outcome::{Context, Findings};
 use super::{Violation, ViolationCode, kubelet};
 use crate::api::WhenUnset;
+use crate::duration;
 use crate::escape::printable;
 use crate::node::{Host, Nodes};
 use crate::policy::{
@@ -294,18 +295,18 @@ impl Checks<'_> {
             },
         };
         let mut report = |code, permitted: String| {
-            let message = format!("{asked} {}, and {} permits {permitted}", duration(seconds), self.name);
+            let message = format!("{asked} {}, and {} permits {permitted}", duration::exact(seconds), self.name);
             self.violation(code, FIELD, &seconds.to_string(), permitted, message);
         };
         if let Some(max) = rules.max
             && seconds > i64::from(max)
         {
-            report(ViolationCode::ExpirationTooLong, format!("at most {}", duration(i64::from(max))));
+            report(ViolationCode::ExpirationTooLong, format!("at most {}", duration::exact(i64::from(max))));
         }
         if let Some(min) = rules.min
             && seconds < i64::from(min)
         {
-            report(ViolationCode::ExpirationTooShort, format!("at least {}", duration(i64::from(min))));
+            report(ViolationCode::ExpirationTooShort, format!("at least {}", duration::exact(i64::from(min))));
         }
     }
 
@@ -411,14 +412,5 @@ impl Checks<'_> {
         if rules.from == Some(Source::Node) {
             self.carried_by_node(kind, values.iter().copied().map(Host::Address).collect());
         }
-    }
-}
-
-/// Seconds, and in days or hours where that is exact.
-fn duration(seconds: i64) -> String {
-    match seconds {
-        86_400.. if seconds % 86_400 == 0 => format!("{seconds} s ({} days)", seconds / 86_400),
-        3_600.. if seconds % 3_600 == 0 => format!("{seconds} s ({} h)", seconds / 3_600),
-        _ => format!("{seconds} s"),
     }
 }

@@ -191,8 +191,9 @@ impl Checks<'_> {
 
     pub(super) fn count(&mut self, kind: &ListKind, count: Count, number: usize) {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let noun = if number == 1 { kind.noun } else { kind.plural };
         let mut report = |bound: String| {
-            let message = format!("the request has {number} {}, and {} permits {bound}", kind.plural, self.name);
+            let message = format!("the request has {number} {noun}, and {} permits {bound}", self.name);
             self.violation(kind.count, kind.field, &number.to_string(), bound, message);
         };
         if let Some(min) = count.min

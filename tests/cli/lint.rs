@@ -75,7 +75,7 @@ const MISTAKES: [(&str, &str, &str); 24] = [
 #[test]
 fn the_most_likely_mistakes_are_told_with_a_place_and_what_to_write() {
     let Ended(status, out, err) = lint(&["--deny-hazards"], POLICY);
-    assert_eq!((status, out.as_str(), err.as_str()), (0, "1 objects: nothing to say\n", ""));
+    assert_eq!((status, out.as_str(), err.as_str()), (0, "1 object: nothing to say\n", ""));
     for (good, bad, expected) in MISTAKES {
         assert!(POLICY.contains(good), "{good}");
         let Ended(status, out, err) = lint(&[], &POLICY.replacen(good, bad, 1));

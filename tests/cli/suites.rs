@@ -44,7 +44,7 @@ fn the_suites_of_the_repository_pass() {
 fn a_failure_shows_what_was_expected_and_what_was_found() {
     let Ended(status, out, err) = test(&[], SUITE);
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
-    assert!(out.contains("  ok    a month\n1 tests: 1 passed, 0 failed"), "{out}");
+    assert!(out.contains("  ok    a month\n1 test: 1 passed, 0 failed"), "{out}");
 
     let wrong =
         SUITE.replace("decision: Approve, policy: developers", "decision: Deny, violations: [expiration-too-long]");
@@ -55,7 +55,7 @@ fn a_failure_shows_what_was_expected_and_what_was_found() {
         "        decision: expected Deny, found Approve",
         "        violations: expected expiration-too-long, found (none)",
         "        because CSRPolicy developers permits the request",
-        "1 tests: 0 passed, 1 failed",
+        "1 test: 0 passed, 1 failed",
     ] {
         assert!(out.contains(line), "{line} is not in\n{out}");
     }

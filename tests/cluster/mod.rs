@@ -7,6 +7,7 @@ mod decisions;
 mod fairness;
 mod faults;
 mod fields;
+mod first_policy;
 mod flood;
 mod live;
 pub(crate) mod nodes;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::alarm::{Alarm, AlarmCode, administrators, alarm};
 use super::certificate::Certificate;
-use super::time::{DAY, days};
+use crate::duration::{DAY, about};
 use crate::escape::printable;
 use crate::policy::Reserved;
 use crate::request::SigningRequest;
@@ -23,7 +23,7 @@ pub(super) fn powers(certificate: &Certificate) -> Vec<Alarm> {
         alarms.extend(names(user.into_iter(), groups.into_iter()));
         let lasts = certificate.not_after - certificate.not_before;
         if lasts > LONG {
-            let message = format!("it is a client certificate for {}, and nothing revokes one", days(lasts / DAY));
+            let message = format!("it is a client certificate for {}, and nothing revokes one", about(lasts));
             alarms.push(alarm(AlarmCode::LongLifetime, message));
         }
     }

@@ -7,9 +7,10 @@ use super::gather::Inventory;
 use super::judge::{About, Issued, Item, Settings, SignedBy};
 use super::key::PublicKey;
 use super::kubeconfig::{Credential, Kubeconfig};
-use super::time::{DAY, instant};
+use super::time::instant;
 use crate::api::API_VERSION;
 use crate::cli::json::RequestEntry;
+use crate::duration::DAY;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

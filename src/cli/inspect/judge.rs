@@ -9,8 +9,9 @@ use super::certificate::{Certificate, Signed};
 use super::gather::{Held, Holder, Inventory, Place, go_together};
 use super::key::Key;
 use super::kubeconfig::{Context, Credential, Kubeconfig};
-use super::time::{DAY, days, instant};
+use super::time::instant;
 use crate::cli::load::Sourced;
+use crate::duration::about;
 use crate::escape::printable;
 use crate::request::SigningRequest;
 
@@ -153,10 +154,10 @@ impl<'a> Judge<'a> {
         let left = certificate.not_after - now;
         let mut alarms = Vec::new();
         if left < 0 {
-            let message = format!("it expired on {end}, {} ago", days(-left / DAY));
+            let message = format!("it expired on {end}, {} ago", about(-left));
             alarms.push(alarm(AlarmCode::Expired, message));
         } else if left < expires_within {
-            let message = format!("it expires on {end}, in {}", days(left / DAY));
+            let message = format!("it expires on {end}, in {}", about(left));
             alarms.push(alarm(AlarmCode::Expiring, message));
         }
         if now < certificate.not_before {

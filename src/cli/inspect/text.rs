@@ -8,8 +8,9 @@ use super::gather::Inventory;
 use super::judge::{About, Issued, Item, Settings, SignedBy};
 use super::key::Key;
 use super::kubeconfig::{Credential, Kubeconfig};
-use super::time::{DAY, days, instant};
+use super::time::instant;
 use crate::cli::paint::Paint;
+use crate::duration::{self, about};
 use crate::escape::printable;
 use crate::request::SigningRequest;
 
@@ -49,7 +50,7 @@ fn line(name: &str, value: impl Into<String>) -> (String, String) {
 
 fn of_request(request: &SigningRequest) -> Lines {
     let envelope = &request.envelope;
-    let lifetime = envelope.expiration_seconds.map(|seconds| format!("{seconds} s ({} days)", seconds / 86400));
+    let lifetime = envelope.expiration_seconds.map(|seconds| duration::exact(seconds.into()));
     let mut lines = vec![
         line("Request", or_none(printable(&envelope.name))),
         line("Signer", printable(&envelope.signer_name)),
@@ -136,9 +137,9 @@ fn validity(certificate: &Certificate, now: i64) -> String {
     let (begin, end) = (certificate.not_before, certificate.not_after);
     let left = end - now;
     let said = match () {
-        () if left < 0 => format!("expired {} ago", days(-left / DAY)),
-        () if now < begin => format!("not for {} yet", days((begin - now) / DAY)),
-        () => format!("{} left", days(left / DAY)),
+        () if left < 0 => format!("expired {} ago", about(-left)),
+        () if now < begin => format!("not for {} yet", about(begin - now)),
+        () => format!("{} left", about(left)),
     };
     format!("{} to {}, {said}", instant(begin), instant(end))
 }

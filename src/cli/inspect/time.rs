@@ -3,9 +3,6 @@
 use jiff::SignedDuration;
 use jiff::civil::date;
 
-/// Seconds of a day.
-pub(super) const DAY: i64 = 24 * 60 * 60;
-
 /// `2027-11-25T04:10:44Z`. Certificates say 9999-12-31T23:59:59Z for "never".
 pub(super) fn instant(seconds: i64) -> String {
     let begin = date(1970, 1, 1).at(0, 0, 0, 0);
@@ -13,11 +10,6 @@ pub(super) fn instant(seconds: i64) -> String {
         Ok(time) => format!("{}Z", time.strftime("%Y-%m-%dT%H:%M:%S")),
         Err(_) => format!("{seconds} s after 1970"),
     }
-}
-
-/// `1 day`, `30 days`.
-pub(super) fn days(number: i64) -> String {
-    format!("{number} {}", if number == 1 { "day" } else { "days" })
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub(super) fn text(suites: &[SuiteRan], paint: Paint) -> String {
     }
     let all = || suites.iter().flat_map(|suite| &suite.tests);
     let failed = all().filter(|test| !test.differences.is_empty()).count();
-    let summary = format!("{} tests: {} passed, {failed} failed", all().count(), all().count() - failed);
+    let (ran, tests) = (all().count(), if all().count() == 1 { "test" } else { "tests" });
+    let summary = format!("{ran} {tests}: {} passed, {failed} failed", ran - failed);
     let _ = writeln!(out, "{}", if failed == 0 { paint.good(&summary) } else { paint.alarm(&summary) });
     out
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use super::matcher::{Part, RequestorMatcher};
 use super::{Compiled, Kind, PolicySet, Rules, SignerPattern, ValidationRule};
 use crate::api::{Credential, Existence, OnViolation};
+use crate::duration;
 use crate::request::Usage;
 
 /// The longest lifetime of a client certificate that is no hazard, in seconds: 30 days.
@@ -284,7 +285,8 @@ impl Found {
             && client
             && let Some(max) = expiration.max.filter(|max| *max > LONG)
         {
-            let why = format!("nothing revokes a client certificate, and these may last {} days", max / 86_400);
+            let why =
+                format!("nothing revokes a client certificate, and these may last {}", duration::about(max.into()));
             self.add(HazardCode::LongLifetime, "expirationSeconds.max", why);
         }
         let known = |signer: &SignerPattern| match signer {

@@ -25,6 +25,12 @@ impl Kubectl {
         &self.kubeconfig
     }
 
+    /// Where the program is.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The same program with another kubeconfig.
     #[must_use]
     pub fn with(&self, kubeconfig: &Path) -> Self {
