@@ -5,7 +5,7 @@ use super::{Deserialize, JsonSchema, KubeSchema, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.existence) || has(self.maxAgeSeconds)").message("node is empty: state existence or maxAgeSeconds, or remove node"),
+    validation = Rule::new("has(self.existence) || has(self.maxAgeSeconds) || has(self.maxPerHour)").message("node is empty: state existence, maxAgeSeconds or maxPerHour, or remove node"),
     validation = Rule::new("!has(self.existence) || self.existence != 'Absent' || !has(self.maxAgeSeconds)").message("a Node that must be absent has no age: remove existence or maxAgeSeconds")
 )]
 pub struct NodeRules {
@@ -16,6 +16,11 @@ pub struct NodeRules {
     #[schemars(range(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age_seconds: Option<i32>,
+    /// How many certificates may be approved for the node within an hour, under the same signer and whoever
+    /// approves them. A request beyond that is left pending until the hour of an earlier one is over.
+    #[schemars(range(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_per_hour: Option<u32>,
 }
 
 /// Whether a Node must be there. `Absent`: it must not be there yet, so that a bootstrap token does not obtain

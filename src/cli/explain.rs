@@ -12,7 +12,6 @@ use super::problem::{Problem, report};
 use super::{Exit, load, print};
 use crate::api::Mode;
 use crate::escape::printable;
-use crate::node::Nodes;
 use crate::policy::{PolicySet, SignerPattern};
 use crate::request::CsrObject;
 use crate::review::{Facts, Says, explain, review};
@@ -56,14 +55,16 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let set = PolicySet::compile(&snapshot.policies, args.verdict.settings(vec![SignerPattern::All], None));
     let paint = Paint::new(args.color);
     let mut out = String::new();
+    let facts =
+        Facts { now: Some(Timestamp::now()), nodes: snapshot.nodes.as_ref(), approvals: snapshot.approvals.as_ref() };
     for object in &snapshot.requests {
-        show(&mut out, &set, object, snapshot.nodes.as_ref(), paint);
+        show(&mut out, &set, object, &facts, paint);
     }
     print(&out)?;
     if problems.is_empty() { Ok(Exit::Clean) } else { Ok(report(&problems)) }
 }
 
-fn show(out: &mut String, set: &PolicySet, object: &CsrObject, nodes: Option<&Nodes>, paint: Paint) {
+fn show(out: &mut String, set: &PolicySet, object: &CsrObject, facts: &Facts<'_>, paint: Paint) {
     let sourced = undecided(object);
     let request = &sourced.request;
     let envelope = &request.envelope;
@@ -77,11 +78,10 @@ fn show(out: &mut String, set: &PolicySet, object: &CsrObject, nodes: Option<&No
     if object.conditions.is_empty() {
         let _ = writeln!(out, "  condition none: it is pending");
     }
-    let facts = Facts { now: Some(Timestamp::now()), nodes };
-    let verdict = review(set, request, &facts);
+    let verdict = review(set, request, facts);
     let word = paint.decision(verdict.decision, verdict.decision.as_str());
     let _ = writeln!(out, "  verdict   {word}: {} [{}]", verdict.reason, verdict.reason_code);
-    for explanation in explain(set, request, &facts) {
+    for explanation in explain(set, request, facts) {
         let audit = if explanation.mode == Mode::Audit { " (Audit: reported, never acted on)" } else { "" };
         let object = paint.strong(&explanation.object.to_string());
         let _ = match &explanation.says {

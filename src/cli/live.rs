@@ -3,13 +3,16 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::load::Sourced;
 use super::problem::Problem;
-use crate::controller::{Connection, Live};
+use crate::controller::{Connection, Error, Live};
 use crate::escape::printable;
 use crate::node::Nodes;
 use crate::policy::{PolicyObject, PolicySet, Settings};
 use crate::request::CsrObject;
+use crate::review::Approvals;
 
 /// Which cluster, and as whom.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -35,11 +38,13 @@ pub(super) struct Snapshot {
     pub(super) requests: Vec<CsrObject>,
     /// Nothing where no policy looks at them.
     pub(super) nodes: Option<Nodes>,
+    /// What was approved within the last hour; nothing where no policy counts it.
+    pub(super) approvals: Option<Approvals>,
 }
 
 impl ClusterOptions {
-    /// Reads the policies and the Nodes that they look at, unless files stand for them, and the requests of
-    /// these names, or else all that are pending.
+    /// Reads the policies and what they look at, unless files stand for it, and the requests of these names,
+    /// or else all that are pending.
     pub(super) fn read(
         self,
         policies: Option<Vec<PolicyObject>>,
@@ -60,26 +65,27 @@ impl ClusterOptions {
                 Some(policies) => policies,
                 None => live.policies().await?,
             };
-            let needs_nodes = PolicySet::compile(&policies, Settings::default()).needs_nodes();
+            let set = PolicySet::compile(&policies, Settings::default());
             let nodes = match nodes {
-                None if needs_nodes => match live.nodes().await {
-                    Ok(nodes) => Some(nodes),
-                    // What they carry is unknown then, and the rest can be told.
-                    Err(error) if error.status() == Some(403) => {
-                        let message = format!("cannot read the Nodes that policies look at: {error}");
-                        problems.push(Problem::new("cluster", None, printable(&message)));
-                        None
-                    }
-                    Err(error) => return Err(error.into()),
-                },
+                None if set.needs_nodes() => {
+                    granted(live.nodes().await, "cannot read the Nodes that policies look at", problems)?
+                }
                 nodes => nodes,
             };
-            let mut requests = Vec::new();
-            if names.is_empty() {
-                requests = live.requests(progress).await?;
-                requests.retain(|request| request.settled().is_none());
-                finish_progress();
-            }
+            let counts = !set.counted_signers().is_empty();
+            let all = match names {
+                [] => Some(live.requests(progress).await?),
+                _ if counts => granted(live.requests(progress).await, "cannot count what was approved", problems)?,
+                _ => None,
+            };
+            finish_progress();
+            let approvals = all.as_ref().filter(|_| counts).map(|all| {
+                let mut approvals = Approvals::among(all, |signer| set.counts_approvals(signer));
+                approvals.expire(Timestamp::now());
+                approvals
+            });
+            let mut requests = all.filter(|_| names.is_empty()).unwrap_or_default();
+            requests.retain(|request| request.settled().is_none());
             for name in names {
                 match live.request(name).await? {
                     Some(request) => requests.push(request),
@@ -89,8 +95,20 @@ impl ClusterOptions {
                     }
                 }
             }
-            Ok(Snapshot { policies, requests, nodes })
+            Ok(Snapshot { policies, requests, nodes, approvals })
         })
+    }
+}
+
+/// What was read, or nothing where that is forbidden: what rests on it is unknown then, and the rest can be told.
+fn granted<T>(read: Result<T, Error>, without: &str, problems: &mut Vec<Problem>) -> anyhow::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.status() == Some(403) => {
+            problems.push(Problem::new("cluster", None, printable(&format!("{without}: {error}"))));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -12,7 +12,7 @@ use super::reviewed::Reviewed;
 use super::{Exit, json, junit, print, text};
 use crate::node::Nodes;
 use crate::policy::{PolicyObject, PolicySet, SignerPattern};
-use crate::review::{Decision, Facts, review};
+use crate::review::{Approvals, Decision, Facts, review};
 
 /// Review requests in files against policies in files, as the controller would.
 #[derive(Debug, clap::Args)]
@@ -90,10 +90,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         problems.push(Problem::new("-", None, "standard input can be read once only: give one of them as a file"));
         return Ok(report(&problems));
     }
-    let Loaded { policies: objects, requests, nodes } = load(&args, &mut problems)?;
+    let Loaded { policies: objects, requests, nodes, approvals } = load(&args, &mut problems)?;
     let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
     let set = PolicySet::compile(&objects, args.verdict.settings(named_signers(&compiled), Some(args.max_request_age)));
-    let facts = Facts { now: args.now, nodes: nodes.as_ref() };
+    let facts = Facts { now: args.now, nodes: nodes.as_ref(), approvals: approvals.as_ref() };
     let reviewed: Vec<Reviewed> = requests
         .into_iter()
         .map(|sourced| Reviewed { review: review(&set, &sourced.request, &facts), sourced })
@@ -120,6 +120,8 @@ struct Loaded {
     requests: Vec<Sourced>,
     /// Nothing where no Nodes are given.
     nodes: Option<Nodes>,
+    /// Nothing where no cluster tells.
+    approvals: Option<Approvals>,
 }
 
 /// The policies, the requests and the Nodes, from files or from a cluster.
@@ -136,10 +138,11 @@ fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
         let names: Vec<String> = args.files.iter().map(|name| name.display().to_string()).collect();
         let snapshot = args.cluster.clone().read(own, nodes, &names, problems)?;
         let requests = snapshot.requests.iter().map(super::live::undecided).collect();
-        return Ok(Loaded { policies: snapshot.policies, requests, nodes: snapshot.nodes });
+        let super::live::Snapshot { policies, nodes, approvals, .. } = snapshot;
+        return Ok(Loaded { policies, requests, nodes, approvals });
     }
     let requests = load::requests(&args.files, &args.request, problems);
-    Ok(Loaded { policies: own.unwrap_or_default(), requests, nodes })
+    Ok(Loaded { policies: own.unwrap_or_default(), requests, nodes, approvals: None })
 }
 
 /// The signers that the policies name: what is managed unless options say otherwise.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::approval::{self, Sent};
 use super::confirm::{self, Current};
+use super::counted::Counted;
 use super::gate::{Gate, Refusal};
 use super::metrics::Metrics;
 use super::nodes::{self, Concern, Nodes};
@@ -29,7 +30,7 @@ use super::{Config, Error};
 use crate::node::Node;
 use crate::policy::{Kind, ObjectRef, PolicySet};
 use crate::request::CsrObject;
-use crate::review::{Decision, Facts, Review, review};
+use crate::review::{Decision, Facts, Holder, Review, review};
 
 /// How many decisions are sent at a time.
 const IN_FLIGHT: usize = 16;
@@ -78,6 +79,8 @@ struct Decided {
 pub(super) struct Prompts {
     /// The watches of policies and guardrails start over.
     pub(super) restart_policies: [Arc<Notify>; 2],
+    /// The watch of requests starts over.
+    pub(super) restart_requests: Arc<Notify>,
     /// Whether Nodes are watched at all.
     pub(super) need_nodes: watch::Sender<bool>,
     /// The watch of Nodes starts over.
@@ -98,10 +101,13 @@ pub(super) struct Engine {
     pending: Pending,
     policies: Policies,
     nodes: Nodes,
+    counted: Counted,
     queue: Queue,
     /// Names that a list in progress has brought so far.
     listed: Option<HashSet<String>>,
     requests_synced: bool,
+    /// Whether the lease was held when there was last something to do.
+    led: bool,
     skew: Skew,
     /// The schema that the last consistent read found right.
     right_schema: RightUrl,
@@ -142,9 +148,11 @@ impl Engine {
             pending: Pending::default(),
             policies: Policies::new(config.settings.clone()),
             nodes,
+            counted: Counted::default(),
             queue: Queue::default(),
             listed: None,
             requests_synced: false,
+            led: false,
             skew: Skew::Unknown("the CRDs were not looked at yet".to_owned()),
             right_schema: None,
             policies_seen: false,
@@ -221,7 +229,10 @@ impl Engine {
 
     fn request(&mut self, seen: Seen<CsrObject>) {
         match seen {
-            Seen::Restarted => self.listed = Some(HashSet::new()),
+            Seen::Restarted => {
+                self.listed = Some(HashSet::new());
+                self.counted.begin_list();
+            }
             Seen::Listed(object) => {
                 if let Some(listed) = &mut self.listed {
                     listed.insert(object.metadata.name.clone());
@@ -229,16 +240,24 @@ impl Engine {
                 self.upsert(object);
             }
             Seen::Synced => {
+                // The rest of a list that began earlier is not all there is.
                 if let Some(listed) = self.listed.take() {
                     self.pending.retain(&listed);
+                    self.requests_synced = true;
+                    let fewer = self.counted.end_list();
+                    self.review_held_up(fewer);
                 }
-                self.requests_synced = true;
             }
             Seen::Changed(object) => self.upsert(object),
             Seen::Deleted(object) => {
+                let fewer = self.counted.gone(&object);
                 self.forget(&object.metadata.name, &object.metadata.uid);
+                self.review_held_up(fewer);
             }
-            Seen::Lost => self.requests_synced = false,
+            Seen::Lost => {
+                self.requests_synced = false;
+                self.counted.lose();
+            }
         }
     }
 
@@ -251,6 +270,8 @@ impl Engine {
 
     fn upsert(&mut self, object: CsrObject) {
         let name = object.metadata.name.clone();
+        let fewer = self.counted.see(&object);
+        self.review_held_up(fewer);
         if self.pending.upsert(object, self.policies.set()) {
             self.enqueue(&name);
         } else {
@@ -269,6 +290,9 @@ impl Engine {
             if self.nodes.need(self.policies.set().needs_nodes()) {
                 self.prompts.restart_nodes.notify_one();
             }
+            if self.counted.need(self.policies.set().counted_signers()) {
+                self.list_requests_again();
+            }
             if self.policies_seen {
                 self.settles_at = Instant::now() + self.policy_settle;
             }
@@ -286,6 +310,34 @@ impl Engine {
         for name in self.pending.concerned(change) {
             self.enqueue(&name);
         }
+    }
+
+    /// Fewer certificates of these count than before.
+    fn review_held_up(&mut self, fewer: impl IntoIterator<Item = Holder>) {
+        let fewer: HashSet<Holder> = fewer.into_iter().collect();
+        if !fewer.is_empty() {
+            for name in self.pending.held_up(&fewer) {
+                self.enqueue(&name);
+            }
+        }
+    }
+
+    /// What was approved is to be rebuilt from the requests that exist, and nothing decided until it is.
+    fn list_requests_again(&mut self) {
+        self.counted.lose();
+        self.listed = None;
+        self.requests_synced = false;
+        self.prompts.restart_requests.notify_one();
+    }
+
+    /// Whoever led before may have approved what the watch has not brought here yet.
+    fn take_over(&mut self) {
+        let leads = self.gate.is_leader();
+        if leads && !self.led && self.counted.is_needed() {
+            self.list_requests_again();
+            self.show_readiness();
+        }
+        self.led = leads;
     }
 
     fn review_all(&mut self) {
@@ -343,6 +395,7 @@ impl Engine {
 
     /// Reviews what is due, if anything may be decided now; whether there is more to do at once.
     fn work(&mut self) -> bool {
+        self.take_over();
         self.queue.wake();
         if self.queue.is_empty()
             || self.not_ready().is_some()
@@ -382,18 +435,22 @@ impl Engine {
             return;
         }
         let set = Arc::clone(self.policies.set());
-        let Some(entry) = self.pending.get_mut(name) else { return };
-        if entry.in_flight {
-            // Its answer brings it back here if it is still pending.
-            return;
-        }
+        // The answer brings one in flight back here if it is still pending.
+        let Some(entry) = self.pending.get(name).filter(|entry| !entry.in_flight) else { return };
         let began = Instant::now();
         let request = entry.object.signing_request();
-        let facts = Facts { now: Some(Timestamp::now()), nodes: self.nodes.known() };
+        let now = Timestamp::now();
+        let facts = Facts { now: Some(now), nodes: self.nodes.known(), approvals: self.counted.known() };
         let verdict = review(&set, &request, &facts);
         self.metrics.reviewed(began.elapsed());
+        if verdict.decision != Decision::Approve {
+            let fewer = self.counted.withdraw(&request.envelope.uid);
+            self.review_held_up(fewer);
+        }
+        let Some(entry) = self.pending.get_mut(name) else { return };
         let needs_nodes = set.needs_nodes_for(&request.envelope);
         entry.concern = needs_nodes.then(|| Concern::of(&request)).flatten();
+        entry.holder = self.counted.holder(&request);
         if verdict.decision == Decision::NoOpinion {
             if entry.concern.is_some() && self.nodes.are_awaited() {
                 // The Nodes bring it back here, or it is said when they have not come for a while.
@@ -411,6 +468,11 @@ impl Engine {
             return;
         }
         entry.in_flight = true;
+        if let Some(holder) = entry.holder
+            && verdict.decision == Decision::Approve
+        {
+            self.counted.send(&request.envelope.uid, holder, now);
+        }
         self.deciding += 1;
         let decided = Decided { object: Arc::clone(&entry.object), review: Arc::new(verdict), set };
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
@@ -502,6 +564,11 @@ impl Engine {
             entry.in_flight = false;
             still_here = true;
         }
+        // An approval that failed may have been written all the same.
+        if !matches!(sent, Sent::Accepted | Sent::Failed(_)) {
+            let fewer = self.counted.withdraw(uid);
+            self.review_held_up(fewer);
+        }
         match sent {
             Sent::Accepted => {
                 let age = age(object.created(), Timestamp::now());
@@ -581,6 +648,8 @@ impl Engine {
                 self.enqueue(&name);
             }
         }
+        let fewer = self.counted.expire(Timestamp::now());
+        self.review_held_up(fewer);
         if self.nodes.have_not_come() {
             self.review_concerned(&nodes::Change::All);
         }

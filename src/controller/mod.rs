@@ -2,6 +2,7 @@
 //!
 //! - `watch` keeps the pending requests and the policy objects, decoded tolerantly;
 //! - `nodes` keeps the Nodes, trimmed, while a policy needs them, and says whom a change concerns;
+//! - `counted` keeps what was approved within the last hour, while a policy counts it;
 //! - `engine` owns all state in one task, reviews what is pending and decides what to do;
 //! - `gate` says what stands in the way of acting: not synced, not the leader, policies not
 //!   confirmed current, a change of policies that has not settled, CRDs that are too old;
@@ -13,6 +14,7 @@
 mod approval;
 mod client;
 mod confirm;
+mod counted;
 mod engine;
 mod error;
 mod events;

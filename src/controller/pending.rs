@@ -1,7 +1,7 @@
 //! The requests without a decision. A decided one keeps nothing here, nor does one whose signer
 //! is not managed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::metrics::signer_label;
 use super::nodes::{Change, Concern};
 use crate::policy::PolicySet;
 use crate::request::CsrObject;
-use crate::review::{Decision, ReasonCode};
+use crate::review::{Decision, Holder, ReasonCode};
 
 /// A request that waits for a decision.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) may_grow_too_old: bool,
     /// What Nodes it had to do with when it was last reviewed.
     pub(super) concern: Option<Concern>,
+    /// Whose certificates were counted when it was last reviewed, if any were.
+    pub(super) holder: Option<Holder>,
 }
 
 /// Pending requests by name.
@@ -46,7 +48,15 @@ impl Pending {
         let (said, in_flight) =
             self.entries.get(&name).filter(|entry| same(entry)).map_or((None, false), |e| (e.said, e.in_flight));
         let created = object.created();
-        let entry = Entry { object: Arc::new(object), created, said, in_flight, may_grow_too_old: true, concern: None };
+        let entry = Entry {
+            object: Arc::new(object),
+            created,
+            said,
+            in_flight,
+            may_grow_too_old: true,
+            concern: None,
+            holder: None,
+        };
         self.entries.insert(name, entry);
         true
     }
@@ -79,8 +89,15 @@ impl Pending {
         concerned.map(|(name, _)| name.clone()).collect()
     }
 
+    /// The requests about which these certificates were counted.
+    pub(super) fn held_up(&self, holders: &HashSet<Holder>) -> Vec<String> {
+        let held_up =
+            self.entries.iter().filter(|(_, entry)| entry.holder.is_some_and(|holder| holders.contains(&holder)));
+        held_up.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Drops what a complete list did not bring.
-    pub(super) fn retain(&mut self, listed: &std::collections::HashSet<String>) {
+    pub(super) fn retain(&mut self, listed: &HashSet<String>) {
         self.entries.retain(|name, _| listed.contains(name));
     }
 

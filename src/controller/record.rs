@@ -241,7 +241,7 @@ mod tests {
             tracing::subscriber::with_default(subscriber, || {
                 for index in 0..number {
                     let object = object(&key, index);
-                    let facts = Facts { now: Some(Timestamp::UNIX_EPOCH), nodes: None };
+                    let facts = Facts { now: Some(Timestamp::UNIX_EPOCH), ..Facts::default() };
                     let verdict = review(&set, &object.signing_request(), &facts);
                     recorder.record(&set, &object, &verdict, None);
                     *decisions.entry(verdict.decision.as_str()).or_default() += 1;

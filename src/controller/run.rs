@@ -190,11 +190,12 @@ fn spawn_watches(
         restart,
         age,
     };
-    // Policies are compared with a consistent read before anything rests on them, and so are requests.
+    // Policies are compared with a consistent read before anything rests on them.
     let watch = |restart| watch_from(ListAge::Any, restart);
     // A closed channel means that the engine has ended, and this task is about to be.
     let requests = {
-        let (watch, sender) = (watch(Arc::new(Notify::new())), sender.clone());
+        // What was approved lately is counted from this list.
+        let (watch, sender) = (watch_from(ListAge::MostRecent, Arc::clone(&prompts.restart_requests)), sender.clone());
         tokio::spawn(watch::requests(watch, async move |seen| {
             let _ = sender.send(Input::Request(seen)).await;
         }))

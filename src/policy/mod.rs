@@ -74,6 +74,12 @@ impl Compiled {
         self.matcher.reads_node() || self.rules.as_ref().is_some_and(Rules::need_nodes)
     }
 
+    /// Whether it counts what was approved for a node lately.
+    #[must_use]
+    pub fn counts_approvals(&self) -> bool {
+        self.rules.as_ref().is_some_and(Rules::count_approvals)
+    }
+
     /// Whether it is Ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {

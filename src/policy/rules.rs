@@ -41,13 +41,18 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Whether a check counts what was approved lately.
+    pub(super) fn count_approvals(&self) -> bool {
+        self.node.is_some_and(|node| node.max_per_hour.is_some())
+    }
+
     /// Whether a check needs Nodes.
     pub(super) fn need_nodes(&self) -> bool {
         let sources = [
             self.dns_names.as_ref().and_then(|names| names.list.from),
             self.ip_addresses.as_ref().and_then(|addresses| addresses.from),
         ];
-        self.node.is_some()
+        self.node.is_some_and(NodeRules::need_node)
             || sources.contains(&Some(Source::Node))
             || self.validations.iter().any(|rule| rule.expression.reads_node())
     }
@@ -170,6 +175,16 @@ pub struct NodeRules {
     pub existence: Option<Existence>,
     /// How long before the request was filed it may have been created, in seconds.
     pub max_age_seconds: Option<i32>,
+    /// How many certificates may be approved for it within an hour, under one signer.
+    pub max_per_hour: Option<u32>,
+}
+
+impl NodeRules {
+    /// Whether they need the Node itself.
+    #[must_use]
+    pub const fn need_node(self) -> bool {
+        self.existence.is_some() || self.max_age_seconds.is_some()
+    }
 }
 
 /// Rules for the public key.

@@ -49,6 +49,7 @@ pub struct PolicySet {
     guardrail_index: Index,
     audits: bool,
     needs_nodes: bool,
+    counted_signers: Vec<SignerPattern>,
     settings: Settings,
 }
 
@@ -62,7 +63,15 @@ impl PolicySet {
         let (policy_index, guardrail_index) = (Index::new(&policies), Index::new(&guardrails));
         let audits = policies.iter().chain(&guardrails).any(|object| object.mode == Mode::Audit);
         let needs_nodes = policies.iter().chain(&guardrails).any(|object| object.needs_nodes());
-        Self { policies, guardrails, policy_index, guardrail_index, audits, needs_nodes, settings }
+        let counting = policies.iter().chain(&guardrails).filter(|object| object.counts_approvals());
+        // Where none is stated, all of them.
+        let counted_signers = counting
+            .flat_map(|object| match object.matcher.signers() {
+                [] => vec![SignerPattern::All],
+                signers => signers.to_vec(),
+            })
+            .collect();
+        Self { policies, guardrails, policy_index, guardrail_index, audits, needs_nodes, counted_signers, settings }
     }
 
     /// Compiles plain objects and puts them together. A policy that is being deleted stops at
@@ -117,6 +126,18 @@ impl PolicySet {
     pub fn needs_nodes_for(&self, request: &Envelope) -> bool {
         let mut objects = self.policies_for(request).chain(self.guardrails_for(request));
         self.needs_nodes && objects.any(|object| object.needs_nodes())
+    }
+
+    /// The signers whose approvals are counted, for `maxPerHour`; empty where no object counts any.
+    #[must_use]
+    pub fn counted_signers(&self) -> &[SignerPattern] {
+        &self.counted_signers
+    }
+
+    /// Whether approvals under `signer` are counted.
+    #[must_use]
+    pub fn counts_approvals(&self, signer: &str) -> bool {
+        self.counted_signers.iter().any(|pattern| pattern.matches(signer))
     }
 
     /// Whether requests for `signer` are reviewed at all.

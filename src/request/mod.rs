@@ -23,7 +23,7 @@ mod usages;
 pub(crate) use der::is_der;
 pub use error::{DecodeCode, DecodeError};
 pub use key::{Curve, Key};
-pub use object::{CsrObject, Envelope, Settled, SigningRequest};
+pub use object::{Approval, CsrObject, Envelope, Settled, SigningRequest};
 pub use pkcs10::{Pkcs10, Sans};
 pub(crate) use sans::is_dns_name;
 pub use subject::{Subject, SubjectAttribute};

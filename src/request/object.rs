@@ -100,6 +100,13 @@ impl fmt::Display for Settled {
     }
 }
 
+/// An approval, as the object of the request tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Approval {
+    /// When, if there is a time that can be read.
+    pub at: Option<Timestamp>,
+}
+
 /// The PEM bytes of a request, or why there are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Request {
@@ -178,6 +185,21 @@ impl CsrObject {
         } else {
             None
         }
+    }
+
+    /// Whether it is approved, whatever has become of it since: the condition `Approved`, which stays until the
+    /// object is gone. The API server dates it, unless the approver did.
+    #[must_use]
+    pub fn approval(&self) -> Option<Approval> {
+        let approved = self.conditions.iter().find(|condition| condition["type"] == "Approved")?;
+        let time = |field: &str| approved[field].as_str()?.parse().ok();
+        Some(Approval { at: time("lastTransitionTime").or_else(|| time("lastUpdateTime")) })
+    }
+
+    /// The name of the node that filed it, as [`Envelope::node`].
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.envelope.node()
     }
 
     /// `spec.signerName`.

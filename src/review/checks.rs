@@ -6,11 +6,11 @@ use ipnet::IpNet;
 
 use super::names::{self, list, not};
 use super::outcome::{Context, Findings};
-use super::{Violation, ViolationCode, kubelet};
+use super::{Facts, Violation, ViolationCode, kubelet};
 use crate::api::WhenUnset;
 use crate::duration;
 use crate::escape::printable;
-use crate::node::{Host, Nodes};
+use crate::node::Host;
 use crate::policy::{
     Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, ObjectRef, Reserved, Rules, SignerRules, Source,
     UsageRules,
@@ -29,7 +29,7 @@ pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkc
         envelope: &request.envelope,
         pkcs10,
         own_node: kubelet::own_node(&request.envelope, pkcs10),
-        nodes: facts.nodes,
+        facts,
         findings: Findings::default(),
     };
     if let Some(signers) = &rules.signers {
@@ -74,7 +74,7 @@ pub(super) struct Checks<'a> {
     pub(super) pkcs10: &'a Pkcs10,
     /// The node that asks for itself, or what is wrong with that.
     pub(super) own_node: Result<&'a str, &'static str>,
-    pub(super) nodes: Option<&'a Nodes>,
+    pub(super) facts: &'a Facts<'a>,
     findings: Findings,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::kubelet;
+use super::{Approvals, kubelet};
 use crate::node::{Node, Nodes};
 use crate::policy::PolicySet;
 use crate::request::SigningRequest;
@@ -17,6 +17,9 @@ pub struct Facts<'a> {
     /// The Nodes of the cluster. Nothing where they are not known: then what a Node carries is unknown,
     /// while a Node that is not in an index does not exist.
     pub nodes: Option<&'a Nodes>,
+    /// What was approved lately, this program's own decisions on their way among it. Nothing where it is not
+    /// known: then how many certificates a node got is unknown.
+    pub approvals: Option<&'a Approvals>,
 }
 
 /// The Node that a verdict rests on, as it was: whoever acts on the verdict looks at it once more.

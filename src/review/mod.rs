@@ -3,6 +3,7 @@
 //! Pure and total: the controller, the offline commands, the benchmarks and the tests all call
 //! [`review`], so that there is one verdict.
 
+mod approvals;
 mod checks;
 mod code;
 mod explain;
@@ -16,6 +17,7 @@ mod tests;
 mod verdict;
 mod violation;
 
+pub use approvals::{Approvals, Holder, WINDOW};
 pub use code::{ReasonCode, ViolationCode};
 pub use explain::{Explanation, Says, explain};
 pub use facts::{Facts, NodeFact};

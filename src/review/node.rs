@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::checks::Checks;
 use super::names::{ListKind, list};
-use super::{ViolationCode, kubelet};
+use super::{Holder, ViolationCode, kubelet};
 use crate::api::Existence;
 use crate::escape::printable;
 use crate::node::{Host, NodeUnknown, Nodes};
@@ -25,7 +25,7 @@ impl Checks<'_> {
             Err(wrong) => return self.not_a_node(wrong),
         };
         let shown = printable(name);
-        let node = match Nodes::when_filed(self.nodes, name, self.envelope.created) {
+        let node = match Nodes::when_filed(self.facts.nodes, name, self.envelope.created) {
             Ok(node) => node,
             Err(unknown) => return self.unknown(format!("{} are the node's own, and {unknown}", kind.plural)),
         };
@@ -42,7 +42,8 @@ impl Checks<'_> {
             ));
         }
         for host in hosts.iter().filter(|host| node.carries(host)) {
-            let others = self.nodes.into_iter().flat_map(|nodes| nodes.carriers(host)).filter(|other| *other != name);
+            let others =
+                self.facts.nodes.into_iter().flat_map(|nodes| nodes.carriers(host)).filter(|other| *other != name);
             let others: Vec<String> = others.map(printable).collect();
             if !others.is_empty() {
                 self.unknown(format!(
@@ -63,8 +64,14 @@ impl Checks<'_> {
             Ok(name) => name,
             Err(wrong) => return self.not_a_node(wrong),
         };
+        if let Some(max) = rules.max_per_hour {
+            self.rate(name, max);
+        }
+        if !rules.need_node() {
+            return;
+        }
         let shown = printable(name);
-        let node = match Nodes::when_filed(self.nodes, name, self.envelope.created) {
+        let node = match Nodes::when_filed(self.facts.nodes, name, self.envelope.created) {
             Ok(_) if rules.existence == Some(Existence::Absent) => {
                 return self.unknown(format!(
                     "there is a Node {shown} already, and {} permits only nodes that have none yet: delete it if its \
@@ -94,6 +101,30 @@ impl Checks<'_> {
                 message,
             );
         }
+    }
+
+    /// How many certificates were approved for node `name` within the hour before now, or where nothing says
+    /// when that is, before the request was filed.
+    fn rate(&mut self, name: &str, max: u32) {
+        let (shown, signer) = (printable(name), printable(&self.envelope.signer_name));
+        let Some(approvals) = self.facts.approvals else {
+            let why = format!("how many certificates of {signer} were approved for node {shown} is not known here");
+            return self.unknown(why);
+        };
+        let holder = Holder::new(&self.envelope.signer_name, name);
+        let recent = approvals.recent(holder, self.facts.now.or(self.envelope.created), &self.envelope.uid);
+        let limit = usize::try_from(max).unwrap_or(usize::MAX);
+        if recent.len() < limit {
+            return;
+        }
+        let next = recent.falls_below(limit).map(|at| format!("; the next one from {at:.0}")).unwrap_or_default();
+        let number = recent.len();
+        let (noun, were) = if number == 1 { ("certificate", "was") } else { ("certificates", "were") };
+        self.unknown(format!(
+            "{number} {noun} of {signer} {were} approved for node {shown} within an hour, and {} permits at most {max}\
+             {next}",
+            self.name
+        ));
     }
 
     /// Says once for an object that the requestor is not a node that asks for itself.

@@ -12,7 +12,7 @@ limits: { expirationSeconds: { max: 600, whenUnset: Deny } }
 ";
 
 /// Kind, what is replaced in the good object, by what, and what the refusal says.
-const CASES: [(&str, &str, &str, &str); 37] = [
+const CASES: [(&str, &str, &str, &str); 38] = [
     ("CSRPolicy", "match: {", "notMatch: {", "state match"),
     ("CSRPolicy", "signerNames: [kubernetes.io/kube-apiserver-client], ", "", "state match.signerNames"),
     ("CSRPolicy", "[kubernetes.io/kube-apiserver-client]", "[]", "name at least one"),
@@ -51,6 +51,7 @@ const CASES: [(&str, &str, &str, &str); 37] = [
     ("CSRPolicy", "allow: {", "allow: { ipAddresses: { max: 1 }, ", "state allowed, required or from"),
     ("CSRPolicy", "allow: {", "allow: { node: {}, ", "node is empty"),
     ("CSRPolicy", "allow: {", "allow: { node: { existence: Absent, maxAgeSeconds: 60 }, ", "has no age"),
+    ("CSRPolicy", "allow: {", "allow: { node: { maxPerHour: 0 }, ", "greater than or equal to 1"),
     ("CSRGuardrail", "limits: {", "limits: { node: { existence: Maybe }, ", "Unsupported value"),
     ("CSRGuardrail", "match: {}", "mode: Enforce", "state match"),
     ("CSRGuardrail", "limits: { expirationSeconds: { max: 600, whenUnset: Deny } }", "limits: {}", "limits is empty"),

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::nodes::may_read_nodes;
-use super::{Cluster, LIMIT, anyhow_if, base64};
+use super::{Cluster, LIMIT, Request, anyhow_if, base64};
 use testbed::eventually;
 
 #[test]
@@ -37,6 +37,7 @@ fn controller_and_command_line_agree_about_every_field() {
             cluster.admin.apply(&object.to_string()).unwrap();
         }
         make_nodes(&cluster, &suite);
+        make_approvals(&cluster, &suite);
         for test in suite["tests"].as_array().unwrap() {
             let requestor = &suite["requestors"][test["requestor"].as_str().unwrap()];
             let name = test["name"].as_str().unwrap().to_owned();
@@ -137,5 +138,17 @@ fn make_nodes(cluster: &Cluster, suite: &Value) {
             "status": { "addresses": node["addresses"] },
         });
         cluster.admin.create(&object.to_string()).unwrap();
+    }
+}
+
+/// Makes the approved requests that a suite has, as somebody else would have approved them.
+fn make_approvals(cluster: &Cluster, suite: &Value) {
+    for (index, approval) in suite["approvals"].as_array().into_iter().flatten().enumerate() {
+        let node = approval["node"].as_str().unwrap();
+        let name = format!("approved-{index}-{node}");
+        let mut request = Request::new(&name, &format!("/CN=system:node:{node}"));
+        approval["signerName"].as_str().unwrap().clone_into(&mut request.signer);
+        cluster.file(&request);
+        cluster.admin.run(&["certificate", "approve", &name]).unwrap();
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Cluster, Request};
 
 /// Status, standard output, standard error.
-fn countersign(cluster: &Cluster, arguments: &[&str]) -> (i32, String, String) {
+pub(super) fn countersign(cluster: &Cluster, arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
         .args(arguments)
         .env("KUBECONFIG", cluster.admin.kubeconfig())

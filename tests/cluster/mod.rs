@@ -13,6 +13,7 @@ mod live;
 pub(crate) mod nodes;
 mod output;
 mod races;
+mod rate;
 mod replicas;
 mod story;
 

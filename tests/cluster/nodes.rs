@@ -13,12 +13,12 @@ use super::decisions::guardrail;
 use super::flood::{managed_fields, number};
 use super::{Cluster, LIMIT, Request, anyhow_if, base64};
 
-const SERVING: &str = "kubernetes.io/kubelet-serving";
+pub(super) const SERVING: &str = "kubernetes.io/kubelet-serving";
 /// Where the Services of the test bed are.
-const SERVICES: &str = "--service-cidr=10.0.0.0/24";
+pub(super) const SERVICES: &str = "--service-cidr=10.0.0.0/24";
 
 /// The policy `kubelet-serving`: a node gets what its own Node carries, and what `more` says.
-fn policy(more: &Value) -> String {
+pub(super) fn policy(more: &Value) -> String {
     let mut allow = json!({
         "subject": {
             "commonName": { "from": "Requestor" },
@@ -46,7 +46,7 @@ fn policy(more: &Value) -> String {
 }
 
 /// A cluster whose nodes get what their own Nodes carry.
-fn cluster(options: &Options) -> Cluster {
+pub(super) fn cluster(options: &Options) -> Cluster {
     let mut cluster = Cluster::with(options);
     may_read_nodes(&cluster);
     cluster.admin.apply(&policy(&json!({}))).unwrap();
@@ -69,21 +69,21 @@ pub(crate) fn may_read_nodes(cluster: &Cluster) {
 }
 
 /// A machine with the credentials of a node.
-struct Machine<'a> {
+pub(super) struct Machine<'a> {
     cluster: &'a Cluster,
     name: &'a str,
     kubectl: Kubectl,
 }
 
 impl<'a> Machine<'a> {
-    fn new(cluster: &'a Cluster, name: &'a str) -> Self {
+    pub(super) fn new(cluster: &'a Cluster, name: &'a str) -> Self {
         let user = format!("system:node:{name}");
         let kubeconfig = cluster.plane.user_kubeconfig(name, &user, &["system:nodes"]).unwrap();
         Self { cluster, name, kubectl: cluster.admin.with(&kubeconfig) }
     }
 
     /// It registers itself, as a kubelet does.
-    fn joins(&self, addresses: &[(&str, &str)]) {
+    pub(super) fn joins(&self, addresses: &[(&str, &str)]) {
         let node = json!({
             "apiVersion": "v1",
             "kind": "Node",
@@ -94,7 +94,7 @@ impl<'a> Machine<'a> {
     }
 
     /// It writes these addresses into its own status.
-    fn claims(&self, addresses: &[(&str, &str)]) {
+    pub(super) fn claims(&self, addresses: &[(&str, &str)]) {
         self.writes(self.name, addresses).unwrap();
     }
 
@@ -108,7 +108,7 @@ impl<'a> Machine<'a> {
     }
 
     /// It asks for a certificate to serve with, with these SANs as openssl writes them.
-    fn asks(&self, request: &str, sans: &str) {
+    pub(super) fn asks(&self, request: &str, sans: &str) {
         self.tries(request, self.name, sans).unwrap();
     }
 
@@ -136,7 +136,7 @@ impl<'a> Machine<'a> {
 
     /// The request is approved, and its certificate issued.
     #[track_caller]
-    fn gets(&self, request: &str) {
+    pub(super) fn gets(&self, request: &str) {
         self.cluster.is_approved(request);
         let issued = eventually("it is issued", LIMIT, || {
             let csr = self.cluster.csr(request);

@@ -16,9 +16,9 @@ use crate::escape::printable;
 use crate::node::{Node, Nodes};
 use crate::policy::{PolicySet, Reserved, Settings, SignerPattern, network};
 use crate::request::{Envelope, SigningRequest};
-use crate::review::{Facts, Review, review};
+use crate::review::{Approvals, Facts, Holder, Review, review};
 pub(in crate::cli) use suite::KIND;
-use suite::{Case, Expected, NodeSource, Request, Requestor, RequestorRef, Suite};
+use suite::{Approved, Case, Expected, NodeSource, Request, Requestor, RequestorRef, Suite};
 
 /// Test policies: suites name requests and the verdicts expected.
 #[derive(Debug, clap::Args)]
@@ -138,6 +138,7 @@ fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(
             return Vec::new();
         }
     };
+    let approved = suite.approvals.as_deref().map(approvals);
     let set = PolicySet::compile(&objects, settings);
     let mut tests = Vec::new();
     for (index, case) in suite.tests.iter().enumerate() {
@@ -159,7 +160,12 @@ fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(
                 continue;
             }
         };
-        let facts = Facts { now: None, nodes: own.as_ref().or(known.as_ref()) };
+        let own_approvals = case.approvals.as_deref().map(approvals);
+        let facts = Facts {
+            now: None,
+            nodes: own.as_ref().or(known.as_ref()),
+            approvals: own_approvals.as_ref().or(approved.as_ref()),
+        };
         let review = review(&set, &request, &facts);
         let differences = differences(&case.expect, &review);
         tests.push(Ran { name: case.name.clone(), review, differences });
@@ -184,6 +190,16 @@ fn nodes(sources: &[NodeSource], base: &Path) -> Result<Nodes, String> {
         }
     }
     problems.first().map_or(Ok(nodes), |problem| Err(problem.to_string()))
+}
+
+/// What a suite or a test says was approved.
+fn approvals(approved: &[Approved]) -> Approvals {
+    let mut approvals = Approvals::default();
+    for (index, approved) in approved.iter().enumerate() {
+        let holder = Holder::new(&approved.signer_name, &approved.node);
+        approvals.insert(holder, &format!("approvals[{index}]"), approved.at);
+    }
+    approvals
 }
 
 fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Settings, Wrong> {

@@ -38,6 +38,9 @@ pub(super) struct Suite {
     /// What Nodes there are; unstated, they are not known.
     #[serde(default)]
     pub(super) nodes: Option<Vec<NodeSource>>,
+    /// What was approved for nodes; unstated, it is not known.
+    #[serde(default)]
+    pub(super) approvals: Option<Vec<Approved>>,
     #[serde(default)]
     pub(super) requestors: BTreeMap<String, Requestor>,
     pub(super) tests: Vec<Case>,
@@ -84,6 +87,9 @@ pub(super) struct Case {
     /// Instead of the suite's.
     #[serde(default)]
     pub(super) nodes: Option<Vec<NodeSource>>,
+    /// Instead of the suite's.
+    #[serde(default)]
+    pub(super) approvals: Option<Vec<Approved>>,
     /// For a bare PEM request, what a manifest would say.
     #[serde(default)]
     pub(super) signer_name: Option<String>,
@@ -122,6 +128,17 @@ impl Requestor {
         envelope.groups.clone_from(&self.groups);
         envelope.extra.clone_from(&self.extra);
     }
+}
+
+/// A certificate that was approved for a node.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Approved {
+    pub(super) node: String,
+    pub(super) signer_name: String,
+    /// When; unstated, it counts whenever the request was filed.
+    #[serde(default)]
+    pub(super) at: Option<Timestamp>,
 }
 
 /// A file with Nodes, or a Node.

@@ -164,13 +164,13 @@ impl Compiler {
 
     fn node(&mut self, path: &str, node: &api::NodeRules) -> NodeRules {
         if *node == api::NodeRules::default() {
-            self.report(path, "node is empty: state existence or maxAgeSeconds, or remove node");
+            self.report(path, "node is empty: state existence, maxAgeSeconds or maxPerHour, or remove node");
         }
         if node.existence == Some(Existence::Absent) && node.max_age_seconds.is_some() {
             let problem = "a Node that must be absent has no age: remove existence or maxAgeSeconds";
             self.report(format!("{path}.maxAgeSeconds"), problem);
         }
-        NodeRules { existence: node.existence, max_age_seconds: node.max_age_seconds }
+        NodeRules { existence: node.existence, max_age_seconds: node.max_age_seconds, max_per_hour: node.max_per_hour }
     }
 
     fn validations(&mut self, path: &str, validations: &[api::Validation]) -> Vec<ValidationRule> {

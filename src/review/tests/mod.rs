@@ -3,4 +3,5 @@
 mod codes;
 mod nodes;
 mod plain_nodes;
+mod rate;
 mod rules;

@@ -105,7 +105,7 @@ fn verdict(objects: &[PolicyObject], request: &SigningRequest, nodes: Option<&No
     for compiled in set.policies().iter().chain(set.guardrails()) {
         assert!(compiled.is_ready(), "{:?}", compiled.problems());
     }
-    review(&set, request, &Facts { now: None, nodes })
+    review(&set, request, &Facts { nodes, ..Facts::default() })
 }
 
 fn codes(review: &Review) -> Vec<ViolationCode> {

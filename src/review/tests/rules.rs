@@ -468,7 +468,7 @@ fn agree(world: &World) -> Result<(), TestCaseError> {
     let filed: jiff::Timestamp = FILED.parse().unwrap();
     let nodes = world.request.about.nodes();
     let now = Some(filed + jiff::SignedDuration::from_secs(world.request.age));
-    let verdict = review(&set, &request(&world.request), &Facts { now, nodes: nodes.as_ref() });
+    let verdict = review(&set, &request(&world.request), &Facts { now, nodes: nodes.as_ref(), approvals: None });
     let expected = naive(world, false);
     prop_assert_eq!(verdict.decision, expected, "{}", verdict.reason);
     let promoted = naive(world, true);

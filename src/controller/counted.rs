@@ -1,0 +1,266 @@
+//! What was approved lately, while a policy or guardrail counts it (`maxPerHour`): rebuilt from the requests
+//! that exist, and beside them the own approvals that the watch has not brought back yet, so that two on
+//! their way do not both slip under a limit.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use crate::policy::SignerPattern;
+use crate::request::{CsrObject, SigningRequest};
+use crate::review::{Approvals, Holder};
+
+/// The approvals that reviews are held against.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// The signers that are counted; what nobody counts is not kept.
+    signers: Vec<SignerPattern>,
+    approvals: Approvals,
+    /// Whether a list was complete since these signers are counted.
+    complete: bool,
+    /// Own approvals, by the uid of their request, until the watch brings them or it is clear that they were
+    /// not written.
+    sent: HashMap<String, Holder>,
+    /// What a list in progress has brought so far.
+    listing: Option<HashSet<String>>,
+}
+
+impl Counted {
+    /// What is known, if anything is counted.
+    pub(super) fn known(&self) -> Option<&Approvals> {
+        (self.complete && self.is_needed()).then_some(&self.approvals)
+    }
+
+    /// Whether anything is counted.
+    pub(super) fn is_needed(&self) -> bool {
+        !self.signers.is_empty()
+    }
+
+    /// These signers are counted from now on. Whether a list has to begin, since what was approved under others
+    /// was not kept.
+    pub(super) fn need(&mut self, signers: &[SignerPattern]) -> bool {
+        if self.signers == signers {
+            return false;
+        }
+        self.signers = signers.to_vec();
+        self.lose();
+        if signers.is_empty() {
+            self.approvals = Approvals::default();
+            self.sent.clear();
+        }
+        self.is_needed()
+    }
+
+    /// Nothing is known until the next list is complete.
+    pub(super) fn lose(&mut self) {
+        self.complete = false;
+        self.listing = None;
+    }
+
+    /// Whose certificates are counted where `request` is reviewed, if any are.
+    pub(super) fn holder(&self, request: &SigningRequest) -> Option<Holder> {
+        self.counts(&request.envelope.signer_name).then(|| Holder::of(request)).flatten()
+    }
+
+    /// A list begins.
+    pub(super) fn begin_list(&mut self) {
+        self.listing = Some(HashSet::new());
+    }
+
+    /// The list is complete; of whom there is less now.
+    pub(super) fn end_list(&mut self) -> HashSet<Holder> {
+        let Some(listing) = self.listing.take() else { return HashSet::new() };
+        self.complete = true;
+        self.sent.retain(|uid, _| listing.contains(uid));
+        self.approvals.retain(|uid, _| listing.contains(uid))
+    }
+
+    /// Takes in a request that a watch brought; of whom there is less now.
+    pub(super) fn see(&mut self, object: &CsrObject) -> Option<Holder> {
+        if !self.counts(object.signer_name()) {
+            return None;
+        }
+        let uid = &object.metadata.uid;
+        if let Some(listing) = &mut self.listing {
+            listing.insert(uid.clone());
+        }
+        match object.approval() {
+            Some(approval) => {
+                // It is what was on its way.
+                let holder = self.sent.remove(uid).or_else(|| Holder::of_object(object))?;
+                self.approvals.insert(holder, uid, approval.at);
+                None
+            }
+            None if object.settled().is_some() => self.withdraw(uid),
+            None => None,
+        }
+    }
+
+    /// A request is gone; of whom there is less now.
+    pub(super) fn gone(&mut self, object: &CsrObject) -> Option<Holder> {
+        if !self.counts(object.signer_name()) {
+            return None;
+        }
+        let uid = &object.metadata.uid;
+        let holder = self.sent.remove(uid).or_else(|| Holder::of_object(object))?;
+        self.approvals.remove(holder, uid).then_some(holder)
+    }
+
+    /// An own approval is on its way.
+    pub(super) fn send(&mut self, uid: &str, holder: Holder, now: Timestamp) {
+        self.sent.insert(uid.to_owned(), holder);
+        self.approvals.insert(holder, uid, Some(now));
+    }
+
+    /// An own approval was not written; of whom there is less now.
+    pub(super) fn withdraw(&mut self, uid: &str) -> Option<Holder> {
+        let holder = self.sent.remove(uid)?;
+        self.approvals.remove(holder, uid).then_some(holder)
+    }
+
+    /// Drops what is too old to count; of whom there is less now.
+    pub(super) fn expire(&mut self, now: Timestamp) -> HashSet<Holder> {
+        let sent = &mut self.sent;
+        let expired = self.approvals.expire(now);
+        if !expired.is_empty() {
+            let approvals = &self.approvals;
+            sent.retain(|uid, holder| approvals.has(*holder, uid));
+        }
+        expired
+    }
+
+    fn counts(&self, signer: &str) -> bool {
+        self.signers.iter().any(|pattern| pattern.matches(signer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use jiff::{SignedDuration, Timestamp};
+    use serde_json::{Value, json};
+
+    use super::{Counted, Holder, SignerPattern};
+    use crate::request::CsrObject;
+    use crate::review::WINDOW;
+
+    const SIGNER: &str = "example.com/x";
+
+    fn now() -> Timestamp {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn holder() -> Holder {
+        Holder::new(SIGNER, "w")
+    }
+
+    fn object(uid: &str, signer: &str, status: &Value) -> CsrObject {
+        serde_json::from_value(json!({
+            "metadata": { "name": uid, "uid": uid },
+            "spec": { "signerName": signer, "username": "system:node:w", "groups": ["system:nodes"] },
+            "status": { "conditions": status },
+        }))
+        .unwrap()
+    }
+
+    fn pending(uid: &str) -> CsrObject {
+        object(uid, SIGNER, &json!([]))
+    }
+
+    fn decided(uid: &str, kind: &str) -> CsrObject {
+        object(uid, SIGNER, &json!([{ "type": kind, "lastTransitionTime": "2026-01-01T12:00:00Z" }]))
+    }
+
+    fn approved(uid: &str) -> CsrObject {
+        decided(uid, "Approved")
+    }
+
+    /// What is counted after a list of these.
+    fn listed(objects: &[CsrObject]) -> Counted {
+        let mut counted = Counted::default();
+        assert!(counted.need(&[SignerPattern::new("example.com/*").unwrap()]));
+        list(&mut counted, objects);
+        counted
+    }
+
+    fn list(counted: &mut Counted, objects: &[CsrObject]) -> HashSet<Holder> {
+        counted.begin_list();
+        for object in objects {
+            counted.see(object);
+        }
+        counted.end_list()
+    }
+
+    fn number(counted: &Counted) -> Option<usize> {
+        counted.known().map(crate::review::Approvals::len)
+    }
+
+    #[test]
+    fn nothing_is_known_without_a_complete_list_and_nothing_kept_that_nobody_counts() {
+        let mut counted = Counted::default();
+        counted.see(&approved("a"));
+        assert!(!counted.need(&[]) && counted.approvals.is_empty() && number(&counted).is_none());
+        let signers = [SignerPattern::new("example.com/*").unwrap()];
+        assert!(counted.need(&signers) && !counted.need(&signers));
+        counted.see(&approved("a"));
+        assert_eq!(number(&counted), None);
+        // The rest of a list that began before is not all there is.
+        counted.end_list();
+        assert_eq!(number(&counted), None);
+        list(&mut counted, &[approved("a"), object("b", "other.example.com/x", &json!([{ "type": "Approved" }]))]);
+        assert_eq!(number(&counted), Some(1));
+        counted.lose();
+        assert_eq!(number(&counted), None);
+        list(&mut counted, &[approved("a")]);
+        assert_eq!(number(&counted), Some(1));
+        // Other signers: what was approved under them was not kept.
+        assert!(counted.need(&[SignerPattern::All]) && number(&counted).is_none());
+        assert!(!counted.need(&[]) && counted.approvals.is_empty());
+    }
+
+    #[test]
+    fn an_own_approval_counts_from_when_it_is_sent_until_the_watch_brings_it() {
+        let mut counted = listed(&[pending("a")]);
+        counted.send("a", holder(), now());
+        assert_eq!(number(&counted), Some(1));
+        // A list, or an event, of before it was written.
+        assert_eq!(counted.see(&pending("a")), None);
+        list(&mut counted, &[pending("a")]);
+        assert_eq!(number(&counted), Some(1));
+        counted.see(&approved("a"));
+        assert_eq!((number(&counted), counted.sent.len()), (Some(1), 0));
+        // What is approved stays so, whatever an old list says.
+        assert_eq!(counted.withdraw("a"), None);
+        list(&mut counted, &[pending("a")]);
+        assert_eq!(number(&counted), Some(1));
+    }
+
+    #[test]
+    fn what_was_not_written_does_not_count_any_more() {
+        let mut counted = listed(&[pending("a"), pending("b"), pending("c"), pending("d")]);
+        for uid in ["a", "b", "c", "d"] {
+            counted.send(uid, holder(), now());
+        }
+        assert_eq!(counted.withdraw("a"), Some(holder()));
+        assert_eq!(counted.see(&decided("b", "Denied")), Some(holder()));
+        assert_eq!(counted.gone(&pending("c")), Some(holder()));
+        assert_eq!(number(&counted), Some(1));
+        assert_eq!(list(&mut counted, &[]), [holder()].into());
+        assert_eq!((number(&counted), counted.sent.len()), (Some(0), 0));
+    }
+
+    #[test]
+    fn what_is_gone_or_too_old_does_not_count_any_more() {
+        let mut counted = listed(&[approved("a"), approved("b"), approved("c")]);
+        counted.send("d", holder(), now());
+        assert_eq!(counted.gone(&approved("a")), Some(holder()));
+        assert_eq!(counted.gone(&approved("a")), None);
+        // In a list that another server answers, too.
+        assert_eq!(list(&mut counted, &[approved("b"), pending("d")]), [holder()].into());
+        assert_eq!(number(&counted), Some(2));
+        assert_eq!(counted.expire(now() + WINDOW - SignedDuration::from_secs(1)), HashSet::new());
+        assert_eq!(counted.expire(now() + WINDOW), [holder()].into());
+        assert_eq!((number(&counted), counted.sent.len()), (Some(0), 0));
+    }
+}
