@@ -182,7 +182,10 @@ fn wrong_type(value: &Value, expected: &str) -> String {
     match (value, expected) {
         (Value::Null, _) => "there is nothing behind it: state a value, or remove the field".to_owned(),
         (Value::String(text), "array") => format!("a list is needed, not a text: write [{text:?}]"),
-        (Value::String(_), "integer") => "a whole number is needed, not a text: write, for example, 2592000".to_owned(),
+        (Value::String(text), "integer") => match in_seconds(text) {
+            Some(number) => format!("a whole number is needed, not a text: write {number}, without quotes or unit"),
+            None => "a whole number is needed, not a text: write, for example, 2592000".to_owned(),
+        },
         (Value::Number(_) | Value::Bool(_), "string") => format!("a text is needed: put {value} into quotes"),
         (_, "object") => format!("an object with fields is needed, not {}", with_article(type_of(value))),
         (_, "array") => format!("a list is needed, not {}", with_article(type_of(value))),
@@ -190,13 +193,44 @@ fn wrong_type(value: &Value, expected: &str) -> String {
     }
 }
 
+/// What somebody means who writes `24h`, `30d` or `"3600"` for a number of seconds.
+fn in_seconds(text: &str) -> Option<u32> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    number.parse::<u32>().ok()?.checked_mul(factor)
+}
+
 fn with_article(name: &str) -> String {
     if name.starts_with(['a', 'e', 'i', 'o', 'u']) { format!("an {name}") } else { format!("a {name}") }
 }
 
+/// What people call a field who know it from elsewhere, and its name here.
+const OTHER_NAMES: [(&str, &str); 13] = [
+    ("patterns", "allowed"),
+    ("values", "allowed"),
+    ("cn", "commonName"),
+    ("name", "commonName"),
+    ("o", "organizations"),
+    ("groups", "organizations"),
+    ("ou", "organizationalUnits"),
+    ("sans", "dnsNames"),
+    ("subjectAltNames", "dnsNames"),
+    ("ips", "ipAddresses"),
+    ("ttl", "expirationSeconds"),
+    ("duration", "expirationSeconds"),
+    ("validity", "expirationSeconds"),
+];
+
 fn unknown_field(name: &str, properties: &Value) -> String {
     let known: Vec<&str> = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    match nearest(name, known.iter().copied()) {
+    let other_name = OTHER_NAMES.iter().find(|(other, field)| *other == name && known.contains(field));
+    match other_name.map(|(_, field)| *field).or_else(|| nearest(name, known.iter().copied())) {
         Some(nearest) => format!("this version does not know the field; did you mean {nearest}?"),
         None => format!("this version does not know the field; here it knows {}", known.join(", ")),
     }

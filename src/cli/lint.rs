@@ -171,7 +171,9 @@ fn text(policies: &[SourcedPolicy], findings: &[Finding], paint: Paint) -> Strin
         .into_iter()
         .map(|severity| (severity, count(severity)))
         .filter(|(_, number)| *number > 0)
-        .map(|(severity, number)| format!("{number} {severity}"))
+        .map(|(severity, number)| {
+            format!("{number} {severity}{}", if severity == "error" && number > 1 { "s" } else { "" })
+        })
         .collect();
     let said = if counts.is_empty() { "nothing to say".to_owned() } else { counts.join(", ") };
     let objects = if policies.len() == 1 { "object" } else { "objects" };

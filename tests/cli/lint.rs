@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Ended, countersign};
 
 /// A policy that nothing is to be said about.
-const POLICY: &str = "\
+pub const POLICY: &str = "\
 apiVersion: countersign.dev/v1alpha1
 kind: CSRPolicy
 metadata: { name: own-name }
@@ -33,54 +33,83 @@ fn lint(arguments: &[&str], text: &str) -> Ended {
 
 /// The most likely mistakes: what stands in the good policy, what somebody writes instead, and what
 /// tells a newcomer how to mend it.
-const MISTAKES: [(&str, &str, &str); 24] = [
+pub const MISTAKES: [(&str, &str, &str); 24] = [
     (
         "signerNames: [kubernetes.io/kube-apiserver-client]",
         "signerNames: [kube-apiserver-client]",
-        "a signer name is DOMAIN/NAME",
+        "write, for example, kubernetes.io/kube-apiserver-client",
     ),
     ("signerNames:", "signerName:", "did you mean signerNames?"),
-    ("    signerNames: [kubernetes.io/kube-apiserver-client]\n", "", "state match.signerNames, for example"),
+    (
+        "    signerNames: [kubernetes.io/kube-apiserver-client]\n",
+        "",
+        "state match.signerNames, for example [kubernetes.io/kube-apiserver-client]",
+    ),
     (
         "    requestors:\n    - groups: [developers]\n      credential: NotClientCertificate\n",
         "",
-        "state match.requestors, for example",
+        "state match.requestors, for example [{groups: [platform-onboarding]}]",
     ),
     (
         "- groups: [developers]\n      credential: NotClientCertificate",
         "- {}",
-        "a requestor needs at least one of users, groups or serviceAccounts",
+        "a requestor needs at least one of users, groups or serviceAccounts; for everybody write groups",
     ),
     ("- groups: [developers]", "- group: [developers]", "did you mean groups?"),
-    ("groups: [developers]", "groups: developers", "groups"),
-    ("groups: [developers]", "serviceAccounts: [builder]", "namespace/name"),
-    ("NotClientCertificate", "notClientCertificate", "NotClientCertificate"),
-    ("max: 86400", "max: 24h", "max"),
-    ("max: 86400", "max: \"86400\"", "max"),
-    ("{ max: 86400 }", "{}", "expirationSeconds.max"),
-    ("    expirationSeconds: { max: 86400 }\n", "", "state allow.expirationSeconds"),
+    ("groups: [developers]", "groups: developers", "a list is needed, not a text: write [\"developers\"]"),
+    (
+        "groups: [developers]",
+        "serviceAccounts: [builder]",
+        "a service account is namespace/name in lower case, either part with *; for example ci/runner",
+    ),
+    ("NotClientCertificate", "notClientCertificate", "did you mean \"NotClientCertificate\"?"),
+    ("max: 86400", "max: 24h", "a whole number is needed, not a text: write 86400, without quotes or unit"),
+    ("max: 86400", "max: \"86400\"", "write 86400, without quotes or unit"),
+    (
+        "{ max: 86400 }",
+        "{}",
+        "state expirationSeconds.max, the longest lifetime in seconds that may be approved, for example 2592000",
+    ),
+    (
+        "    expirationSeconds: { max: 86400 }\n",
+        "",
+        "state allow.expirationSeconds, for example {max: 2592000} for 30 days",
+    ),
     ("expirationSeconds:", "expiration:", "did you mean expirationSeconds?"),
-    ("max: 86400", "max: 60", "600"),
-    ("allowed: [client auth]", "allowed: [clientAuth]", "client auth"),
-    ("allowed: [client auth]", "patterns: [client auth]", "allowed"),
-    ("allowed: [client auth]", "allowed: []", "the list is empty"),
-    ("from: Requestor", "from: requestor", "Requestor"),
-    ("commonName:", "cn:", "commonName"),
-    ("dnsNames: { allowed", "sans: { allowed", "dnsNames"),
-    ("\"*.example.com\"", "\".example.com\"", "no dot at either end"),
-    ("csr.subject.commonName", "csr.commonName", "csr has no field commonName"),
-    ("onViolation: Deny", "onViolation: Reject", "LeavePending"),
+    ("max: 86400", "max: 60", "60 is below the least value, 600"),
+    ("allowed: [client auth]", "allowed: [clientAuth]", "did you mean \"client auth\"?"),
+    ("allowed: [client auth]", "patterns: [client auth]", "did you mean allowed?"),
+    ("allowed: [client auth]", "allowed: []", "name at least one usage, for example client auth, or remove the list"),
+    ("from: Requestor", "from: requestor", "did you mean \"Requestor\"?"),
+    ("commonName:", "cn:", "did you mean commonName?"),
+    ("dnsNames: { allowed", "sans: { allowed", "did you mean dnsNames?"),
+    (
+        "\"*.example.com\"",
+        "\".example.com\"",
+        "no dot at either end; * stands for one label or a part of one, for example *.dev.example.com",
+    ),
+    (
+        "csr.subject.commonName",
+        "csr.commonName",
+        "csr has no field commonName; it has signerName, usages, expirationSeconds, subject",
+    ),
+    ("onViolation: Deny", "onViolation: Reject", "possible are Deny, LeavePending"),
 ];
 
 #[test]
 fn the_most_likely_mistakes_are_told_with_a_place_and_what_to_write() {
     let Ended(status, out, err) = lint(&["--deny-hazards"], POLICY);
     assert_eq!((status, out.as_str(), err.as_str()), (0, "1 object: nothing to say\n", ""));
+    let docs = std::fs::read_to_string("docs/mistakes.md").unwrap();
     for (good, bad, expected) in MISTAKES {
         assert!(POLICY.contains(good), "{good}");
         let Ended(status, out, err) = lint(&[], &POLICY.replacen(good, bad, 1));
         assert_eq!(status, 1, "{bad}: {out}{err}");
         assert!(out.contains("error [not-ready] CSRPolicy own-name") && out.contains(expected), "{bad}: {out}");
+        assert!(
+            docs.contains(&format!(" | {} |", expected.replace('|', "\\|"))),
+            "{expected} is not in docs/mistakes.md"
+        );
         // With a line, not only with a file.
         let place = out.lines().next().unwrap().split(':').nth(1).unwrap();
         assert!(place.parse::<u32>().is_ok_and(|line| line > 3), "{bad}: {out}");

@@ -2,7 +2,7 @@
 
 mod fields;
 pub mod inspect;
-mod lint;
+pub mod lint;
 mod output;
 mod suites;
 

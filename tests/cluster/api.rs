@@ -1,6 +1,7 @@
 //! Bad objects: the API server refuses each with a sentence that says what to write instead.
 
 use super::Cluster;
+use crate::cli::lint;
 
 const POLICY: &str = "
 match: { signerNames: [kubernetes.io/kube-apiserver-client], requestors: [{ groups: [a] }] }
@@ -84,6 +85,17 @@ fn every_bad_object_is_refused_with_a_sentence_that_helps() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_likely_mistakes_are_refused_where_the_api_server_can_see_them() {
+    let cluster = Cluster::start();
+    let create = |manifest: &str| cluster.admin.feed(&["create", "--dry-run=server", "-f", "-"], manifest);
+    create(lint::POLICY).unwrap();
+    for (good, bad, _) in lint::MISTAKES {
+        let refused = create(&lint::POLICY.replacen(good, bad, 1)).is_err();
+        assert_eq!(refused, !bad.starts_with("csr."), "{bad}");
+    }
 }
 
 #[test]
