@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod bounded;
 pub mod cli;
 mod codes;
 #[cfg(feature = "controller")]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::bounded::{Bounded, First};
 use crate::request::is_dns_name;
 
 /// The most addresses of a Node that are read; what comes after them does not count.
@@ -20,6 +21,9 @@ pub const MAX_LABELS: usize = 256;
 pub const MAX_LABEL_BYTES: usize = 16 * 1024;
 /// The longest address, in bytes: that of a DNS name.
 const MAX_ADDRESS: usize = 253;
+
+/// The most values that an address consists of.
+const MAX_ADDRESS_VALUES: usize = 16;
 
 /// A Node, as far as a review needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -159,17 +163,17 @@ struct Raw {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct RawMetadata {
-    name: Value,
-    uid: Value,
-    resource_version: Value,
-    creation_timestamp: Value,
-    labels: Value,
+    name: Bounded<1>,
+    uid: Bounded<1>,
+    resource_version: Bounded<1>,
+    creation_timestamp: Bounded<1>,
+    labels: Bounded<{ MAX_LABELS + 1 }>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct RawStatus {
-    addresses: Value,
+    addresses: First<MAX_ADDRESSES, MAX_ADDRESS_VALUES>,
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -181,14 +185,13 @@ impl<'de> Deserialize<'de> for Node {
 impl From<Raw> for Node {
     fn from(raw: Raw) -> Self {
         let metadata = raw.metadata.unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
-            name: text(&metadata.name),
-            uid: text(&metadata.uid),
-            resource_version: text(&metadata.resource_version),
-            created: metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok()),
-            labels: labels(metadata.labels),
-            addresses: addresses(&raw.status.unwrap_or_default().addresses),
+            name: metadata.name.text(),
+            uid: metadata.uid.text(),
+            resource_version: metadata.resource_version.text(),
+            created: metadata.creation_timestamp.text().parse().ok(),
+            labels: metadata.labels.kept().and_then(labels),
+            addresses: addresses(raw.status.unwrap_or_default().addresses.0),
         }
     }
 }
@@ -209,8 +212,8 @@ fn labels(value: Value) -> Option<BTreeMap<String, String>> {
     }
 }
 
-fn addresses(value: &Value) -> Vec<NodeAddress> {
-    let address = |value: &Value| {
+fn addresses(first: Vec<Bounded<MAX_ADDRESS_VALUES>>) -> Vec<NodeAddress> {
+    let address = |value: Value| {
         let kind = AddressType::from_name(value["type"].as_str()?)?;
         let address = value["address"].as_str().filter(|address| (1..=MAX_ADDRESS).contains(&address.len()))?;
         Some(NodeAddress { kind, address: address.to_owned() })
@@ -220,7 +223,7 @@ fn addresses(value: &Value) -> Vec<NodeAddress> {
         bytes += address.address.len();
         bytes <= MAX_ADDRESS_BYTES
     };
-    value.as_array().into_iter().flatten().take(MAX_ADDRESSES).filter_map(address).take_while(fits).collect()
+    first.into_iter().filter_map(Bounded::kept).filter_map(address).take_while(fits).collect()
 }
 
 #[cfg(test)]

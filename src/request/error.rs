@@ -45,7 +45,7 @@ pub(super) fn malformed_extension(name: &str) -> DecodeError {
 codes! {
     /// What is wrong with a request.
     DecodeCode {
-        /// A field of the object has a type that it cannot have.
+        /// A field of the object has a type that it cannot have, or more in it than is read.
         ObjectMalformed => "object-malformed",
         /// `spec.request` is longer than [`super::MAX_REQUEST_BYTES`].
         RequestTooLarge => "request-too-large",

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{DecodeCode, DecodeError, MAX_REQUEST_BYTES, Pkcs10, Usage, masters, pem};
+use crate::bounded::Bounded;
 
 /// What the API server vouches for about a request, beside its PKCS#10 content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,6 +158,13 @@ pub struct Metadata {
 /// The most, in bytes of text, of labels, annotations, finalizers and owner references that is kept.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
+/// The most groups, extra attributes, usages or conditions that are read, and how many values there may be in them; with
+/// more of them the object counts as one that cannot be read.
+const MAX_VALUES: usize = 20_000;
+
+/// The most values that the labels, annotations, finalizers or owner references that are kept consist of.
+const MAX_METADATA_VALUES: usize = 2_000;
+
 /// About how many bytes of text `value` has.
 fn weight(value: &Value) -> usize {
     match value {
@@ -243,7 +251,9 @@ impl CsrObject {
     pub fn signing_request_with(&self, envelope: Envelope) -> SigningRequest {
         if let Some(field) = self.malformed {
             let asks_for_masters = matches!(&self.request, Request::Bytes(pem) if masters::hidden(pem));
-            let message = format!("{field} has a type that it cannot have: write it as the Kubernetes API says");
+            let message = format!(
+                "{field} has a type that it cannot have, or more in it than is read: write it as the Kubernetes API says"
+            );
             let error = DecodeError::new(DecodeCode::ObjectMalformed, "spec", field, message);
             return SigningRequest { envelope, content: Err(error), asks_for_masters, usages: Vec::new() };
         }
@@ -327,35 +337,35 @@ struct Raw {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct RawMetadata {
-    name: Value,
-    uid: Value,
-    resource_version: Value,
-    creation_timestamp: Value,
-    deletion_timestamp: Value,
-    labels: Value,
-    annotations: Value,
-    finalizers: Value,
-    owner_references: Value,
+    name: Bounded<1>,
+    uid: Bounded<1>,
+    resource_version: Bounded<1>,
+    creation_timestamp: Bounded<1>,
+    deletion_timestamp: Bounded<1>,
+    labels: Bounded<MAX_METADATA_VALUES>,
+    annotations: Bounded<MAX_METADATA_VALUES>,
+    finalizers: Bounded<MAX_METADATA_VALUES>,
+    owner_references: Bounded<MAX_METADATA_VALUES>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct RawSpec {
     request: RawRequest,
-    signer_name: Value,
-    username: Value,
-    uid: Value,
-    groups: Value,
-    extra: Value,
-    usages: Value,
-    expiration_seconds: Value,
+    signer_name: Bounded<1>,
+    username: Bounded<1>,
+    uid: Bounded<1>,
+    groups: Bounded<MAX_VALUES>,
+    extra: Bounded<MAX_VALUES>,
+    usages: Bounded<MAX_VALUES>,
+    expiration_seconds: Bounded<1>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct RawStatus {
-    conditions: Value,
-    certificate: Value,
+    conditions: Bounded<MAX_VALUES>,
+    certificate: Bounded<1>,
 }
 
 /// `spec.request`: dropped where it is too long, before it is stored.
@@ -437,9 +447,9 @@ impl From<Raw> for CsrObject {
         let status = raw.status.unwrap_or_default();
         let mut reader = TypeReader { malformed: None };
         let envelope = Envelope {
-            name: text(metadata.name),
-            uid: text(metadata.uid),
-            created: metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok()),
+            name: metadata.name.text(),
+            uid: metadata.uid.text(),
+            created: metadata.creation_timestamp.text().parse().ok(),
             settled: None,
             signer_name: reader.read("spec.signerName", spec.signer_name),
             username: reader.read("spec.username", spec.username),
@@ -467,27 +477,27 @@ impl From<Raw> for CsrObject {
         let identity = Metadata {
             name: envelope.name.clone(),
             uid: envelope.uid.clone(),
-            resource_version: text(metadata.resource_version),
+            resource_version: metadata.resource_version.text(),
             ..Metadata::default()
         };
-        let writable = [&metadata.labels, &metadata.annotations, &metadata.finalizers, &metadata.owner_references];
-        let metadata_kept = if writable.into_iter().map(weight).sum::<usize>() > MAX_METADATA_BYTES {
-            Metadata { dropped: true, ..identity }
-        } else {
-            Metadata {
-                labels: metadata.labels,
-                annotations: metadata.annotations,
-                finalizers: metadata.finalizers,
-                owner_references: metadata.owner_references,
-                ..identity
+        let conditions: Value = reader.read("status.conditions", status.conditions);
+        let writable =
+            [metadata.labels, metadata.annotations, metadata.finalizers, metadata.owner_references].map(Bounded::kept);
+        let short = |all: [&Value; 4]| all.into_iter().map(weight).sum::<usize>() <= MAX_METADATA_BYTES;
+        let metadata_kept = match writable {
+            [Some(labels), Some(annotations), Some(finalizers), Some(owner_references)]
+                if short([&labels, &annotations, &finalizers, &owner_references]) =>
+            {
+                Metadata { labels, annotations, finalizers, owner_references, ..identity }
             }
+            _ => Metadata { dropped: true, ..identity },
         };
         Self {
             metadata: metadata_kept,
-            conditions: if let Value::Array(conditions) = status.conditions { conditions } else { Vec::new() },
-            issued: !matches!(&status.certificate, Value::Null) && status.certificate != "",
+            conditions: if let Value::Array(conditions) = conditions { conditions } else { Vec::new() },
+            issued: !matches!(&status.certificate, Bounded::Kept(value) if value.is_null() || value == ""),
             created: envelope.created,
-            deleting: !metadata.deletion_timestamp.is_null(),
+            deleting: metadata.deletion_timestamp != Bounded::default(),
             envelope,
             request,
             malformed: reader.malformed,
@@ -495,20 +505,18 @@ impl From<Raw> for CsrObject {
     }
 }
 
-fn text(value: Value) -> String {
-    if let Value::String(text) = value { text } else { String::new() }
-}
-
 struct TypeReader {
     malformed: Option<&'static str>,
 }
 
 impl TypeReader {
-    fn read<T: DeserializeOwned + Default>(&mut self, field: &'static str, value: Value) -> T {
-        if value.is_null() {
-            return T::default();
-        }
-        serde_json::from_value(value).unwrap_or_else(|_| {
+    fn read<T: DeserializeOwned + Default, const MAX: usize>(&mut self, field: &'static str, value: Bounded<MAX>) -> T {
+        let read = match value.kept() {
+            Some(Value::Null) => return T::default(),
+            Some(value) => serde_json::from_value(value).ok(),
+            None => None,
+        };
+        read.unwrap_or_else(|| {
             self.malformed.get_or_insert(field);
             T::default()
         })
@@ -546,6 +554,28 @@ mod tests {
         let huge = object(json!({"spec": {"request": "AAAA".repeat(500_000)}}));
         let error = huge.signing_request().content.unwrap_err();
         assert_eq!((error.code, error.found.as_str()), (DecodeCode::RequestTooLarge, "1500000"));
+    }
+
+    #[test]
+    fn what_is_too_long_to_keep_is_never_taken_for_nothing() {
+        for (field, value) in [
+            ("groups", json!(vec!["g"; 100_000])),
+            ("usages", json!(vec!["client auth"; 100_000])),
+            ("extra", json!({"a": vec!["g"; 100_000]})),
+        ] {
+            let long = object(json!({"spec": {field: value}}));
+            assert_eq!(long.malformed(), Some(format!("spec.{field}").as_str()));
+            assert_eq!(long.signing_request().content.unwrap_err().code, DecodeCode::ObjectMalformed);
+        }
+        let conditions = object(json!({"status": {"conditions": vec![json!({"type": "x"}); 100_000]}}));
+        assert_eq!(conditions.malformed(), Some("status.conditions"));
+        for field in ["finalizers", "ownerReferences", "labels"] {
+            assert!(object(json!({"metadata": {field: vec!["a/b"; 100_000]}})).metadata.dropped, "{field}");
+        }
+        let lists = json!({"metadata": {"deletionTimestamp": [1]}, "status": {"certificate": [1]}});
+        assert!(object(lists.clone()).deleting && object(lists).issued);
+        let many = object(json!({"spec": {"groups": vec!["a group of some length"; 10_000]}}));
+        assert_eq!((many.malformed(), many.envelope().groups.len()), (None, 10_000));
     }
 
     #[test]
