@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
+use std::panic::resume_unwind;
+use std::thread;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
@@ -31,8 +33,23 @@ enum Node {
     Map(Vec<(String, Spanned<Node>)>),
 }
 
+/// How deep values may nest: definitions of resources reach half of it.
+const MAX_DEPTH: usize = 64;
+
+/// The stack that values are read on, in bytes. Each level takes some of it, without optimisation so much that what a
+/// thread has by default is too little.
+const STACK: usize = 16 * 1024 * 1024;
+
 /// Every document of `text`.
 pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, String)> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || parse(text));
+        let thread = thread.map_err(|error| (None, error.to_string()))?;
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+fn parse(text: &str) -> Result<Vec<Located>, (Option<Place>, String)> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         // A group may be called y.
@@ -41,6 +58,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, Stri
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
         budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
             max_events: 4_000_000,
             max_nodes: 4_000_000,
             max_documents: 20_000,
@@ -215,6 +233,27 @@ mod tests {
         assert_eq!(all[0].place_of("b[0].x[2]").to_string(), "4:19");
         assert_eq!(all[0].place_of("b[0].missing").line, 4);
         assert_eq!(all[1].value(), json!({"c": "y"}));
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_refused_before_the_stack_ends() {
+        let nested = |depth: usize| {
+            [
+                format!("{}{}", "[".repeat(depth), "]".repeat(depth)),
+                format!("{}1{}", "{a: ".repeat(depth), "}".repeat(depth)),
+                (0..depth).map(|level| format!("{}a:\n", " ".repeat(level))).collect(),
+                format!("{}1", "- ".repeat(depth)),
+            ]
+        };
+        for text in nested(super::MAX_DEPTH) {
+            assert_eq!(documents(&text).unwrap().len(), 1, "{text}");
+        }
+        for depth in [super::MAX_DEPTH + 1, 1_000] {
+            for text in nested(depth) {
+                let (place, message) = documents(&text).unwrap_err();
+                assert!(place.is_some() && !message.is_empty());
+            }
+        }
     }
 
     #[test]
