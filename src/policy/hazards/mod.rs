@@ -82,6 +82,8 @@ hazards! {
     ForeignHost => "foreign-host", Warning, "write from: Node beside it";
     /// Whatever a compromised kubelet writes into its own Node, it may serve for.
     UnlimitedClaim => "unlimited-claim", Warning, "name in allowed, beside from: Node, the networks that nodes are in and how they are called";
+    /// `from: Node`, and which addresses are those of Services is not known.
+    ServicesUnknown => "services-unknown", Info, "name the ranges of Services: --service-cidr, serviceCIDRs of the chart";
     /// `from: Node`, and no requestor is a node.
     NeverANode => "never-a-node", Warning, "match nodes: groups: ['system:nodes']";
     /// Requests that were meant for somebody else are denied.

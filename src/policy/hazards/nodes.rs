@@ -18,7 +18,8 @@ struct Hosts {
 
 type Read = fn(&Rules) -> Option<Hosts>;
 
-const KINDS: [(&str, Read); 2] = [("dnsNames", dns_names), ("ipAddresses", ip_addresses)];
+const IP_ADDRESSES: &str = "ipAddresses";
+const KINDS: [(&str, Read); 2] = [("dnsNames", dns_names), (IP_ADDRESSES, ip_addresses)];
 
 fn dns_names(rules: &Rules) -> Option<Hosts> {
     let list = &rules.dns_names.as_ref()?.list;
@@ -60,6 +61,13 @@ impl Found {
                     HazardCode::UnlimitedClaim,
                     kind,
                     "a compromised kubelet writes what it likes into its own Node, and gets a certificate for it",
+                );
+            }
+            if from_node && kind == IP_ADDRESSES && set.settings().service_cidrs.is_empty() {
+                self.add(
+                    HazardCode::ServicesUnknown,
+                    kind,
+                    "no range of Services is known, so an address of one, such as the API server's, may pass for a node's",
                 );
             }
         }

@@ -32,8 +32,14 @@ fn object(kind: Kind, name: &str, spec: &Value) -> PolicyObject {
 
 /// The codes of the policy `z`, beside these other objects.
 fn codes(spec: &Value, others: &[PolicyObject]) -> Vec<HazardCode> {
+    codes_with(spec, others, &["10.96.0.0/12"])
+}
+
+/// The same where these are the ranges of Services.
+fn codes_with(spec: &Value, others: &[PolicyObject], services: &[&str]) -> Vec<HazardCode> {
     let managed = ["kubernetes.io/*", "example.com/*"].map(|signer| SignerPattern::new(signer).unwrap());
-    let settings = Settings { managed_signers: managed.into(), ..Settings::default() };
+    let service_cidrs = services.iter().map(|cidr| cidr.parse().unwrap()).collect();
+    let settings = Settings { managed_signers: managed.into(), service_cidrs, ..Settings::default() };
     let policy = object(Kind::CSRPolicy, "z", spec);
     let set = PolicySet::compile(others.iter().chain([&policy]), settings);
     let compiled = set.policies().iter().find(|compiled| compiled.object.name == "z").unwrap();
@@ -127,6 +133,19 @@ fn each_hazard_is_found_alone_and_a_harmless_policy_has_none() {
     let spec = with(&[("/match/signerNames", json!(["other.example.org/x"]))]);
     assert_eq!(codes(&spec, &[]), [Code::SignerNotManaged, Code::ExpirationIgnored]);
     seen.insert(Code::SignerNotManaged);
+    let node = json!([{ "users": ["system:node:*"], "credential": "NotClientCertificate" }]);
+    let addresses = |rules: Value| with(&[(requestors, node.clone()), ("/allow/ipAddresses", rules)]);
+    let from_node = addresses(json!({ "from": "Node", "allowed": ["10.20.0.0/16"] }));
+    assert_eq!(codes_with(&from_node, &[], &[]), [Code::ServicesUnknown]);
+    assert_eq!(codes(&from_node, &[]), []);
+    // A guardrail asks the Node as well; names are no addresses.
+    let listed = addresses(json!({ "allowed": ["10.20.0.0/16"] }));
+    let also = guardrail(json!({ "ipAddresses": { "from": "Node" } }));
+    assert_eq!(codes_with(&listed, &[also], &[]), [Code::ServicesUnknown]);
+    assert_eq!(codes_with(&listed, &[], &[]), []);
+    let names = with(&[(requestors, node), ("/allow/dnsNames", json!({ "from": "Node", "allowed": ["worker-*"] }))]);
+    assert_eq!(codes_with(&names, &[], &[]), []);
+    seen.insert(Code::ServicesUnknown);
     assert_eq!(seen, HazardCode::ALL.iter().copied().collect());
 }
 
