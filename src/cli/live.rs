@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::load::Sourced;
 use super::problem::Problem;
 use crate::controller::{Connection, Error, Live};
-use crate::escape::printable;
+use crate::escape::{one_line, printable};
 use crate::node::Nodes;
 use crate::policy::{PolicyObject, PolicySet, Settings};
 use crate::request::CsrObject;
@@ -68,14 +68,20 @@ impl ClusterOptions {
             let set = PolicySet::compile(&policies, Settings::default());
             let nodes = match nodes {
                 None if set.needs_nodes() => {
-                    granted(live.nodes().await, "cannot read the Nodes that policies look at", problems)?
+                    let without = "what rests on Nodes is unknown without them (countersign-viewer of the chart grants \
+                                   reading them with nodes.enabled)";
+                    granted(live.nodes().await, without, problems)?
                 }
                 nodes => nodes,
             };
             let counts = !set.counted_signers().is_empty();
             let all = match names {
                 [] => Some(live.requests(progress).await?),
-                _ if counts => granted(live.requests(progress).await, "cannot count what was approved", problems)?,
+                _ if counts => {
+                    let without = "maxPerHour is unknown without a list of all requests (countersign-viewer of the \
+                                   chart grants it)";
+                    granted(live.requests(progress).await, without, problems)?
+                }
                 _ => None,
             };
             finish_progress();
@@ -105,7 +111,7 @@ fn granted<T>(read: Result<T, Error>, without: &str, problems: &mut Vec<Problem>
     match read {
         Ok(read) => Ok(Some(read)),
         Err(error) if error.status() == Some(403) => {
-            problems.push(Problem::new("cluster", None, printable(&format!("{without}: {error}"))));
+            problems.push(Problem::new("cluster", None, format!("{}; {without}", one_line(&error.to_string()))));
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -22,7 +22,7 @@ pub enum Error {
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// The API server answered with an error, or did not answer. What it quotes may be a requestor's.
-    #[error("{}", one_line(&.0.to_string()))]
+    #[error("{}", one_line(&said(.0)))]
     Api(#[from] kube::Error),
     /// A request could not be built, for example because a name is too long for a URL.
     #[error("cannot build the request: {0}")]
@@ -42,6 +42,16 @@ pub enum Error {
     /// A task of the controller ended that should not have.
     #[error("the task {0} ended unexpectedly")]
     Task(&'static str),
+}
+
+/// What the API server says, as kubectl shows it; kube adds the whole status, in which the same stands twice.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            format!("{} ({} {})", status.message, status.code, status.reason)
+        }
+        error => error.to_string(),
+    }
 }
 
 impl Error {

@@ -77,6 +77,12 @@ impl Helm {
     }
 }
 
+/// What the chart renders with these arguments.
+#[track_caller]
+pub(crate) fn manifests(arguments: &[&str]) -> String {
+    Helm::new(Tool::Helm4).template(arguments)
+}
+
 /// The documents of a text in YAML.
 #[track_caller]
 fn objects(text: &str) -> Vec<Value> {

@@ -116,13 +116,15 @@ fn the_whole_rbac_is_what_stands_here() {
 #[test]
 fn nodes_are_read_only_where_that_is_wanted() {
     let helm = Helm::new(Tool::Helm4);
-    let rules = |set: &[&str]| rights(&object(&helm.objects(set), "ClusterRole", "countersign")["rules"]);
-    let without = rules(&[]);
-    let with = rules(&["--set=nodes.enabled=true"]);
-    assert!(!without.iter().any(|right| right.contains("nodes")));
-    let more: Vec<&str> = with.difference(&without).map(String::as_str).collect();
-    assert_eq!(more, ["get /nodes", "list /nodes", "watch /nodes"]);
-    assert!(without.is_subset(&with));
+    let (without, with) = (helm.objects(&[]), helm.objects(&["--set=nodes.enabled=true"]));
+    for role in ["countersign", "countersign-viewer"] {
+        let rules = |objects: &[Value]| rights(&object(objects, "ClusterRole", role)["rules"]);
+        let (without, with) = (rules(&without), rules(&with));
+        assert!(!without.iter().any(|right| right.contains("nodes")));
+        let more: Vec<&str> = with.difference(&without).map(String::as_str).collect();
+        assert_eq!(more, ["get /nodes", "list /nodes", "watch /nodes"]);
+        assert!(without.is_subset(&with));
+    }
 }
 
 #[test]

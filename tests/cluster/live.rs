@@ -139,17 +139,70 @@ fn nodes_are_read_where_a_policy_looks_at_them() {
     let (_, out, _) = countersign(&cluster, &["explain", "before-the-node-is-there"]);
     assert!(out.contains("  - CSRPolicy kubelet-serving: satisfied"), "{out}");
 
-    // Who may not read Nodes is told so, and the rest.
-    let rules = ["--verb=get,list", "--resource=certificatesigningrequests,csrpolicies,csrguardrails"];
-    cluster.admin.run(&["create", "clusterrole", "reader", rules[0], rules[1]]).unwrap();
-    cluster.admin.run(&["create", "clusterrolebinding", "reader", "--clusterrole=reader", "--user=vera"]).unwrap();
-    testbed::eventually("vera may read the rest", super::LIMIT, || {
-        let (status, out, err) = countersign(&cluster, &["review", "--live", "--as", "vera"]);
-        let told = err.contains("cannot read the Nodes that policies look at") && err.contains("forbidden");
-        super::anyhow_if(
-            status == 2 && told && out.contains("the Nodes of the cluster are not known here"),
-            &format!("{out}{err}"),
-        )
+    // As a viewer, whom the chart lets read Nodes with nodes.enabled only: told what is missing, and the rest.
+    let binding = ["create", "clusterrolebinding", "vera", "--clusterrole=countersign-viewer", "--user=vera"];
+    cluster.admin.run(&binding).unwrap();
+    let as_vera = |arguments: &[&str]| countersign(&cluster, &[arguments, &["--as", "vera"]].concat());
+    let commands: [&[&str]; 2] = [&["review", "--live"], &["explain", "before-the-node-is-there"]];
+    for command in commands {
+        testbed::eventually("vera may read the rest", super::LIMIT, || {
+            let (status, out, err) = as_vera(command);
+            let told = "error: cluster: nodes is forbidden: User \"vera\" cannot list resource \"nodes\" in API group \"\" at \
+                        the cluster scope (403 Forbidden); what rests on Nodes is unknown without them \
+                        (countersign-viewer of the chart grants reading them with nodes.enabled)\n";
+            let rest = out.contains("the Nodes of the cluster are not known here");
+            super::anyhow_if(status == 2 && err == told && rest, &format!("{out}{err}"))
+        })
+        .unwrap();
+    }
+    let roles = ["--set=nodes.enabled=true", "--show-only=templates/people/roles.yaml"];
+    cluster.admin.apply(&crate::chart::manifests(&roles)).unwrap();
+    for (command, says) in commands.into_iter().zip(["1 approved", "  - CSRPolicy kubelet-serving: satisfied"]) {
+        testbed::eventually("vera may read Nodes", super::LIMIT, || {
+            let (status, out, err) = as_vera(command);
+            super::anyhow_if(status == 0 && err.is_empty() && out.contains(says), &format!("{out}{err}"))
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn who_may_not_list_requests_is_told_that_they_cannot_be_counted() {
+    let cluster = Cluster::start();
+    let policy = std::fs::read_to_string("examples/fields/node-max-per-hour.yaml").unwrap();
+    cluster.admin.apply(policy.split("---\n").next().unwrap()).unwrap();
+    // Somebody of `testers`, whom the policy is about.
+    let mut request = Request::new("joins", "/CN=system:node:worker-1");
+    request.expiration_seconds = Some(3600);
+    let arguments = ["--verb=create", "--resource=certificatesigningrequests"];
+    cluster.admin.run(&["create", "clusterrole", "filer", arguments[0], arguments[1]]).unwrap();
+    cluster.admin.run(&["create", "clusterrolebinding", "filer", "--clusterrole=filer", "--group=testers"]).unwrap();
+    let create = ["create", "-f", "-", "--as=tess", "--as-group=testers"];
+    testbed::eventually("it is filed", super::LIMIT, || cluster.admin.feed(&create, &request.manifest().to_string()))
+        .unwrap();
+    for (name, verbs, resources) in
+        [("one", "get", "certificatesigningrequests"), ("all", "get,list", "csrpolicies,csrguardrails")]
+    {
+        let (verbs, resources) = (format!("--verb={verbs}"), format!("--resource={resources}"));
+        cluster.admin.run(&["create", "clusterrole", name, &verbs, &resources]).unwrap();
+        let role = format!("--clusterrole={name}");
+        cluster.admin.run(&["create", "clusterrolebinding", name, &role, "--user=vera"]).unwrap();
+    }
+    let explain = ["explain", "joins", "--as", "vera"];
+    testbed::eventually("vera may get it", super::LIMIT, || {
+        let (status, out, err) = countersign(&cluster, &explain);
+        let told = err.contains("cannot list resource") && err.contains("maxPerHour is unknown without a list");
+        let rest = out.contains("were approved for node worker-1 is not known here");
+        super::anyhow_if(status == 2 && told && rest, &format!("{out}{err}"))
+    })
+    .unwrap();
+    cluster
+        .admin
+        .run(&["create", "clusterrolebinding", "viewer", "--clusterrole=countersign-viewer", "--user=vera"])
+        .unwrap();
+    testbed::eventually("vera may list them", super::LIMIT, || {
+        let (status, out, err) = countersign(&cluster, &explain);
+        super::anyhow_if(status == 0 && out.contains("node-max-per-hour: satisfied"), &format!("{out}{err}"))
     })
     .unwrap();
 }
