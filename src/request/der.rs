@@ -164,7 +164,7 @@ fn is_bit_string(content: &[u8]) -> bool {
 
 fn is_oid(content: &[u8]) -> bool {
     let ends = content.last().is_some_and(|last| last & 0x80 == 0);
-    // An arc must not begin with 0x80, and none may be longer than Go's 31 bits.
+    // An arc must not begin with 0x80, and Go reads at most five bytes of one.
     let mut length = 0;
     let arcs = content.iter().all(|byte| {
         length += 1;
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_der() {
-        let cases: [(&[u8], DecodeCode); 19] = [
+        let cases: [(&[u8], DecodeCode); 27] = [
             (&[], DecodeCode::DerMalformed),
             (&[0x30], DecodeCode::DerMalformed),
             (&[0x30, 0x80, 0, 0], DecodeCode::DerMalformed),
@@ -236,12 +236,44 @@ mod tests {
             (&[0x06, 0x02, 0x2a, 0x81], DecodeCode::DerMalformed),
             (&[0x10, 0x00], DecodeCode::DerMalformed),
             (&[0x2c, 0x00], DecodeCode::DerMalformed),
+            (&[0x1f, 0x00], DecodeCode::DerMalformed),
+            (&[0x3f, 0x00], DecodeCode::DerMalformed),
+            (&[0x03, 0x00], DecodeCode::DerMalformed),
+            (&[0x03, 0x01, 0x01], DecodeCode::DerMalformed),
+            (&[0x03, 0x02, 0x08, 0x00], DecodeCode::DerMalformed),
+            (&[0x06, 0x00], DecodeCode::DerMalformed),
+            (&[0x06, 0x06, 0x81, 0x80, 0x80, 0x80, 0x80, 0x00], DecodeCode::DerMalformed),
+            (&[0x06, 0x03, 0x2a, 0x80, 0x01], DecodeCode::DerMalformed),
         ];
         for (bytes, code) in cases {
             assert_eq!(check(bytes).unwrap_err().code, code, "{bytes:02x?}");
         }
         let deep: Vec<u8> = (0..20).rev().flat_map(|inner| [0x30, inner * 2]).collect();
         assert!(check(&deep).unwrap_err().message.contains("nested"));
+        assert!(check(&[0x30, 0x80, 0, 0]).unwrap_err().message.contains("indefinite"));
+    }
+
+    #[test]
+    fn takes_what_is_der_to_its_limits() {
+        let cases: [&[u8]; 12] = [
+            &[0x01, 0x01, 0xff],
+            &[0x02, 0x01, 0x00],
+            &[0x02, 0x01, 0xff],
+            &[0x02, 0x02, 0x00, 0x80],
+            &[0x02, 0x02, 0xff, 0x7f],
+            &[0x03, 0x01, 0x00],
+            &[0x03, 0x02, 0x07, 0x80],
+            &[0x03, 0x03, 0x04, 0xff, 0xf0],
+            &[0x06, 0x03, 0x81, 0x80, 0x00],
+            &[0x06, 0x06, 0x2a, 0x87, 0xff, 0xff, 0xff, 0x7f],
+            &[0x06, 0x07, 0x87, 0xff, 0xff, 0xff, 0x7f, 0x81, 0x00],
+            &[0x80, 0x01, 0x00],
+        ];
+        for bytes in cases {
+            assert_eq!(check(bytes), Ok(()), "{bytes:02x?}");
+        }
+        let longest = [&[0x04, 0x81, 0x80][..], &[7; 0x80]].concat();
+        assert_eq!(check(&longest), Ok(()));
     }
 
     #[test]

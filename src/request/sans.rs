@@ -198,7 +198,20 @@ mod tests {
 
     #[test]
     fn takes_names_that_clients_ask_for() {
-        for name in ["a", "vpn.example.com", "*.example.com", "_acme.example.com", "xn--bcher-kva.example", "x1.2a"] {
+        for name in [
+            "a",
+            "vpn.example.com",
+            "*.example.com",
+            "_acme.example.com",
+            "xn--bcher-kva.example",
+            "x1.2a",
+            "1x1",
+            "0xg",
+            "0y1",
+            "x0x1",
+            &"a".repeat(63),
+            &long_name("a"),
+        ] {
             assert_eq!(dns(name.as_bytes()).unwrap(), name);
         }
         for text in [
@@ -207,19 +220,40 @@ mod tests {
             "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8",
             "https://[2001:db8::1]/x",
             "file:///etc/x",
+            "http://[::1]:80/x",
+            "http://10.0.0.1/x",
+            "http://h:0/",
+            "http://h:65535/",
+            "https://h?a=/../b",
+            "https://h#/../b",
+            "https://h/..a/.b/c.",
+            "a+b-c.d:e",
+            "mailto:amy@example.com",
+            "MAILTO:amy@example.com",
+            "urn:a#b",
         ] {
             assert_eq!(uri(text.as_bytes()).unwrap(), text);
         }
         assert_eq!(email(b"a.b+c@example.com").unwrap(), "a.b+c@example.com");
+        let longest = format!("{}@b.c", "a".repeat(64));
+        assert_eq!(email(longest.as_bytes()).unwrap(), longest);
         assert_eq!(ip(&[10, 0, 0, 1]).unwrap().to_string(), "10.0.0.1");
+        let address = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        assert_eq!(ip(&address).unwrap().to_string(), "2001:db8::1");
+    }
+
+    /// A DNS name of 253 bytes that ends so.
+    fn long_name(end: &str) -> String {
+        format!("{}{}{end}", format!("{}.", "a".repeat(63)).repeat(3), "a".repeat(61 - end.len()))
     }
 
     #[test]
     fn refuses_names_that_can_be_read_in_two_ways() {
-        let long = "a".repeat(64);
-        for name in
-            ["", ".", "a.", ".a", "a..b", "a b", "a/b", "a\0b", "10.0.0.1", "1", "a.1", "0x7f", "z\u{eb}", &long]
-        {
+        let (long, longer) = ("a".repeat(64), format!("b{}", long_name("a")));
+        for name in [
+            "", ".", "a.", ".a", "a..b", "a b", "a/b", "a\0b", "10.0.0.1", "1", "a.1", "0x7f", "0X7F", "a.0x",
+            "z\u{eb}", &long, &longer,
+        ] {
             assert!(dns(name.as_bytes()).is_err(), "{name:?}");
         }
         for text in [
@@ -241,10 +275,30 @@ mod tests {
             "http://h:",
             "http://[::1",
             "spiffe://h/a b",
+            "http://h/#a#b",
+            "http://h/[",
+            "http://h/?]",
+            "http://h/..",
+            "http://h/.",
+            "http://[::g]/",
+            "http://[::1]x/",
+            "http://[a]/",
+            "http://*.b/",
+            "http://:80/",
+            "http://h:x/",
+            "a_b:c",
+            "+a:b",
+            "a:[b",
+            "a:b]",
+            "a:b@c",
+            "a:b/../c",
+            "urn:a#",
         ] {
             assert!(uri(text.as_bytes()).is_err(), "{text:?}");
         }
-        for text in ["", "a", "@b.c", "a@", "a@b@c", "a b@c.d", "\"a\"@c.d", "a@10.0.0.1", "a..b@c.d"] {
+        let local = format!("{}@b.c", "a".repeat(65));
+        for text in ["", "a", "@b.c", "a@", "a@b@c", "a b@c.d", "\"a\"@c.d", "a@10.0.0.1", "a..b@c.d", "a@*.b", &local]
+        {
             assert!(email(text.as_bytes()).is_err(), "{text:?}");
         }
         assert!(ip(&[0; 5]).is_err());

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 
-use super::{DecodeCode, Envelope, MAX_REQUEST_BYTES, Pkcs10, SigningRequest, Usage};
+use super::{Curve, DecodeCode, Envelope, Key, MAX_REQUEST_BYTES, Pkcs10, SigningRequest, Usage};
 
 /// An element with the shortest length.
 fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -114,9 +114,22 @@ fn ec(curve: &[u8], point: &[u8]) -> Vec<u8> {
 fn rsa(bits: usize, exponent: &[u8]) -> Vec<u8> {
     let mut modulus = vec![0xff; bits / 8];
     modulus.insert(0, 0);
-    let algorithm = sequence(&[&oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01]), &tlv(0x05, &[])]);
-    let key = sequence(&[&tlv(0x02, &modulus), &tlv(0x02, exponent)]);
+    rsa_of(&modulus, exponent, &tlv(0x05, &[]))
+}
+
+fn rsa_of(modulus: &[u8], exponent: &[u8], parameters: &[u8]) -> Vec<u8> {
+    let algorithm = sequence(&[&pkcs1(1), parameters]);
+    let key = sequence(&[&tlv(0x02, modulus), &tlv(0x02, exponent)]);
     sequence(&[&algorithm, &tlv(0x03, &[&[0][..], &key].concat())])
+}
+
+fn ed25519(length: usize, parameters: &[u8]) -> Vec<u8> {
+    let algorithm = sequence(&[&oid(&[0x2b, 0x65, 0x70]), parameters]);
+    sequence(&[&algorithm, &tlv(0x03, &[&[0][..], &vec![7; length]].concat())])
+}
+
+fn pkcs1(arc: u8) -> Vec<u8> {
+    oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, arc])
 }
 
 fn pem(der: &[u8]) -> Vec<u8> {
@@ -215,6 +228,11 @@ fn cases() -> Vec<(&'static str, Vec<u8>, DecodeCode)> {
         ("an otherName", attributes(&[san(0xa0, &oid(&[0x2a]))]), Code::SanTypeUnsupported),
         ("a directoryName", attributes(&[san(0xa4, &sequence(&[]))]), Code::SanTypeUnsupported),
         ("a registeredID", attributes(&[san(0x88, &[0x2a])]), Code::SanTypeUnsupported),
+        (
+            "a SET of SANs",
+            attributes(&[extensions(&[&extension(17, &set(&[&tlv(0x82, b"a")]))])]),
+            Code::ExtensionMalformed,
+        ),
         ("an address as DNS name", attributes(&[dns("10.0.0.1")]), Code::SanDnsMalformed),
         ("a trailing dot", attributes(&[dns("a.example.com.")]), Code::SanDnsMalformed),
         (
@@ -234,12 +252,80 @@ fn cases() -> Vec<(&'static str, Vec<u8>, DecodeCode)> {
             attributes(&[extensions(&[&extension(37, &sequence(&[&oid(&[0x2b, 6, 1, 5, 5, 7, 3, 1])]))])]),
             Code::UsageNotRequested,
         ),
+        (
+            "decipherOnly unasked",
+            attributes(&[extensions(&[&extension(15, &tlv(3, &[7, 0, 0x80]))])]),
+            Code::UsageNotRequested,
+        ),
+        (
+            "a bit that keyUsage does not have",
+            attributes(&[extensions(&[&extension(15, &tlv(3, &[6, 0, 0x40]))])]),
+            Code::ExtensionMalformed,
+        ),
+        (
+            "keyUsage in bytes",
+            attributes(&[extensions(&[&extension(15, &tlv(4, &[0, 0x80]))])]),
+            Code::ExtensionMalformed,
+        ),
+        ("no purpose", attributes(&[extensions(&[&extension(37, &sequence(&[]))])]), Code::ExtensionMalformed),
+        (
+            "a SET of purposes",
+            attributes(&[extensions(&[&extension(37, &set(&[&oid(&[0x2b, 6, 1, 5, 5, 7, 3, 2])]))])]),
+            Code::ExtensionMalformed,
+        ),
+        (
+            "a purpose that has no name",
+            attributes(&[extensions(&[&extension(37, &sequence(&[&oid(&[0x2b, 6, 1, 5, 5, 7, 3, 99])]))])]),
+            Code::UsageNotRequested,
+        ),
+        (
+            "basicConstraints in a SET",
+            attributes(&[extensions(&[&extension(19, &set(&[]))])]),
+            Code::ExtensionMalformed,
+        ),
+        (
+            "a path length",
+            attributes(&[extensions(&[&extension(19, &sequence(&[&tlv(2, &[0])]))])]),
+            Code::ExtensionMalformed,
+        ),
         ("P-521", key(ec(&[0x2b, 0x81, 4, 0, 0x23], &[4; 133])), Code::KeyUnsupported),
         ("a compressed point", key(ec(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], &[2; 33])), Code::KeyMalformed),
         ("RSA-1024", key(rsa(1024, &[1, 0, 1])), Code::KeySize),
         ("RSA-16384", key(rsa(16384, &[1, 0, 1])), Code::KeySize),
         ("exponent 3", key(rsa(2048, &[3])), Code::KeyExponent),
         ("an even exponent", key(rsa(2048, &[1, 0, 2])), Code::KeyExponent),
+        ("exponent 65535", key(rsa(2048, &[0, 0xff, 0xff])), Code::KeyExponent),
+        ("an exponent of 32 bits", key(rsa(2048, &[0, 0x80, 0, 0, 1])), Code::KeyExponent),
+        ("an exponent of 33 bits", key(rsa(2048, &[1, 0, 0, 0, 1])), Code::KeyExponent),
+        ("exponent 0", key(rsa(2048, &[0])), Code::KeyMalformed),
+        ("RSA-2040", key(rsa(2040, &[1, 0, 1])), Code::KeySize),
+        ("RSA-8200", key(rsa(8200, &[1, 0, 1])), Code::KeySize),
+        ("a negative modulus", key(rsa_of(&[0x80; 256], &[1, 0, 1], &tlv(5, &[]))), Code::KeyMalformed),
+        ("RSA without parameters", key(rsa_of(&[0x70; 256], &[1, 0, 1], &[])), Code::KeyMalformed),
+        ("RSA with other parameters", key(rsa_of(&[0x70; 256], &[1, 0, 1], &tlv(4, &[]))), Code::KeyMalformed),
+        ("a short Ed25519 key", key(ed25519(31, &[])), Code::KeyMalformed),
+        ("Ed25519 with parameters", key(ed25519(32, &tlv(5, &[]))), Code::KeyMalformed),
+        ("a short point", key(ec(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], &[4; 64])), Code::KeyMalformed),
+        ("a hybrid point", key(ec(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], &[6; 65])), Code::KeyMalformed),
+        ("secp256k1", key(ec(&[0x2b, 0x81, 4, 0, 10], &[4; 65])), Code::KeyUnsupported),
+        (
+            "EC without a curve",
+            key(sequence(&[
+                &sequence(&[&oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1])]),
+                &tlv(3, &[&[0][..], &[4; 65]].concat()),
+            ])),
+            Code::KeyMalformed,
+        ),
+        (
+            "a key of no whole bytes",
+            key(sequence(&[&sequence(&[&oid(&[0x2b, 0x65, 0x70])]), &tlv(3, &[&[1][..], &[2; 32]].concat())])),
+            Code::KeyMalformed,
+        ),
+        // These keys are as they should be; an ECDSA signature does not fit the first ones.
+        ("RSA-2048", key(rsa(2048, &[0x7f, 0xff, 0xff, 0xff])), Code::SignatureUnsupported),
+        ("RSA-8192", key(rsa(8192, &[1, 0, 1])), Code::SignatureUnsupported),
+        ("Ed25519", key(ed25519(32, &[])), Code::SignatureUnsupported),
+        ("P-384", key(ec(&[0x2b, 0x81, 4, 0, 0x22], &[4; 97])), Code::SignatureInvalid),
         (
             "ECDSA with SHA-512",
             with(|request| request.algorithm = oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4])),
@@ -315,6 +401,132 @@ fn takes_what_ordinary_clients_make() {
     ] {
         assert_eq!(code(&der), None, "{what}");
     }
+}
+
+#[test]
+fn each_key_usage_and_purpose_is_that_of_the_name() {
+    let purpose = |arc: u8| extension(37, &sequence(&[&oid(&[0x2b, 6, 1, 5, 5, 7, 3, arc])]));
+    let other = |bytes: &[u8]| extension(37, &sequence(&[&oid(bytes)]));
+    let asked: Vec<Vec<u8>> = (0..8)
+        .map(|bit| extension(15, &tlv(3, &[7 - bit, 0x80 >> bit])))
+        .chain([extension(15, &tlv(3, &[7, 0, 0x80])), other(&[0x55, 0x1d, 0x25, 0x00])])
+        .chain((1..=9).map(purpose))
+        .chain([
+            other(&[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x0a, 0x03, 0x03]),
+            other(&[0x60, 0x86, 0x48, 0x01, 0x86, 0xf8, 0x42, 0x04, 0x01]),
+        ])
+        .collect();
+    assert_eq!(asked.len(), Usage::ALL.len());
+    for (extension, usage) in asked.iter().zip(Usage::ALL) {
+        let der = attributes(&[extensions(&[extension])]);
+        let others: Vec<Usage> = Usage::ALL.into_iter().filter(|other| *other != usage).collect();
+        assert!(Pkcs10::from_der(&der, &[usage]).is_ok(), "{usage}");
+        let error = Pkcs10::from_der(&der, &others).unwrap_err();
+        assert_eq!((error.code, error.found.as_str()), (DecodeCode::UsageNotRequested, usage.name()));
+    }
+}
+
+#[test]
+fn a_san_that_is_not_supported_is_called_by_its_name() {
+    for (tag, found) in
+        [(0xa0, "an otherName"), (0xa4, "a directoryName"), (0x88, "a registeredID"), (0xa3, "of an unknown kind")]
+    {
+        let error = Pkcs10::from_der(&attributes(&[san(tag, &[])]), &[]).unwrap_err();
+        assert_eq!((error.code, error.found.as_str()), (DecodeCode::SanTypeUnsupported, found));
+    }
+    let hundred: Vec<u8> = (0..100).flat_map(|_| tlv(0x82, b"a")).collect();
+    assert_eq!(code(&attributes(&[extensions(&[&extension(17, &tlv(0x30, &hundred))])])), None);
+}
+
+#[test]
+fn takes_what_clients_made() {
+    let mut taken = 0;
+    for entry in std::fs::read_dir("tests/corpus/clients").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "csr") {
+            let pem = std::fs::read(&path).unwrap();
+            let decoded = Pkcs10::from_pem(&pem, &Usage::ALL);
+            assert!(decoded.is_ok(), "{}: {decoded:?}", path.display());
+            taken += 1;
+        }
+    }
+    assert!(taken > 30, "{taken}");
+}
+
+/// Which ways of signing there are, and which of them fit a key: one that does fails for the signature alone.
+#[test]
+fn a_signature_has_the_algorithm_that_fits_its_key() {
+    let fits = |key: Key, identifier: &[u8]| {
+        let (identifier, signature) = (element(identifier), tlv(0x03, &[0]));
+        match super::signature::verify(key, &[], identifier, element(&signature), b"").unwrap_err().code {
+            DecodeCode::SignatureInvalid => true,
+            DecodeCode::SignatureUnsupported => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (null, rsa) = (tlv(0x05, &[]), Key::Rsa { bits: 2048 });
+    for (arc, expected) in [(4, false), (5, false), (11, true), (12, true), (13, true), (14, false)] {
+        assert_eq!(fits(rsa, &sequence(&[&pkcs1(arc), &null])), expected, "{arc}");
+        assert_eq!(fits(rsa, &sequence(&[&pkcs1(arc)])), expected, "{arc}");
+        assert!(!fits(rsa, &sequence(&[&pkcs1(arc), &tlv(0x04, &[])])), "{arc}");
+        assert!(!fits(Key::Ed25519, &sequence(&[&pkcs1(arc)])), "{arc}");
+    }
+    for curve in [Curve::P256, Curve::P384] {
+        for (arc, expected) in [(1, false), (2, true), (3, true), (4, false)] {
+            let algorithm = oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, arc]);
+            assert_eq!(fits(Key::Ecdsa { curve }, &sequence(&[&algorithm])), expected, "{arc}");
+            assert!(!fits(Key::Ecdsa { curve }, &sequence(&[&algorithm, &null])), "{arc}");
+        }
+    }
+    let ed25519 = oid(&[0x2b, 0x65, 0x70]);
+    assert!(fits(Key::Ed25519, &sequence(&[&ed25519])));
+    assert!(!fits(Key::Ed25519, &sequence(&[&ed25519, &null])));
+    assert!(!fits(rsa, &sequence(&[&ed25519])));
+    // Bits that are no whole bytes are no signature.
+    let padded = tlv(0x03, &[1, 0]);
+    let error = super::signature::verify(rsa, &[], element(&sequence(&[&pkcs1(11)])), element(&padded), b"");
+    assert_eq!(error.unwrap_err().code, DecodeCode::SignatureInvalid);
+}
+
+#[test]
+fn pss_has_one_hash_and_a_salt_of_its_length() {
+    let hash = |arc: u8| sequence(&[&oid(&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, arc]), &tlv(0x05, &[])]);
+    let salt = |length: u8| tlv(0xa2, &tlv(0x02, &[length]));
+    let pss = |hash: &[u8], mask: u8, mask_hash: &[u8], rest: &[Vec<u8>]| {
+        let mask = sequence(&[&pkcs1(mask), mask_hash]);
+        let parameters = tlv(0x30, &[&[tlv(0xa0, hash), tlv(0xa1, &mask)][..], rest].concat().concat());
+        let identifier = sequence(&[&pkcs1(10), &parameters]);
+        let signature = tlv(0x03, &[0]);
+        let rsa = Key::Rsa { bits: 2048 };
+        super::signature::verify(rsa, &[], element(&identifier), element(&signature), b"").unwrap_err().code
+    };
+    for (arc, length) in [(1, 32), (2, 48), (3, 64)] {
+        let trailer = |value: u8| tlv(0xa3, &tlv(0x02, &[value]));
+        assert_eq!(pss(&hash(arc), 8, &hash(arc), &[salt(length)]), DecodeCode::SignatureInvalid);
+        assert_eq!(pss(&hash(arc), 8, &hash(arc), &[salt(length), trailer(1)]), DecodeCode::SignatureInvalid);
+        for (mask, mask_hash, rest) in [
+            (8, hash(arc), vec![salt(20)]),
+            (8, hash(arc), vec![tlv(0xa2, &tlv(0x04, &[length]))]),
+            (8, hash(arc % 3 + 1), vec![salt(length)]),
+            (9, hash(arc), vec![salt(length)]),
+            (8, Vec::new(), vec![salt(length)]),
+            (8, hash(arc), vec![salt(length), trailer(2)]),
+            (8, hash(arc), vec![salt(length), trailer(1), trailer(1)]),
+            (8, hash(arc), vec![salt(length), tlv(0xa3, &[tlv(0x02, &[1]), tlv(0x02, &[1])].concat())]),
+            (8, hash(arc), vec![salt(length), tlv(0xa4, &tlv(0x02, &[1]))]),
+        ] {
+            assert_eq!(pss(&hash(arc), mask, &mask_hash, &rest), DecodeCode::SignatureUnsupported, "{mask} {rest:?}");
+        }
+    }
+    let sha1 = sequence(&[&oid(&[0x2b, 0x0e, 0x03, 0x02, 0x1a])]);
+    assert_eq!(pss(&sha1, 8, &sha1, &[salt(20)]), DecodeCode::SignatureUnsupported);
+    assert_eq!(pss(&hash(4), 8, &hash(4), &[salt(28)]), DecodeCode::SignatureUnsupported);
+    let parameters = sequence(&[&oid(&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 1]), &tlv(0x04, &[])]);
+    assert_eq!(pss(&parameters, 8, &hash(1), &[salt(32)]), DecodeCode::SignatureUnsupported);
+}
+
+fn element(der: &[u8]) -> super::der::Element<'_> {
+    super::der::Reader::new(der).next().unwrap()
 }
 
 #[test]
