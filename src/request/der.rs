@@ -169,7 +169,7 @@ fn is_oid(content: &[u8]) -> bool {
     let arcs = content.iter().all(|byte| {
         length += 1;
         let starts_well = length > 1 || *byte != 0x80;
-        let short = length < 5 || (length == 5 && byte & 0x80 == 0);
+        let short = length <= 5;
         if byte & 0x80 == 0 {
             length = 0;
         }
@@ -211,7 +211,7 @@ pub(super) fn trailing() -> DecodeError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reader, check};
+    use super::{Reader, check, is_der};
     use crate::request::DecodeCode;
 
     #[test]
@@ -247,6 +247,7 @@ mod tests {
         ];
         for (bytes, code) in cases {
             assert_eq!(check(bytes).unwrap_err().code, code, "{bytes:02x?}");
+            assert!(!is_der(bytes));
         }
         let deep: Vec<u8> = (0..20).rev().flat_map(|inner| [0x30, inner * 2]).collect();
         assert!(check(&deep).unwrap_err().message.contains("nested"));
@@ -271,6 +272,7 @@ mod tests {
         ];
         for bytes in cases {
             assert_eq!(check(bytes), Ok(()), "{bytes:02x?}");
+            assert!(is_der(bytes));
         }
         let longest = [&[0x04, 0x81, 0x80][..], &[7; 0x80]].concat();
         assert_eq!(check(&longest), Ok(()));

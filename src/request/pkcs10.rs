@@ -127,3 +127,41 @@ fn second_reading(bytes: &[u8], subject: &Subject) -> Result<(), DecodeError> {
         && texts(&mut name.iter_organizational_unit()).as_ref() == Some(&subject.organizational_units);
     if same { Ok(()) } else { Err(differ()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Pkcs10, Subject, pem, second_reading};
+    use crate::request::{DecodeCode, SubjectAttribute, Usage};
+
+    #[test]
+    fn the_second_reader_tells_every_difference() {
+        let pem = std::fs::read("tests/corpus/clients/go-p256.csr").unwrap();
+        let der = pem::decode(&pem).unwrap();
+        let read = Pkcs10::from_der(&der, &Usage::ALL).unwrap();
+        assert_eq!(read.sha256_hex().len(), 64);
+        assert!(read.sha256_hex().starts_with(&format!("{:02x}{:02x}", read.sha256[0], read.sha256[1])));
+        let subject = read.subject;
+        assert_eq!(second_reading(&der, &subject), Ok(()));
+        let differ = |change: &dyn Fn(&mut Subject)| {
+            let mut other = subject.clone();
+            change(&mut other);
+            assert_ne!(other, subject);
+            assert_eq!(second_reading(&der, &other).unwrap_err().code, DecodeCode::ReadingsDiffer, "{other:?}");
+        };
+        differ(&|subject| subject.common_name = None);
+        differ(&|subject| subject.common_name = Some("x".to_owned()));
+        differ(&|subject| subject.organizations.clear());
+        differ(&|subject| subject.organizations[0].push('x'));
+        differ(&|subject| subject.organizational_units.clear());
+        differ(&|subject| subject.organizational_units[0].push('x'));
+        differ(&|subject| subject.others.clear());
+        differ(&|subject| subject.others.push((SubjectAttribute::Street, "x".to_owned())));
+        // As many as there are, in other places.
+        differ(&|subject| {
+            let moved = subject.organizations.remove(0);
+            subject.organizational_units.push(moved);
+        });
+        let rest = [&der[..], &[0]].concat();
+        assert_eq!(second_reading(&rest, &subject).unwrap_err().code, DecodeCode::ReadingsDiffer);
+    }
+}

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 
-use super::{Curve, DecodeCode, Envelope, Key, MAX_REQUEST_BYTES, Pkcs10, SigningRequest, Usage};
+use super::{Curve, DecodeCode, Envelope, Key, MAX_REQUEST_BYTES, Pkcs10, SigningRequest, SubjectAttribute, Usage};
 
 /// An element with the shortest length.
 fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -197,6 +197,19 @@ fn cases() -> Vec<(&'static str, Vec<u8>, DecodeCode)> {
         ("a NUL", subject(&[utf8(3, "a\0b")]), Code::SubjectCharacter),
         ("a right-to-left override", subject(&[utf8(3, "a\u{202e}b")]), Code::SubjectCharacter),
         ("a zero-width space", subject(&[utf8(10, "a\u{200b}b")]), Code::SubjectCharacter),
+        ("an accent on nothing", subject(&[utf8(3, "\u{301}a")]), Code::SubjectCharacter),
+        ("an accent that does not show", subject(&[utf8(3, "a\u{34f}b")]), Code::SubjectCharacter),
+        ("an empty RDN", subject(&[amy(), set(&[])]), Code::DerMalformed),
+        (
+            "a third part of an attribute",
+            subject(&[set(&[&sequence(&[&oid(&[0x55, 4, 3]), &tlv(0xc, b"a"), &tlv(0xc, b"b")])])]),
+            Code::TrailingBytes,
+        ),
+        (
+            "an attribute of another arc",
+            subject(&[set(&[&sequence(&[&oid(&[0x55, 5, 3]), &tlv(0xc, b"a")])])]),
+            Code::SubjectAttributeUnknown,
+        ),
         ("33 O", subject(&vec![utf8(10, "a"); 33]), Code::OrganizationsTooMany),
         (
             "a Microsoft attribute",
@@ -427,6 +440,29 @@ fn each_key_usage_and_purpose_is_that_of_the_name() {
 }
 
 #[test]
+fn each_attribute_of_the_subject_is_read_as_what_it_is() {
+    use SubjectAttribute as Attribute;
+    for (arc, attribute, name) in [
+        (5, Attribute::SerialNumber, "serialNumber"),
+        (6, Attribute::Country, "C"),
+        (7, Attribute::Locality, "L"),
+        (8, Attribute::State, "ST"),
+        (9, Attribute::Street, "street"),
+        (17, Attribute::PostalCode, "postalCode"),
+    ] {
+        let read = Pkcs10::from_der(&subject(&[utf8(arc, "x")]), &[]).unwrap().subject;
+        assert_eq!((read.others, attribute.name()), (vec![(attribute, "x".to_owned())], name));
+    }
+    let all =
+        [utf8(3, "amy"), utf8(10, "a"), utf8(10, "b"), utf8(11, "c"), utf8(11, "d"), utf8(11, "e"), utf8(6, "DE")];
+    let read = Pkcs10::from_der(&subject(&all), &[]).unwrap().subject;
+    assert_eq!(read.common_name.as_deref(), Some("amy"));
+    assert_eq!((read.organizations.join(" "), read.organizational_units.join(" ")), ("a b".into(), "c d e".into()));
+    assert_eq!(code(&subject(&vec![utf8(10, "a"); 32])), None);
+    assert_eq!(code(&subject(&[name(3, 0x13, b"azAZ09 '()+,-./:=?*&")])), None);
+}
+
+#[test]
 fn a_san_that_is_not_supported_is_called_by_its_name() {
     for (tag, found) in
         [(0xa0, "an otherName"), (0xa4, "a directoryName"), (0x88, "a registeredID"), (0xa3, "of an unknown kind")]
@@ -451,6 +487,23 @@ fn takes_what_clients_made() {
         }
     }
     assert!(taken > 30, "{taken}");
+}
+
+#[test]
+fn a_key_is_called_as_policies_write_it() {
+    for (key, algorithm, bits, shown) in [
+        (Key::Rsa { bits: 3072 }, "RSA", 3072, "RSA 3072 bits"),
+        (Key::Ecdsa { curve: Curve::P256 }, "ECDSA", 256, "ECDSA P256"),
+        (Key::Ecdsa { curve: Curve::P384 }, "ECDSA", 384, "ECDSA P384"),
+        (Key::Ed25519, "Ed25519", 256, "Ed25519"),
+    ] {
+        assert_eq!((key.algorithm(), key.bits(), key.to_string()), (algorithm, bits, shown.to_owned()));
+    }
+    let found = |key| Pkcs10::from_der(&with(|request| request.key = Some(key)), &[]).unwrap_err().found;
+    for (name, oid) in [("secp256k1", &[0x2b, 0x81, 4, 0, 10]), ("P-521", &[0x2b, 0x81, 4, 0, 0x23])] {
+        assert_eq!(found(ec(oid, &[4; 65])), name);
+    }
+    assert_eq!(found(rsa(1024, &[1, 0, 1])), "RSA 1024 bits");
 }
 
 /// Which ways of signing there are, and which of them fit a key: one that does fails for the signature alone.
@@ -577,6 +630,8 @@ fn masters_are_found_wherever_they_hide() {
         ("a BMPString", subject(&[name(10, 0x1e, &wide)])),
         ("a T61String", subject(&[name(10, 0x14, b"system:masters")])),
         ("an unknown attribute", subject(&[utf8(12, "system:masters")])),
+        ("a country", subject(&[utf8(6, "system:masters")])),
+        ("a URI", attributes(&[san(0x86, b"system:masters")])),
         (
             "a wrong signature",
             with(|request| {
