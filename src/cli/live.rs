@@ -1,12 +1,12 @@
 //! Options of commands that read a cluster.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use super::load::Sourced;
 use super::problem::Problem;
+use super::progress::Progress;
 use crate::controller::{Connection, Error, Live};
 use crate::escape::{one_line, printable};
 use crate::node::Nodes;
@@ -76,15 +76,14 @@ impl ClusterOptions {
             };
             let counts = !set.counted_signers().is_empty();
             let all = match names {
-                [] => Some(live.requests(progress).await?),
+                [] => Some(requests(&live).await?),
                 _ if counts => {
                     let without = "maxPerHour is unknown without a list of all requests (countersign-viewer of the \
                                    chart grants it)";
-                    granted(live.requests(progress).await, without, problems)?
+                    granted(requests(&live).await, without, problems)?
                 }
                 _ => None,
             };
-            finish_progress();
             let approvals = all.as_ref().filter(|_| counts).map(|all| {
                 let mut approvals = Approvals::among(all, |signer| set.counts_approvals(signer));
                 approvals.expire(Timestamp::now());
@@ -106,6 +105,17 @@ impl ClusterOptions {
     }
 }
 
+/// Every request, with a word on how many there are so far.
+async fn requests(live: &Live) -> Result<Vec<CsrObject>, Error> {
+    let progress = Progress::new("requests read", None);
+    let mut before = 0;
+    live.requests(|read| {
+        progress.advance((read - before) as u64);
+        before = read;
+    })
+    .await
+}
+
 /// What was read, or nothing where that is forbidden: what rests on it is unknown then, and the rest can be told.
 fn granted<T>(read: Result<T, Error>, without: &str, problems: &mut Vec<Problem>) -> anyhow::Result<Option<T>> {
     match read {
@@ -115,22 +125,6 @@ fn granted<T>(read: Result<T, Error>, without: &str, problems: &mut Vec<Problem>
             Ok(None)
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// How far a long list is, on a terminal.
-#[expect(clippy::print_stderr, reason = "progress belongs there")]
-fn progress(read: usize) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r{read} requests read");
-        let _ = std::io::stderr().flush();
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "progress belongs there")]
-fn finish_progress() {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\u{1b}[K");
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use super::input::{self, Content, Document};
 use super::located::{Located, Place};
 use super::options::RequestOptions;
 use super::problem::Problem;
+use super::progress::Progress;
 use crate::api::GROUP;
 use crate::escape::printable;
 use crate::node::{Node, Nodes};
@@ -100,10 +103,19 @@ pub(super) fn not_ready(policies: &[SourcedPolicy], problems: &mut Vec<Problem>)
 pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &mut Vec<Problem>) -> Vec<Sourced> {
     let before = problems.len();
     let documents = input::read(paths, &input::REQUESTS, problems);
+    let progress = Progress::new("requests", Some(documents.len() as u64));
+    let decoded: Vec<_> = documents
+        .into_par_iter()
+        .map(|document| {
+            let request = request(&document, options);
+            progress.advance(1);
+            (document.source, request)
+        })
+        .collect();
     let mut requests = Vec::new();
-    for document in documents {
-        match request(&document, options) {
-            Ok(Some(request)) => requests.push(Sourced { source: document.source, request }),
+    for (source, decoded) in decoded {
+        match decoded {
+            Ok(Some(request)) => requests.push(Sourced { source, request }),
             Ok(None) => {}
             Err(problem) => problems.push(problem),
         }

@@ -16,6 +16,7 @@ mod located;
 mod options;
 mod paint;
 mod problem;
+mod progress;
 mod reference;
 mod review;
 mod reviewed;

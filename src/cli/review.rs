@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use rayon::prelude::*;
 
 use super::load::{self, Sourced};
 use super::options::{RequestOptions, VerdictOptions};
@@ -95,7 +96,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let set = PolicySet::compile(&objects, args.verdict.settings(named_signers(&compiled), Some(args.max_request_age)));
     let facts = Facts { now: args.now, nodes: nodes.as_ref(), approvals: approvals.as_ref() };
     let reviewed: Vec<Reviewed> = requests
-        .into_iter()
+        .into_par_iter()
         .map(|sourced| Reviewed { review: review(&set, &sourced.request, &facts), sourced })
         .collect();
     print(&match args.output {

@@ -4,6 +4,7 @@ mod fields;
 pub mod inspect;
 pub mod lint;
 mod output;
+mod scale;
 mod suites;
 
 use std::fs;
