@@ -155,6 +155,11 @@ mod tests {
         for bytes in [definite, indefinite, extension] {
             assert!(contains(&bytes), "{bytes:02x?}");
         }
+        for depth in [30, 31, 32, 33, 34, 100] {
+            let deep = [[0x30, 0x80].repeat(depth).as_slice(), parts].concat();
+            assert_eq!(contains(&deep), depth < usize::from(super::MAX_DEPTH), "{depth}");
+            assert!(contains(&[[0x30, 0x80].repeat(depth).as_slice(), b"system:masters"].concat()));
+        }
         // Two values are not one.
         assert!(!contains(b"\x0c\x07system:\x06\x01\x2a\x0c\x07masters"));
     }

@@ -140,6 +140,11 @@ mod tests {
         }
         // Bits after the last byte are not zero.
         assert!(decode(block("AAF=").as_bytes()).is_err());
+        let mut longest = good.clone();
+        longest.push_str(&"\n".repeat(MAX_REQUEST_BYTES - good.len()));
+        assert_eq!(decode(longest.as_bytes()).unwrap(), [0, 1, 2]);
+        longest.push('\n');
+        assert_eq!(decode(longest.as_bytes()).unwrap_err().found, (MAX_REQUEST_BYTES + 1).to_string());
         let long = block(&"AAAA".repeat(MAX_REQUEST_BYTES / 4));
         assert_eq!(decode(long.as_bytes()).unwrap_err().code, DecodeCode::RequestTooLarge);
     }
