@@ -1,15 +1,20 @@
 //! `maxPerHour` on a real API server: nobody gets more, whoever approved, in whatever order, after whatever
 //! restart; and the next one comes when the hour of an earlier one is over.
 
+#![allow(clippy::print_stdout, reason = "the figures are worth knowing")]
+
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use testbed::{Call, Fault, Options, Proxy, eventually};
+use testbed::{Call, Fault, Options, Proxy, eventually, hostile};
 
+use super::decisions::{self, guardrail};
+use super::faults::{Bench, GUARDRAILS, POLICIES, REQUESTS};
+use super::flood::number;
 use super::live::countersign;
 use super::nodes::{Machine, SERVICES, SERVING, cluster, may_read_nodes, policy};
-use super::{Cluster, LIMIT, anyhow_if};
+use super::{Cluster, LIMIT, anyhow_if, base64};
 
 const SANS: &str = "DNS:one,IP:10.20.0.1";
 
@@ -99,7 +104,14 @@ fn a_node_gets_no_more_than_the_rate_and_nothing_is_forgotten() {
     // What is approved is not counted against itself.
     assert!(out.contains("  - CSRPolicy kubelet-serving: satisfied"), "{out}");
 
-    // What is gone does not count: who may delete requests may clear the count.
+    // What is gone does not count: who may delete requests may clear the count. The node itself may not.
+    for identity in [
+        ["--as=system:node:one", "--as-group=system:nodes"],
+        ["--as=system:bootstrap:abcdef", "--as-group=system:bootstrappers"],
+    ] {
+        let may = cluster.admin.output(&[&["auth", "can-i", "delete", "csr"], &identity[..]].concat(), "").unwrap();
+        assert!(!may.status.success(), "{identity:?}");
+    }
     cluster.admin.run(&["delete", "csr", "before"]).unwrap();
     eventually("the next one is approved", LIMIT, || {
         anyhow_if(approved(&cluster, "many") + approved(&cluster, "after") == 2, "it is pending")
@@ -198,4 +210,85 @@ fn another_leader_counts_what_the_one_before_approved() {
     });
     said.unwrap();
     assert!(cluster.csr("waits")["status"]["conditions"].is_null(), "{}", second.log());
+}
+
+/// Half of them with a name that is as long as somebody likes.
+fn node_name(index: usize) -> String {
+    let long = if index.is_multiple_of(2) { 1 } else { 10_000 };
+    format!("node-{index}{}", "x".repeat(long))
+}
+
+/// A request of node `index`, as a person files it.
+fn of_node(key: &hostile::KeyPair, index: usize, name: &str) -> Value {
+    let pem = hostile::request(key, &format!("system:node:{}", node_name(index)), "x").unwrap();
+    json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": { "name": name },
+        "spec": {
+            "request": base64(pem.as_bytes()),
+            "signerName": "example.com/flood",
+            "usages": ["client auth"],
+            "expirationSeconds": 3600,
+        },
+    })
+}
+
+#[test]
+fn what_is_counted_takes_little_memory() {
+    let bench = Bench::start();
+    let subject = json!({ "commonName": { "allowed": ["system:node:**"] }, "organizations": { "allowed": ["x"] } });
+    let mut policy: Value =
+        serde_json::from_str(&decisions::policy("flood", "example.com/flood", Value::Null)).unwrap();
+    policy["spec"]["allow"]["subject"] = subject;
+    bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
+    let (key, total) = (hostile::key().unwrap(), number());
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (api, key) = (&bench.api, &key);
+            scope.spawn(move || {
+                for index in (worker..total).step_by(4) {
+                    let name = format!("flood-{index}");
+                    let mut made = api.must("POST", REQUESTS, Some(&of_node(key, index, &name))).unwrap();
+                    made["status"]["conditions"] =
+                        json!([{ "type": "Approved", "status": "True", "reason": "ByHand" }]);
+                    api.must("PUT", &format!("{REQUESTS}/{name}/approval"), Some(&made)).unwrap();
+                }
+            });
+        }
+    });
+    let peak = |run: &str| {
+        let options = ["--managed-signer=example.com/*", "--leader-elect=false"];
+        let controller = bench.cluster.start_replica(run, &options);
+        controller.is_ready();
+        // One of a node that has none yet, and one of each kind that has.
+        bench.api.must("POST", REQUESTS, Some(&of_node(&key, total, &format!("{run}-other")))).unwrap();
+        for index in [0, 1] {
+            bench.api.must("POST", REQUESTS, Some(&of_node(&key, index, &format!("{run}-{index}")))).unwrap();
+        }
+        let begin = Instant::now();
+        eventually("it is approved", LIMIT, || {
+            anyhow_if(bench.conditions(&format!("{run}-other")) == ["Approved"], &controller.log())
+        })
+        .unwrap();
+        println!("{run}: approved {:.1?} after the start", begin.elapsed());
+        std::thread::sleep(Duration::from_secs(2));
+        controller.running.peak_memory().unwrap()
+    };
+    let without = peak("free");
+    for index in [0, 1] {
+        assert_eq!(bench.conditions(&format!("free-{index}")), ["Approved"]);
+    }
+    // What the run before had approved is gone.
+    for name in ["free-other", "free-0", "free-1"] {
+        bench.api.must("DELETE", &format!("{REQUESTS}/{name}"), None).unwrap();
+    }
+    let limits: Value = serde_json::from_str(&guardrail("rate", &json!({ "node": { "maxPerHour": 1 } }))).unwrap();
+    bench.api.must("POST", GUARDRAILS, Some(&limits)).unwrap();
+    let with = peak("counted");
+    for index in [0, 1] {
+        assert_eq!(bench.conditions(&format!("counted-{index}")), [""; 0]);
+    }
+    println!("{total} approved requests: at most {without} KiB where nobody counts, {with} KiB where they are counted");
+    assert!(with < 60 * 1024, "{with} KiB");
 }
