@@ -54,6 +54,17 @@ impl Api {
         })
     }
 
+    /// Calls it, and returns the status alone: nothing of the answer is parsed.
+    pub fn status(&self, method: &str, path: &str, body: String) -> anyhow::Result<u16> {
+        self.runtime.block_on(async {
+            let (response, sender) = self.send(method, path, body).await?;
+            let status = response.status().as_u16();
+            response.into_body().collect().await?;
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+            Ok(status)
+        })
+    }
+
     /// Calls it, and fails on any status but those below 300.
     pub fn must(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let (status, answer) = self.call(method, path, body)?;
