@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use memchr::{memchr_iter, memchr3_iter};
 
 use super::{MAX_REQUEST_BYTES, Pkcs10};
 use crate::fold::fold;
@@ -87,26 +88,61 @@ fn flatten(mut bytes: &[u8], depth: u8, leaves: &mut Vec<u8>) {
     leaves.extend(bytes);
 }
 
+/// Whether the name is read in these bytes, whatever their encoding. Only what stands around a colon is decoded: there are few,
+/// and most requests that do not decode are bytes at random.
 fn is_read_in(bytes: &[u8]) -> bool {
-    // Without its zeros, ASCII text is the same in UTF-8, Latin-1, UTF-16 and UTF-32.
-    let narrow = bytes.iter().filter(|byte| **byte != 0).map(|byte| char::from(*byte));
-    spells(narrow)
-        || spells(String::from_utf8_lossy(bytes).chars())
-        || [0, 1].iter().any(|start| {
-            let wide = bytes.get(*start..).unwrap_or_default();
-            // Without zeros, UTF-32 is the same as UTF-16 up to U+FFFF.
-            let units =
-                wide.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).filter(|unit| *unit != 0);
-            spells(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)))
+    memchr_iter(b':', bytes).any(|at| is_read_around_ascii(bytes, at))
+        || memchr3_iter(0xef, 0xfe, 0xff, bytes).any(|at| match bytes[at..] {
+            [0xef, 0xb8, 0x93, ..] | [0xef, 0xb9, 0x95, ..] | [0xef, 0xbc, 0x9a, ..] => is_read_as_utf8(bytes, at),
+            [0xfe, 0x13 | 0x55, ..] | [0xff, 0x1a, ..] => is_read_wide(bytes, at),
+            _ => false,
         })
 }
 
-/// Whether a part of this text folds to the name. Only what stands around a colon is folded, which is the slow part: no
-/// character folds to less than one, and only these to a colon between two letters.
+/// With a colon of ASCII at `at`.
+fn is_read_around_ascii(bytes: &[u8], at: usize) -> bool {
+    // Without its zeros, ASCII text is the same in UTF-8, Latin-1, UTF-16 and UTF-32.
+    let (before, after) = bytes.split_at(at);
+    let narrow = around(before.iter().rev().filter(|byte| **byte != 0), after.iter().filter(|byte| **byte != 0), 1);
+    spells(narrow.into_iter().map(|byte| char::from(*byte)))
+        || is_read_as_utf8(bytes, at)
+        || (before.last() == Some(&0) && is_read_wide(bytes, at - 1))
+}
+
+fn is_read_as_utf8(bytes: &[u8], at: usize) -> bool {
+    let (before, after) = bytes.split_at(at);
+    let text: Vec<u8> = around(before.iter().rev(), after.iter(), 4).into_iter().copied().collect();
+    spells(String::from_utf8_lossy(&text).chars())
+}
+
+/// In UTF-16, of which a unit begins at `at`. Without zeros, UTF-32 is the same up to U+FFFF.
+fn is_read_wide(bytes: &[u8], at: usize) -> bool {
+    let unit = |pair: &[u8]| u16::from_be_bytes([pair[0], pair[1]]);
+    let (before, after) = bytes.split_at(at);
+    let before = before.rchunks_exact(2).map(unit).filter(|unit| *unit != 0);
+    let units = around(before, after.chunks_exact(2).map(unit).filter(|unit| *unit != 0), 2);
+    spells(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)))
+}
+
+/// What stands around a colon, of which what is `before` comes backwards: room for the name, at `width` of these for a
+/// character, and for two characters more, since it may be cut off within one.
+fn around<T>(before: impl Iterator<Item = T>, after: impl Iterator<Item = T>, width: usize) -> Vec<T> {
+    let room = (MASTERS.len() + 2) * width;
+    let mut text: Vec<T> = before.take(room).collect();
+    text.reverse();
+    text.extend(after.take(room));
+    text
+}
+
+/// What folds to a colon between two letters.
+const COLONS: [char; 4] = [':', '\u{fe13}', '\u{fe55}', '\u{ff1a}'];
+
+/// Whether a part of this text folds to the name. Only what stands around a colon is folded: no character folds to less than
+/// one.
 fn spells(text: impl Iterator<Item = char>) -> bool {
     let (before, after) = MASTERS.split_once(':').unwrap_or((MASTERS, ""));
     let text: Vec<char> = text.collect();
-    let colons = (0..text.len()).filter(|at| matches!(text[*at], ':' | '\u{fe13}' | '\u{fe55}' | '\u{ff1a}'));
+    let colons = (0..text.len()).filter(|at| COLONS.contains(&text[*at]));
     colons
         .map(|at| &text[at.saturating_sub(before.len())..text.len().min(at + 1 + after.len())])
         .any(|around| fold(&around.iter().collect::<String>()).contains(MASTERS))
@@ -117,7 +153,11 @@ mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 
-    use super::{contains, hidden};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::{COLONS, MASTERS, contains, hidden, is_read_in};
 
     #[test]
     fn finds_it_in_every_encoding() {
@@ -140,9 +180,76 @@ mod tests {
         let between = |c: char| crate::fold::fold(&format!("m{c}m"));
         let colons: Vec<char> = ('\0'..=char::MAX).filter(|c| matches!(between(*c).as_str(), "m:m" | "mm")).collect();
         // None vanishes either, which would make the window too short.
-        assert_eq!(colons, [':', '\u{fe13}', '\u{fe55}', '\u{ff1a}']);
+        assert_eq!(colons, COLONS);
         for colon in colons {
             assert!(contains(format!("sy\u{fb06}em{colon}ma\u{fb06}ers").as_bytes()));
+        }
+    }
+
+    /// The same without an eye to colons: all of it is decoded, and all of it folded.
+    fn is_read_plainly(bytes: &[u8]) -> bool {
+        let spells = |text: String| crate::fold::fold(&text).contains(MASTERS);
+        let wide = |start: usize| {
+            let pairs = bytes.get(start..).unwrap_or_default().chunks_exact(2);
+            let units = pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]])).filter(|unit| *unit != 0);
+            char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        };
+        spells(bytes.iter().filter(|byte| **byte != 0).map(|byte| char::from(*byte)).collect())
+            || spells(String::from_utf8_lossy(bytes).into_owned())
+            || spells(wide(0))
+            || spells(wide(1))
+    }
+
+    /// Pieces of which the name is made in one encoding or another, and what gets between them.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let spelling = select(vec![
+            "system:masters",
+            "SYSTEM:MASTERS",
+            "\u{ff53}ystem\u{ff1a}masters",
+            "sy\u{fb06}em\u{fe13}ma\u{fb06}ers",
+            "system\u{fe55}m\u{aa}sters",
+            "\u{1d42c}ystem:\u{1d426}asters",
+            "system:monitoring",
+        ]);
+        let encoded = (spelling, 0..5_u8).prop_map(|(text, encoding)| match encoding {
+            0 => text.as_bytes().to_vec(),
+            1 => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            2 => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            3 => text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect(),
+            _ => text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect(),
+        });
+        let cut = (encoded, any::<prop::sample::Index>(), 0..4_u8).prop_map(|(mut bytes, at, how)| {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes.truncate(at),
+                1 => drop(bytes.drain(..at)),
+                2 => bytes[at] = 0,
+                _ => {}
+            }
+            bytes
+        });
+        let junk = select(vec![
+            &b""[..],
+            b":",
+            b"m",
+            b"\0",
+            b"\0\0",
+            b"\xef",
+            b"\xef\xbc\x9a",
+            b"\xd8\x01",
+            b"\xdc\x01",
+            b"\x80",
+            b"\xf0\x9d",
+        ]);
+        let piece = prop_oneof![cut, junk.prop_map(<[u8]>::to_vec), vec(any::<u8>(), 0..40)];
+        vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn what_stands_around_colons_is_enough(bytes in bytes()) {
+            prop_assert_eq!(is_read_in(&bytes), is_read_plainly(&bytes));
         }
     }
 
