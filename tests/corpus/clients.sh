@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes tests/corpus/clients anew: requests as real clients make them, none of which may be refused as undecodable. It needs
-# openssl, Go, Python 3 with pip, and keytool. The keys are thrown away.
+# openssl, Go, Rust, Python 3 with pip, and keytool. The keys are thrown away.
 set -eu
 cd "$(dirname "$0")/../.."
 out=$PWD/tests/corpus/clients
@@ -77,49 +77,16 @@ for key in '"algo":"ecdsa","size":256' '"algo":"rsa","size":2048'; do
         go run $cfssl genkey - 2>/dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["csr"], end="")' >"$out/cfssl-$name.csr"
 done
 
-# Python's cryptography.
-python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check cryptography==46.0.3
-"$work/venv/bin/python" - "$out" >&3 <<'PY'
-import ipaddress, sys
-import cryptography
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, padding
-from cryptography.x509.oid import NameOID, ExtendedKeyUsageOID
+# rcgen, as the lock file has it.
+grep -A1 '^name = "rcgen"' Cargo.lock | cut -d'"' -f2 | xargs echo >&3
+cargo run --quiet --locked --package testbed --example requests -- "$out"
 
-print("cryptography", cryptography.__version__)
-name = x509.Name([
-    x509.NameAttribute(NameOID.COMMON_NAME, "amy"),
-    x509.NameAttribute(NameOID.ORGANIZATION_NAME, "developers"),
-    x509.NameAttribute(NameOID.ORGANIZATION_NAME, "oncall"),
-    x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"),
-])
-sans = x509.SubjectAlternativeName([
-    x509.DNSName("vpn.example.com"), x509.IPAddress(ipaddress.ip_address("10.0.0.7")),
-    x509.IPAddress(ipaddress.ip_address("2001:db8::7")), x509.RFC822Name("amy@example.com"),
-    x509.UniformResourceIdentifier("spiffe://example.com/a"),
-])
-usage = x509.KeyUsage(True, False, True, False, False, False, False, False, False)
-keys = {"p256": ec.generate_private_key(ec.SECP256R1()), "p384": ec.generate_private_key(ec.SECP384R1()),
-        "rsa": rsa.generate_private_key(65537, 2048), "ed25519": ed25519.Ed25519PrivateKey.generate()}
-def write(name, request):
-    with open(f"{sys.argv[1]}/python-{name}.csr", "wb") as file:
-        file.write(request.public_bytes(serialization.Encoding.PEM))
-for kind, key in keys.items():
-    hash = None if kind == "ed25519" else hashes.SHA256()
-    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
-    write(kind, builder.sign(key, hash))
-    builder = builder.add_extension(sans, critical=False)
-    write(kind + "-sans", builder.sign(key, hash))
-    builder = (builder.add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .add_extension(x509.BasicConstraints(False, None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False))
-    write(kind + "-usages", builder.sign(key, hash))
-pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
-write("pss", x509.CertificateSigningRequestBuilder().subject_name(name).sign(keys["rsa"], hashes.SHA256(), rsa_padding=pss))
-PY
+# Python's cryptography, and openssl 1.1, with which the last versions before 35 write what they sign.
+for pair in python:46.0.3 openssl-1.1:3.4.8; do
+    python3 -m venv "$work/venv-${pair%:*}"
+    "$work/venv-${pair%:*}/bin/pip" install --quiet --disable-pip-version-check "cryptography==${pair#*:}"
+    "$work/venv-${pair%:*}/bin/python" tests/corpus/requests.py "$out" "${pair%:*}" >&3
+done
 
 # keytool writes NEW CERTIFICATE REQUEST, which the API server does not take: users correct that line.
 java -version 2>&1 | head -1 >&3

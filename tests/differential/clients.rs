@@ -1,7 +1,13 @@
 //! What real clients make is never refused as undecodable: `tests/corpus/clients.sh` made the files, and `VERSIONS` says
 //! with what.
 
+use std::collections::BTreeMap;
+
 use countersign::request::{Pkcs10, Usage};
+
+/// What the names of the files begin with, the longer ones first.
+const CLIENTS: [&str; 9] =
+    ["openssl-1.1", "openssl", "kubelet", "kubeadm", "go", "rcgen", "python", "cfssl", "keytool"];
 
 #[test]
 fn what_real_clients_make_decodes() {
@@ -9,7 +15,7 @@ fn what_real_clients_make_decodes() {
         .into_iter()
         .map(|name| Usage::from_name(name).unwrap())
         .collect();
-    let mut number = 0;
+    let mut numbers = BTreeMap::<String, usize>::new();
     for entry in std::fs::read_dir("tests/corpus/clients").unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "csr") {
@@ -17,8 +23,11 @@ fn what_real_clients_make_decodes() {
             if let Err(error) = Pkcs10::from_pem(&pem, &usages) {
                 panic!("{}: {error} [{}]", path.display(), error.code);
             }
-            number += 1;
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let client = CLIENTS.iter().find(|client| name.starts_with(*client));
+            *numbers.entry(client.unwrap_or_else(|| panic!("whose is {name}?")).to_string()).or_default() += 1;
         }
     }
-    assert!(number > 40, "{number} files");
+    assert_eq!(numbers.len(), CLIENTS.len(), "{numbers:?}");
+    assert!(numbers.values().sum::<usize>() > 80, "{numbers:?}");
 }
