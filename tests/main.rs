@@ -10,3 +10,4 @@ mod differential;
 mod docs;
 mod kubeadm;
 mod node;
+mod round;

@@ -128,6 +128,9 @@ pub struct Certificate {
     #[serde(deserialize_with = "list")]
     pub extensions: Vec<String>,
     pub seconds: i64,
+    /// In seconds since 1970.
+    pub not_before: i64,
+    pub not_after: i64,
     pub user: Option<User>,
 }
 
@@ -157,7 +160,9 @@ fn unbase64(text: &str) -> Result<Vec<u8>, ::base64::DecodeError> {
 impl Go {
     pub fn start() -> Self {
         let mut command = Command::new(testbed::goreads().unwrap());
-        command.arg(super::keys::directory()).env("GOMAXPROCS", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
+        // One thread, and memory rather than time for its garbage.
+        command.arg(super::keys::directory()).envs([("GOMAXPROCS", "1"), ("GOGC", "800")]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let questions = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
@@ -182,6 +187,13 @@ impl Go {
             "expirationSeconds": context.expiration_seconds,
             "issue": issue,
         }}))
+    }
+
+    /// Reads a certificate, in PEM.
+    pub fn certificate(&mut self, pem: &str) -> Certificate {
+        let answer: Value = self.ask(&json!({ "certificate": base64(pem.as_bytes()) }));
+        assert_eq!(answer["error"], "", "{pem}");
+        serde_json::from_value(answer["certificate"].clone()).unwrap()
     }
 
     /// Signs with a key of [`super::keys::directory`]; a `salt` asks for PSS.

@@ -4,13 +4,13 @@
 //! `DIFFERENTIAL_REQUESTS` says how many there shall be.
 #![allow(clippy::print_stdout, reason = "the seed of a run, and what it met, are worth knowing")]
 
-mod armour;
+pub(crate) mod armour;
 mod clients;
 mod compare;
-mod der;
-mod go;
-mod hostile;
-mod keys;
+pub(crate) mod der;
+pub(crate) mod go;
+pub(crate) mod hostile;
+pub(crate) mod keys;
 mod mutate;
 mod names;
 

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"time"
@@ -112,9 +113,30 @@ type certificate struct {
 	Unknown      []string `json:"unknownExtKeyUsages"`
 	Authority    bool     `json:"authority"`
 	Extensions   []string `json:"extensions"`
-	// Seconds from NotBefore to NotAfter.
-	Seconds int64 `json:"seconds"`
-	User    *User `json:"user"`
+	// Seconds from NotBefore to NotAfter, and these in seconds since 1970.
+	Seconds   int64 `json:"seconds"`
+	NotBefore int64 `json:"notBefore"`
+	NotAfter  int64 `json:"notAfter"`
+	User      *User `json:"user"`
+}
+
+// issued is a certificate from elsewhere, or why it cannot be read.
+type issued struct {
+	Certificate *certificate `json:"certificate"`
+	Error       string       `json:"error"`
+}
+
+// readPEM reads one block of PEM with one certificate, and nothing around it.
+func readPEM(text []byte) issued {
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" || len(block.Headers) != 0 || len(rest) != 0 {
+		return issued{Error: "not one certificate in PEM"}
+	}
+	read, err := readCertificate(block.Bytes)
+	if err != nil {
+		return issued{Error: err.Error()}
+	}
+	return issued{Certificate: read}
 }
 
 func readCertificate(der []byte) (*certificate, error) {
@@ -129,6 +151,8 @@ func readCertificate(der []byte) (*certificate, error) {
 		KeyUsage:  int(parsed.KeyUsage),
 		Authority: parsed.IsCA,
 		Seconds:   int64(parsed.NotAfter.Sub(parsed.NotBefore).Seconds()),
+		NotBefore: parsed.NotBefore.Unix(),
+		NotAfter:  parsed.NotAfter.Unix(),
 	}
 	for _, usage := range parsed.ExtKeyUsage {
 		read.ExtKeyUsages = append(read.ExtKeyUsages, int(usage))

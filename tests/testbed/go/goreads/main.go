@@ -1,6 +1,7 @@
 // Goreads says what Go makes of a certification request, and with it Kubernetes: the API server reads requests with
 // crypto/x509 when they are filed, kube-controller-manager reads them again when it signs, and the API server reads the
-// certificate when somebody comes with it. Each of the three is their own code, imported.
+// certificate when somebody comes with it. Each of the three is their own code, imported. It also reads certificates that
+// were issued.
 //
 // It answers each line of standard input, a JSON object with one of the fields of question, with one line of JSON.
 package main
@@ -16,6 +17,8 @@ import (
 type question struct {
 	// Read: a request as the API server gets it.
 	Read *request `json:"read"`
+	// Certificate: one that was issued, as PEM.
+	Certificate []byte `json:"certificate"`
 	// Sign: bytes to be signed by one of the keys of the directory that is the argument.
 	Sign *toBeSigned `json:"sign"`
 	// Keys: the names of these keys, each with its SubjectPublicKeyInfo.
@@ -41,6 +44,8 @@ func main() {
 		switch {
 		case asked.Read != nil:
 			answer = signer.read(asked.Read)
+		case asked.Certificate != nil:
+			answer = readPEM(asked.Certificate)
 		case asked.Sign != nil:
 			answer = keys.sign(asked.Sign)
 		case asked.Keys:
