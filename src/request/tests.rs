@@ -535,6 +535,14 @@ fn a_signature_has_the_algorithm_that_fits_its_key() {
     assert!(fits(Key::Ed25519, &sequence(&[&ed25519])));
     assert!(!fits(Key::Ed25519, &sequence(&[&ed25519, &null])));
     assert!(!fits(rsa, &sequence(&[&ed25519])));
+    for (key, algorithm, name) in [
+        (rsa, pkcs1(4), "MD5 with RSA"),
+        (rsa, pkcs1(5), "SHA-1 with RSA"),
+        (Key::Ecdsa { curve: Curve::P384 }, oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 4]), "ECDSA with SHA-512"),
+    ] {
+        let refused = super::signature::verify(key, &[], element(&sequence(&[&algorithm])), element(&null), b"");
+        assert_eq!(refused.unwrap_err().found, name);
+    }
     // Bits that are no whole bytes are no signature.
     let padded = tlv(0x03, &[1, 0]);
     let error = super::signature::verify(rsa, &[], element(&sequence(&[&pkcs1(11)])), element(&padded), b"");

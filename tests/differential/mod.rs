@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "the seed of a run, and what it met, are worth knowing")]
 
 pub(crate) mod armour;
+mod cases;
 mod clients;
 mod compare;
 pub(crate) mod der;
