@@ -211,7 +211,9 @@ fn with_article(name: &str) -> String {
 }
 
 /// What people call a field who know it from elsewhere, and its name here.
-const OTHER_NAMES: [(&str, &str); 13] = [
+const OTHER_NAMES: [(&str, &str); 15] = [
+    ("allow", "limits"),
+    ("limits", "allow"),
     ("patterns", "allowed"),
     ("values", "allowed"),
     ("cn", "commonName"),

@@ -175,6 +175,10 @@ fn text(policies: &[SourcedPolicy], findings: &[Finding], paint: Paint) -> Strin
             format!("{number} {severity}{}", if severity == "error" && number > 1 { "s" } else { "" })
         })
         .collect();
+    if policies.is_empty() {
+        // Why there are none is told as a problem.
+        return out;
+    }
     let said = if counts.is_empty() { "nothing to say".to_owned() } else { counts.join(", ") };
     let objects = if policies.len() == 1 { "object" } else { "objects" };
     let _ = writeln!(out, "{} {objects}: {said}", policies.len());

@@ -41,8 +41,8 @@ impl SourcedPolicy {
 /// The policies and guardrails that `paths` hold, each that can be told apart from others.
 pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<SourcedPolicy> {
     let mut policies: Vec<SourcedPolicy> = Vec::new();
-    let documents = input::read(paths, &input::OBJECTS, problems);
     let first = problems.len();
+    let documents = input::read(paths, &input::OBJECTS, problems);
     for document in documents {
         let Content::Manifest(located) = document.content else {
             problems.push(Problem::new(&document.path, None, "is a PEM file, and policies are manifests"));

@@ -173,6 +173,8 @@ fn programs_read_json_and_sarif() {
 fn what_cannot_be_read_is_no_finding_but_status_2() {
     let Ended(status, _, err) = countersign(&["lint", "/nowhere"], b"");
     assert!(status == 2 && err.contains("/nowhere"), "{err}");
+    let Ended(status, out, err) = lint(&[], "kind: [");
+    assert_eq!((status, out.as_str(), err.lines().count()), (2, "", 1), "{err}");
     let Ended(status, _, err) = lint(&[], "kind: Pod\napiVersion: v1\n");
     assert!(status == 2 && err.contains("holds no CSRPolicy"), "{err}");
 }

@@ -95,7 +95,8 @@ fn mistakes_in_policies_show_everything_in_every_format() {
                         "subject": { "commonName": { "allowed": [text(4), "*"] } },
                         "usages": { "allowed": ["client auth", text(5)] },
                         "validations": [{ "name": text(6), "expression": text(7), "message": text(8) }],
-                        (text(9)): 1,
+                        // YAML has no longer keys in one line.
+                        (text(9).chars().take(200).collect::<String>()): 1,
                     },
                     "mode": text(10),
                 },
