@@ -70,7 +70,7 @@ pub fn hostile(der: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
         26 => format!("{BEGIN}{}{END}", body.replace('+', "-").replace('/', "_")),
         27 => {
             // Bits after the last byte that are not zero.
-            let position = body.trim_end().trim_end_matches('=').len() - 1;
+            let position = body.trim_end().trim_end_matches('=').len().saturating_sub(1);
             let mut bytes = good.into_bytes();
             bytes[BEGIN.len() + position] = *rng.choice(b"BRZ9f").unwrap();
             return bytes;
