@@ -1,6 +1,6 @@
 //! A backlog: pending requests are there, the controller starts, and all are approved. Beside it, on the same control
 //! plane, a client that only sends the same approvals, as many at a time, with nothing to decide: what the API server
-//! bears. `cargo bench --bench backlog -- 1000 5000`, and docs/benchmarks.md.
+//! bears. `cargo bench --bench backlog -- 1000 5000`.
 #![allow(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 

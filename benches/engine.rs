@@ -1,5 +1,5 @@
 //! The engine: decoding with the signature check, and whole reviews, beside the bare signature check and beside what
-//! Go takes to parse and check the same request (needs Go). `cargo bench --bench engine`, and docs/benchmarks.md.
+//! Go takes to parse and check the same request (needs Go). `cargo bench --bench engine`.
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
