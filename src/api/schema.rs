@@ -7,6 +7,7 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 use super::{CSRGuardrail, CSRPolicy};
+use crate::escape::{cut, one_line};
 use crate::nearest::nearest;
 use crate::policy::{Kind, Problem};
 
@@ -78,6 +79,18 @@ pub fn check(kind: Kind, spec: &Value) -> Vec<Problem> {
     problems
 }
 
+/// What to write instead of the field at `path`, which is beside `spec` and not in it.
+#[must_use]
+pub fn beside_spec(kind: Kind, path: &str) -> String {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let unknown = "Kubernetes knows no such field here, and drops it";
+    if schema_of_spec(kind)["properties"].get(name).is_some() {
+        format!("{unknown}: it belongs below spec, indented by two spaces")
+    } else {
+        format!("{unknown}: remove it")
+    }
+}
+
 /// The schema of `spec` as the CRD states it.
 #[must_use]
 pub fn schema_of_spec(kind: Kind) -> &'static Value {
@@ -99,7 +112,7 @@ fn check_value(path: &str, value: &Value, schema: &Value, problems: &mut Vec<Pro
     let mut report = |path: &str, message: String| problems.push(Problem { path: path.to_owned(), message });
     let expected = schema["type"].as_str().unwrap_or_default();
     if type_of(value) != expected {
-        return report(path, wrong_type(value, expected));
+        return report(path, wrong_type(value, expected, &schema["properties"]));
     }
     match value {
         Value::Object(fields) => {
@@ -178,7 +191,7 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-fn wrong_type(value: &Value, expected: &str) -> String {
+fn wrong_type(value: &Value, expected: &str, properties: &Value) -> String {
     match (value, expected) {
         (Value::Null, _) => "there is nothing behind it: state a value, or remove the field".to_owned(),
         (Value::String(text), "array") => format!("a list is needed, not a text: write [{text:?}]"),
@@ -187,10 +200,21 @@ fn wrong_type(value: &Value, expected: &str) -> String {
             None => "a whole number is needed, not a text: write, for example, 2592000".to_owned(),
         },
         (Value::Number(_) | Value::Bool(_), "string") => format!("a text is needed: put {value} into quotes"),
+        (Value::String(_) | Value::Array(_), "object") if wraps(properties).is_some() => {
+            let list = if value.is_array() { value.to_string() } else { format!("[{value}]") };
+            let list = one_line(&cut(&list, 200));
+            let field = wraps(properties).unwrap_or_default();
+            format!("an object with fields is needed: write {{ {field}: {list} }}")
+        }
         (_, "object") => format!("an object with fields is needed, not {}", with_article(type_of(value))),
         (_, "array") => format!("a list is needed, not {}", with_article(type_of(value))),
         _ => format!("{} is needed, not {}", with_article(expected), with_article(type_of(value))),
     }
+}
+
+/// The field that takes a list which somebody wrote in the place of the object.
+fn wraps(properties: &Value) -> Option<&'static str> {
+    ["allowed", "groups"].into_iter().find(|field| properties.get(field).is_some())
 }
 
 /// What somebody means who writes `24h`, `30d` or `"3600"` for a number of seconds.

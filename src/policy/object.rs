@@ -85,6 +85,37 @@ pub struct PolicyObject {
     pub known_version: bool,
     /// `spec`, whatever it is; nothing where there is none.
     pub spec: Option<Value>,
+    /// The paths of fields that no Kubernetes object has beside `spec`, such as a `mode` that was not indented. An API
+    /// server drops them, and files may have them.
+    pub unknown: Vec<String>,
+}
+
+/// The fields of any object (`TypeMeta`, and what a custom resource has beside it).
+const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+/// The fields of `metadata` (`ObjectMeta` of apimachinery).
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// The names in `value` that are not `known`, each after `prefix`.
+fn unknown_fields<'a>(value: &'a Value, prefix: &'a str, known: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+    let names = value.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    names.filter(|name| !known.contains(name)).map(move |name| format!("{prefix}{}", crate::escape::printable(name)))
 }
 
 impl PolicyObject {
@@ -92,6 +123,8 @@ impl PolicyObject {
     #[must_use]
     pub fn new(kind: Kind, mut value: Value) -> Self {
         let metadata = &value["metadata"];
+        let unknown =
+            unknown_fields(&value, "", &FIELDS).chain(unknown_fields(metadata, "metadata.", &METADATA)).collect();
         let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
         Self {
             kind,
@@ -100,6 +133,7 @@ impl PolicyObject {
             generation: metadata["generation"].as_i64(),
             deleting: !metadata["deletionTimestamp"].is_null(),
             known_version: value["apiVersion"] == API_VERSION,
+            unknown,
             spec: value.get_mut("spec").map(Value::take),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::outcome::{Context, Outcome};
 use super::{Facts, NodeFact, ReasonCode, Violation};
 use crate::api::{Mode, OnViolation};
+use crate::escape::printable;
 use crate::policy::{Compiled, ObjectRef, PolicySet};
 use crate::request::SigningRequest;
 
@@ -112,8 +113,11 @@ impl Review {
 
 /// Rule 1.
 fn not_ours(set: &PolicySet, request: &SigningRequest) -> Option<Review> {
-    (!set.manages(&request.envelope.signer_name)).then(|| {
-        Review::no_opinion(ReasonCode::SignerNotManaged, "the signer is not one that Countersign manages here")
+    let signer = &request.envelope.signer_name;
+    (!set.manages(signer)).then(|| {
+        let shown = printable(signer);
+        let reason = format!("the signer \"{shown}\" is not one that Countersign manages here");
+        Review::no_opinion(ReasonCode::SignerNotManaged, reason)
     })
 }
 

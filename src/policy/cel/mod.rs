@@ -137,7 +137,9 @@ pub fn expression_functions() -> Vec<&'static str> {
 /// `problem` at a column of `source` (both from 1), with the line and a caret under it.
 fn located(source: &str, line: usize, column: usize, problem: &str) -> String {
     let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let caret = " ".repeat(column.saturating_sub(1).min(text.chars().count()));
+    // As wide as what stands before it is when it is shown.
+    let before: String = text.chars().take(column.saturating_sub(1)).collect();
+    let caret = " ".repeat(printable(&before).chars().count());
     format!("line {line}, column {column}: {problem}\n  {}\n  {caret}^", printable(text))
 }
 

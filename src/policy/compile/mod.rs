@@ -22,6 +22,9 @@ pub(super) fn compile(object: &PolicyObject) -> Compiled {
     if !object.known_version {
         compiler.report("apiVersion", format!("this version of Countersign reads {} only", api::API_VERSION));
     }
+    for path in &object.unknown {
+        compiler.report(path, api::schema::beside_spec(object.kind, path));
+    }
     let matcher = compiler.matcher(spec);
     let rules = match object.kind {
         Kind::CSRPolicy => compiler.allow(spec),
