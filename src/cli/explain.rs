@@ -48,7 +48,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let mut own = None;
     if !args.policies.is_empty() {
         let policies = load::policies(&args.policies, &mut problems);
-        own = Some(policies.into_iter().map(|policy| policy.object).collect());
+        let unread = (!problems.is_empty()).then(load::unread);
+        own = Some(policies.into_iter().map(|policy| policy.object).chain(unread).collect());
     }
     let snapshot = args.cluster.read(own, None, &args.names, &mut problems)?;
     // Whether a signer is managed is for the controller's options to say; here every one is looked at.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::problem::Problem;
 use super::reviewed::Reviewed;
 use crate::api::API_VERSION;
 use crate::request::{Key, Pkcs10, SigningRequest};
@@ -13,6 +14,8 @@ struct ReviewList<'a> {
     api_version: &'static str,
     kind: &'static str,
     reviews: Vec<Entry<'a>>,
+    /// What could not be read, and is missing in the rest.
+    problems: &'a [Problem],
     summary: Summary,
 }
 
@@ -108,12 +111,13 @@ struct KeyEntry {
     curve: Option<&'static str>,
 }
 
-pub(super) fn render(all: &[Reviewed]) -> serde_json::Result<String> {
+pub(super) fn render(all: &[Reviewed], problems: &[Problem]) -> serde_json::Result<String> {
     let count = |decision| all.iter().filter(|reviewed| reviewed.review.decision == decision).count();
     let list = ReviewList {
         api_version: API_VERSION,
         kind: "ReviewList",
         reviews: all.iter().map(entry).collect(),
+        problems,
         summary: Summary {
             approved: count(Decision::Approve),
             denied: count(Decision::Deny),

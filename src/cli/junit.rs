@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use super::problem::Problem;
 use super::reviewed::Reviewed;
-use crate::escape::printable;
+use crate::escape::{cut, one_line};
 use crate::review::Decision;
 
-pub(super) fn render(all: &[Reviewed]) -> String {
+pub(super) fn render(all: &[Reviewed], problems: &[Problem]) -> String {
     let count = |decision| all.iter().filter(|reviewed| reviewed.review.decision == decision).count();
     let mut out = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"countersign review\" tests=\"{}\" \
@@ -31,10 +32,34 @@ pub(super) fn render(all: &[Reviewed]) -> String {
         };
         out.push_str("</testcase>\n");
     }
-    out.push_str("</testsuite>\n</testsuites>\n");
+    out.push_str("</testsuite>\n");
+    unread(&mut out, problems);
+    out.push_str("</testsuites>\n");
     out
 }
 
+/// What could not be read, as errors of a suite of their own.
+pub(super) fn unread(out: &mut String, problems: &[Problem]) {
+    if problems.is_empty() {
+        return;
+    }
+    let number = problems.len();
+    let _ = writeln!(out, "<testsuite name=\"what could not be read\" tests=\"{number}\" errors=\"{number}\">");
+    for problem in problems {
+        let (source, problem) = (escape(&problem.source), escape(&problem.to_string()));
+        let _ = writeln!(out, "<testcase name=\"{source}\"><error message=\"{problem}\"/></testcase>");
+    }
+    out.push_str("</testsuite>\n");
+}
+
+/// The longest text of an attribute, in bytes: a reason with many violations fits.
+const MAX_TEXT: usize = 4096;
+
+/// As the value of an attribute, or as text.
 pub(super) fn escape(text: &str) -> String {
-    printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    cut(&one_line(text), MAX_TEXT)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

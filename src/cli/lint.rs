@@ -9,7 +9,7 @@ use super::load::{self, SourcedPolicy};
 use super::located::Place;
 use super::options::VerdictOptions;
 use super::paint::{Color, Paint};
-use super::problem::report;
+use super::problem::{Problem, report};
 use super::{Exit, print, sarif};
 use crate::api::API_VERSION;
 use crate::escape::printable;
@@ -107,8 +107,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let findings = find(&policies, args.verdict);
     print(&match args.output {
         Output::Text => text(&policies, &findings, Paint::new(args.color)),
-        Output::Json => json(policies.len(), &findings)?,
-        Output::Sarif => sarif::render(&findings)?,
+        Output::Json => json(policies.len(), &findings, &problems)?,
+        Output::Sarif => sarif::render(&findings, &problems)?,
     })?;
     if !problems.is_empty() {
         return Ok(report(&problems));
@@ -191,6 +191,8 @@ struct Report<'a> {
     api_version: &'static str,
     kind: &'static str,
     findings: Vec<Entry<'a>>,
+    /// What could not be read, and is missing in the rest.
+    problems: &'a [Problem],
     summary: Summary,
 }
 
@@ -215,7 +217,7 @@ struct Summary {
     hazards: usize,
 }
 
-fn json(objects: usize, findings: &[Finding]) -> serde_json::Result<String> {
+fn json(objects: usize, findings: &[Finding], problems: &[Problem]) -> serde_json::Result<String> {
     let errors = findings.iter().filter(|finding| finding.hazard.is_none()).count();
     let report = Report {
         api_version: API_VERSION,
@@ -235,6 +237,7 @@ fn json(objects: usize, findings: &[Finding]) -> serde_json::Result<String> {
                 instead: finding.hazard.map(HazardCode::instead),
             })
             .collect(),
+        problems,
         summary: Summary { objects, errors, hazards: findings.len() - errors },
     };
     Ok(crate::escape::json(serde_json::to_string_pretty(&report)?) + "\n")

@@ -43,6 +43,11 @@ pub(super) struct Snapshot {
 }
 
 impl ClusterOptions {
+    /// Whether any is given.
+    pub(super) fn is_given(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some() || self.as_user.is_some()
+    }
+
     /// Reads the policies and what they look at, unless files stand for it, and the requests of these names,
     /// or else all that are pending.
     pub(super) fn read(

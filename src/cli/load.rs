@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use rayon::prelude::*;
+use serde_json::json;
 
 use super::input::{self, Content, Document};
 use super::located::{Located, Place};
 use super::options::RequestOptions;
 use super::problem::Problem;
 use super::progress::Progress;
-use crate::api::GROUP;
+use crate::api::{API_VERSION, GROUP};
 use crate::escape::printable;
 use crate::node::{Node, Nodes};
 use crate::policy::{Compiled, Kind, PolicyObject};
@@ -86,6 +87,13 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<So
         }
     }
     policies
+}
+
+/// What stands for policies and guardrails that could not be read: a guardrail that might forbid anything, so that
+/// nothing is told approved which they might have forbidden.
+pub(super) fn unread() -> PolicyObject {
+    let metadata = json!({ "name": "that could not be read" });
+    PolicyObject::new(Kind::CSRGuardrail, json!({ "apiVersion": API_VERSION, "metadata": metadata }))
 }
 
 /// What stands in the way of each being Ready. Such an object still counts: as one that might

@@ -5,12 +5,13 @@ use std::fmt::{self, Write};
 use std::panic::resume_unwind;
 use std::thread;
 
+use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use serde_saphyr::Spanned;
 
 /// Line and column, both from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Place {
     pub(super) line: u64,
     pub(super) column: u64,

@@ -52,11 +52,11 @@ fn signer_seconds(text: &str) -> Result<(String, i64), String> {
     }
 }
 
-/// `90s`, `3m`, `1h`, or a number of seconds.
+/// `90s`, `3m`, `1h` or `14d`. A number alone would be days to some and seconds to others.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
+        "s" => 1,
         "m" => 60,
         "h" => 60 * 60,
         "d" => 24 * 60 * 60,
@@ -64,7 +64,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     };
     match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
         Some(seconds) if unit > 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err("write a duration such as 90s, 3m or 1h".to_owned()),
+        _ => Err("write a duration such as 90s, 3m, 1h or 14d".to_owned()),
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::Exit;
 use super::located::Place;
 use crate::escape::printable;
 
 /// Something that could not be read.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Problem {
-    source: String,
-    place: Option<Place>,
-    message: String,
+    pub(super) source: String,
+    #[serde(flatten)]
+    pub(super) place: Option<Place>,
+    pub(super) message: String,
 }
 
 impl Problem {

@@ -101,8 +101,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         .collect();
     print(&match args.output {
         Output::Text => text::render(&reviewed, Paint::new(args.color)),
-        Output::Json => json::render(&reviewed)?,
-        Output::Junit => junit::render(&reviewed),
+        Output::Json => json::render(&reviewed, &problems)?,
+        Output::Junit => junit::render(&reviewed, &problems),
     })?;
     if !problems.is_empty() {
         return Ok(report(&problems));
@@ -129,9 +129,11 @@ struct Loaded {
 fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
     let mut own = None;
     if !args.policies.is_empty() {
+        let before = problems.len();
         let policies = load::policies(&args.policies, problems);
+        let unread = (problems.len() > before).then(load::unread);
         load::not_ready(&policies, problems);
-        own = Some(policies.into_iter().map(|policy| policy.object).collect::<Vec<_>>());
+        own = Some(policies.into_iter().map(|policy| policy.object).chain(unread).collect::<Vec<_>>());
     }
     let nodes = (!args.nodes.is_empty()).then(|| load::nodes(&args.nodes, problems));
     #[cfg(feature = "controller")]
@@ -141,6 +143,11 @@ fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
         let requests = snapshot.requests.iter().map(super::live::undecided).collect();
         let super::live::Snapshot { policies, nodes, approvals, .. } = snapshot;
         return Ok(Loaded { policies, requests, nodes, approvals });
+    }
+    #[cfg(feature = "controller")]
+    if args.cluster.is_given() {
+        let message = "the options of a cluster need --live, without which files are reviewed and no cluster is read";
+        problems.push(Problem::new("review", None, message));
     }
     let requests = load::requests(&args.files, &args.request, problems);
     Ok(Loaded { policies: own.unwrap_or_default(), requests, nodes, approvals: None })

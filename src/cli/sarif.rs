@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::lint::{Finding, MISTAKE};
+use super::located::Place;
+use super::problem::Problem;
 use crate::policy::{HazardCode, Severity};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-pub(super) fn render(findings: &[Finding]) -> serde_json::Result<String> {
+pub(super) fn render(findings: &[Finding], problems: &[Problem]) -> serde_json::Result<String> {
     let level = |code: Option<HazardCode>| match code.map(HazardCode::severity) {
         None | Some(Severity::High) => "error",
         Some(Severity::Warning) => "warning",
@@ -28,19 +30,40 @@ pub(super) fn render(findings: &[Finding]) -> serde_json::Result<String> {
                 "ruleId": finding.code(),
                 "level": level(finding.hazard),
                 "message": { "text": format!("{} {}: {}: {}.{instead}", finding.kind, finding.name, finding.path, finding.message) },
-                "locations": [{ "physicalLocation": {
-                    "artifactLocation": { "uri": finding.file },
-                    "region": { "startLine": finding.place.line.max(1), "startColumn": finding.place.column.max(1) },
-                } }],
+                "locations": [location(&finding.file, Some(finding.place))],
             })
         })
         .collect();
+    let notifications: Vec<Value> = problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "level": "error",
+                "message": { "text": problem.message },
+                "locations": [location(&problem.source, problem.place)],
+            })
+        })
+        .collect();
+    let invocation = json!({
+        "executionSuccessful": problems.is_empty(),
+        "toolExecutionNotifications": notifications,
+    });
     let driver = json!({
         "name": "countersign",
         "version": env!("CARGO_PKG_VERSION"),
         "informationUri": "https://github.com/countersign/countersign",
         "rules": rules,
     });
-    let report = json!({ "$schema": SCHEMA, "version": "2.1.0", "runs": [{ "tool": { "driver": driver }, "results": results }] });
+    let run = json!({ "tool": { "driver": driver }, "invocations": [invocation], "results": results });
+    let report = json!({ "$schema": SCHEMA, "version": "2.1.0", "runs": [run] });
     Ok(crate::escape::json(serde_json::to_string_pretty(&report)?) + "\n")
+}
+
+/// A `location` object, which begins to count at 1.
+fn location(file: &str, place: Option<Place>) -> Value {
+    let mut location = json!({ "artifactLocation": { "uri": file } });
+    if let Some(place) = place {
+        location["region"] = json!({ "startLine": place.line.max(1), "startColumn": place.column.max(1) });
+    }
+    json!({ "physicalLocation": location })
 }

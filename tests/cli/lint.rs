@@ -116,11 +116,62 @@ fn the_most_likely_mistakes_are_told_with_a_place_and_what_to_write() {
     }
 }
 
+/// Whoever forgets to indent `mode: Audit` must not get a policy that decides.
+#[test]
+fn fields_beside_spec_are_mistakes() {
+    for (good, bad, place, expected) in [
+        (
+            "spec:",
+            "mode: Audit\nspec:",
+            "4:7",
+            "mode: Kubernetes knows no such field here, and drops it: it belongs below spec",
+        ),
+        (
+            "{ name: own-name }",
+            "{ name: own-name, mode: Audit }",
+            "3:35",
+            "metadata.mode: Kubernetes knows no such field",
+        ),
+        ("spec:", "foo: { bar: 1 }\nspec:", "4:6", "foo: Kubernetes knows no such field here, and drops it: remove it"),
+    ] {
+        let text = POLICY.replacen(good, bad, 1);
+        let Ended(status, out, err) = lint(&[], &text);
+        assert!(
+            status == 1 && out.contains(&format!("-:{place}: error [not-ready]")) && out.contains(expected),
+            "{out}{err}"
+        );
+    }
+    let labelled = POLICY.replace("{ name: own-name }", "{ name: own-name, labels: { a: b }, annotations: {} }");
+    assert_eq!(lint(&[], &(labelled + "status: {}\n")).0, 0);
+}
+
+#[test]
+fn a_list_in_the_place_of_an_object_is_answered_with_the_object() {
+    for (good, bad, expected) in [
+        ("{ allowed: [client auth] }", "[client auth]", "write { allowed: [\"client auth\"] }"),
+        ("{ from: Requestor }", "dev", "write { allowed: [\"dev\"] }"),
+        (
+            "- groups: [developers]\n      credential: NotClientCertificate",
+            "- developers",
+            "write { groups: [\"developers\"] }",
+        ),
+    ] {
+        let Ended(status, out, _) = lint(&[], &POLICY.replacen(good, bad, 1));
+        assert!(status == 1 && out.contains(expected), "{out}");
+    }
+}
+
 #[test]
 fn a_caret_stands_under_the_slip_in_an_expression() {
     let Ended(_, out, _) = lint(&[], &POLICY.replace("commonName.size()", "commonName.length()"));
     let expected = "line 1, column 24: there is no function length\n      csr.subject.commonName.length() <= 32\n                             ^";
     assert!(out.contains(expected), "{out}");
+    // Also behind quotes, which are shown with a backslash.
+    let quoted = POLICY.replace("\"csr.subject.commonName.size() <= 32\"", "'csr.signerName != \"\" && csr.nothing'");
+    let Ended(_, out, _) = lint(&[], &quoted);
+    let lines: Vec<&str> = out.lines().collect();
+    let line = lines.iter().position(|line| line.trim_start().starts_with('^')).unwrap();
+    assert_eq!(lines[line].find('^'), lines[line - 1].find("nothing"), "{out}");
 }
 
 #[test]
@@ -177,4 +228,26 @@ fn what_cannot_be_read_is_no_finding_but_status_2() {
     assert_eq!((status, out.as_str(), err.lines().count()), (2, "", 1), "{err}");
     let Ended(status, _, err) = lint(&[], "kind: Pod\napiVersion: v1\n");
     assert!(status == 2 && err.contains("holds no CSRPolicy"), "{err}");
+}
+
+#[test]
+fn reports_have_what_could_not_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("good.yaml"), POLICY).unwrap();
+    std::fs::write(directory.path().join("bad.yaml"), "kind: [\n").unwrap();
+    let path = directory.path().to_str().unwrap();
+    let Ended(status, out, _) = countersign(&["lint", "-o", "json", path], b"");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let problem = &report["problems"][0];
+    assert_eq!((status, &report["summary"]["objects"], &problem["line"]), (2, &1.into(), &1.into()), "{out}");
+    assert!(problem["source"].as_str().unwrap().ends_with("bad.yaml") && problem["message"].is_string());
+    let Ended(_, out, _) = countersign(&["lint", "-o", "sarif", path], b"");
+    let sarif: Value = serde_json::from_str(&out).unwrap();
+    let invocation = &sarif["runs"][0]["invocations"][0];
+    assert_eq!(invocation["executionSuccessful"], false);
+    let notification = &invocation["toolExecutionNotifications"][0];
+    assert_eq!(notification["locations"][0]["physicalLocation"]["region"]["startLine"], 1);
+    let Ended(_, out, _) = lint(&["-o", "sarif"], POLICY);
+    let sarif: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(sarif["runs"][0]["invocations"][0]["executionSuccessful"], true);
 }

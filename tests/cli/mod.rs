@@ -107,6 +107,45 @@ fn junit_fails_what_is_denied_and_skips_what_is_undecided() {
     }
 }
 
+/// A guardrail may be among what could not be read, and it may have forbidden anything.
+#[test]
+fn nothing_is_approved_while_a_policy_file_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    fs::copy("examples/policies/developers.yaml", directory.path().join("developers.yaml")).unwrap();
+    let review = |format: &str| {
+        countersign(&["review", "--exit-zero", "-o", format, "--policies", path, "examples/requests/amy.yaml"], b"")
+    };
+    assert!(review("text").1.contains("1 approved, 0 denied, 0 undecided"));
+    for unread in ["kind: [\n", "apiVersion: countersign.dev/v1alpha1\nkind: CSRGuardrial\nmetadata: { name: a }\n"] {
+        fs::write(directory.path().join("limits.yaml"), unread).unwrap();
+        let Ended(status, out, err) = review("text");
+        assert!(
+            status == 2 && out.contains("0 approved, 0 denied, 1 undecided") && err.contains("limits.yaml"),
+            "{out}"
+        );
+        assert!(out.contains("CSRGuardrail that could not be read might forbid the request"), "{out}");
+        let list: Value = serde_json::from_str(&review("json").1).unwrap();
+        assert_eq!(list["summary"]["approved"], 0);
+        assert!(list["problems"][0]["source"].as_str().unwrap().ends_with("limits.yaml"), "{list}");
+        let out = review("junit").1;
+        assert!(
+            out.contains("tests=\"1\" errors=\"1\"") && out.contains("<error message=") && out.contains("<skipped"),
+            "{out}"
+        );
+    }
+    // Also where nothing at all could be read.
+    fs::remove_file(directory.path().join("developers.yaml")).unwrap();
+    let Ended(status, out, _) = review("text");
+    assert!(status == 2 && out.contains("0 approved, 0 denied, 1 undecided"), "{out}");
+}
+
+#[test]
+fn the_options_of_a_cluster_need_live() {
+    let Ended(status, _, err) = review(&["--context", "production", "examples/requests/amy.yaml"], b"");
+    assert!(status == 2 && err.contains("need --live"), "{err}");
+}
+
 #[test]
 fn a_bare_request_takes_its_context_from_the_options() {
     let manifest = fs::read_to_string("examples/requests/amy.yaml").unwrap();

@@ -66,7 +66,7 @@ fn a_failure_shows_what_was_expected_and_what_was_found() {
         "{out}"
     );
     let Ended(status, out, _) = test(&["--filter", "a year"], &wrong);
-    assert!(status == 0 && out.contains("0 tests"), "{out}");
+    assert!(status == 2 && out.contains("0 tests"), "{out}");
     // Violations that are not listed are found too.
     let more = SUITE
         .replace("developers] }", "developers] }\n    dnsNames: [a.example.com]")
@@ -96,18 +96,31 @@ fn a_suite_that_cannot_run_is_told_with_a_place_and_status_2() {
         ("[examples/policies]", "[examples/nowhere]", "examples/nowhere"),
         ("requestor: portal", "requestor: portl", "8:14: a month: there is no requestor portl; requestors has portal"),
         ("decision: Approve", "decision: Approved", "14:23: Approved is no decision: write Approve, Deny, NoOpinion"),
-        ("expirationSeconds: 86400", "expirationSeconds: 24h", "is neither the path of a file nor a request"),
+        ("expirationSeconds: 86400", "expirationSeconds: 24h", "12:24: invalid type: string \"24h\", expected i32"),
+        ("    usages:", "    usage:", "11:12: unknown field `usage`, expected one of `signerName`, `usages`"),
+        ("requestor: portal", "requestor: { user: x }", "8:22: unknown field `user`, expected one of `username`"),
+        ("requestor: portal", "requestor: [portal]", "8:14: invalid type: sequence, expected a name or an object"),
+        (
+            "  expect:",
+            "  signerName: example.com/foo\n  expect:",
+            "14:15: a month: the request is described here and has its own signerName",
+        ),
+        (
+            "kind: CSRPolicyTest",
+            "kind: CSRPolicyTst",
+            "2:7: is neither a CSRPolicyTest, which is a suite, nor a policy",
+        ),
         ("countersign.dev/v1alpha1", "countersign.dev/v1", "is not countersign.dev/v1alpha1"),
         ("  requestor: portal\n", "", "say who files the request"),
         ("subject: {", "ipAddresses: [x]\n    subject: {", "x in ipAddresses is no IP address"),
         ("tests:", "serviceCIDRs: [10.96.0.1/12]\ntests:", "6:15: it has host bits"),
         ("tests:", "nodes: [examples/nowhere]\ntests:", "examples/nowhere"),
         ("tests:", "nodes: [{ name: a }, { name: a }]\ntests:", "6:8: Node a is there twice"),
-        ("tests:", "nodes: [{ name: a, adresses: [] }]\ntests:", "is neither the path of a file nor a Node with name"),
+        ("tests:", "nodes: [{ name: a, adresses: [] }]\ntests:", "6:30: unknown field `adresses`, expected one of"),
         (
             "tests:",
             "nodes: [{ name: a, addresses: [{ type: IP, address: a }] }]\ntests:",
-            "is neither the path of a file",
+            "unknown variant `IP`, expected one of `Hostname`",
         ),
         ("  requestor: portal", "  created: noon\n  requestor: portal", "8:12: "),
     ] {
@@ -139,5 +152,38 @@ fn the_cookbook_passes_and_is_clean() {
         if name != "tests" {
             assert!(docs.contains(&format!("(../examples/cookbook/{name})")), "docs/cookbook.md does not have {name}");
         }
+    }
+}
+
+#[test]
+fn two_tests_have_two_names_and_two_files() {
+    let (head, case) = SUITE.split_once("tests:\n").unwrap();
+    let Ended(status, _, err) = test(&[], &format!("{head}tests:\n{case}{case}"));
+    assert!(status == 2 && err.contains("15:9: a month is there twice: keep one"), "{err}");
+    let directory = tempfile::tempdir().unwrap();
+    let saved = directory.path().join("made/for/it");
+    let arguments = ["--save-requests", saved.to_str().unwrap()];
+    let Ended(status, out, err) = test(&arguments, SUITE);
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    assert!(saved.join("a-month.json").is_file());
+    let other = case.replace("a month", "a/month");
+    let Ended(status, _, err) = test(&arguments, &format!("{head}tests:\n{case}{other}"));
+    assert!(status == 2 && err.contains("a-month.json is written by another test already"), "{err}");
+}
+
+#[test]
+fn a_manifest_that_says_something_else_than_its_test_is_refused() {
+    let file = |more: &str| {
+        let (head, _) = SUITE.split_once("tests:\n").unwrap();
+        format!(
+            "{head}tests:\n- name: a\n  request: examples/requests/amy.yaml\n{more}  expect: {{ decision: Approve }}\n"
+        )
+    };
+    let Ended(status, out, err) = test(&[], &file("  signerName: kubernetes.io/kube-apiserver-client\n"));
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    for field in ["signerName: example.com/foo", "usages: [server auth]", "expirationSeconds: 600"] {
+        let Ended(status, _, err) = test(&[], &file(&format!("  {field}\n")));
+        let name = field.split(':').next().unwrap();
+        assert!(status == 2 && err.contains(&format!("amy.yaml has another {name}: remove it here")), "{err}");
     }
 }

@@ -1,7 +1,5 @@
 //! A request (RFC 2986) from a short description, with a key that is thrown away.
 
-use std::path::Path;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
@@ -9,12 +7,10 @@ use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
     Ed25519KeyPair, KeyPair,
 };
-use serde_json::json;
 use yasna::models::ObjectIdentifier;
 use yasna::{DERWriter, Tag};
 
 use super::suite::{Inline, Key};
-use crate::request::Envelope;
 
 /// The request as PEM.
 pub(super) fn pem(inline: &Inline) -> Result<String, String> {
@@ -44,31 +40,6 @@ pub(super) fn pem(inline: &Inline) -> Result<String, String> {
     let lines = encoded.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned() + "\n");
     let body: String = lines.collect();
     Ok(format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n"))
-}
-
-/// Writes the request as a manifest into `directory`, under the name of the test.
-pub(super) fn save(directory: &Path, envelope: &Envelope, pem: &str) -> Result<(), String> {
-    let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let name: String = envelope.name.chars().map(word).collect();
-    let manifest = json!({
-        "apiVersion": "certificates.k8s.io/v1",
-        "kind": "CertificateSigningRequest",
-        "metadata": { "name": name.trim_matches('-') },
-        "spec": {
-            "request": STANDARD.encode(pem),
-            "signerName": envelope.signer_name,
-            "usages": envelope.usages,
-            "expirationSeconds": envelope.expiration_seconds,
-            // The API server writes these over with whoever files it.
-            "username": envelope.username,
-            "uid": envelope.user_uid,
-            "groups": envelope.groups,
-            "extra": envelope.extra,
-        },
-    });
-    let path = directory.join(format!("{}.json", name.trim_matches('-')));
-    std::fs::write(&path, format!("{manifest:#}\n"))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 fn oid(numbers: &[u64]) -> ObjectIdentifier {

@@ -2,23 +2,26 @@
 
 mod generate;
 mod report;
+mod save;
 mod suite;
 
 use std::path::{Path, PathBuf};
 
 use super::input::{self, Content};
-use super::load;
+use super::load::{self, Sourced};
 use super::options::RequestOptions;
 use super::paint::{Color, Paint};
 use super::problem::{Problem, report as report_problems};
 use super::{Exit, print};
+use crate::api::GROUP;
 use crate::escape::printable;
 use crate::node::{Node, Nodes};
-use crate::policy::{PolicySet, Reserved, Settings, SignerPattern, network};
+use crate::policy::{Kind, PolicySet, Reserved, Settings, SignerPattern, network};
 use crate::request::{Envelope, SigningRequest};
 use crate::review::{Approvals, Facts, Holder, Review, review};
+use save::Save;
 pub(in crate::cli) use suite::KIND;
-use suite::{Approved, Case, Expected, NodeSource, Request, Requestor, RequestorRef, Suite};
+use suite::{Approved, Case, Expected, Given, InlineNode, Requestor, Suite};
 
 /// Test policies: suites name requests and the verdicts expected.
 #[derive(Debug, clap::Args)]
@@ -79,17 +82,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut ran = Vec::new();
     let documents = input::read(&args.paths, &input::OBJECTS, &mut problems);
     let mut suites = 0;
+    let mut save = args.save_requests.clone().map(Save::new);
     for document in documents {
         let Content::Manifest(located) = &document.content else { continue };
         let value = located.value();
         if value["kind"] != KIND {
+            let ours = value["apiVersion"].as_str().is_some_and(|version| version.starts_with(GROUP));
+            let kind = value["kind"].as_str().unwrap_or_default();
+            if ours && Kind::from_name(kind).is_none() {
+                let message = format!("is neither a {KIND}, which is a suite, nor a policy or guardrail: correct kind");
+                let field = if kind.is_empty() { "" } else { "kind" };
+                problems.push(Problem::new(&document.source, Some(located.place_of(field)), message));
+            }
             continue;
         }
         suites += 1;
         let base = Path::new(&document.path).parent().unwrap_or(Path::new("")).to_owned();
         match Suite::read(&value) {
             Ok(suite) => {
-                let tests = suite_tests(&suite, &base, args, &mut |path, message| {
+                let tests = suite_tests(&suite, &base, args, save.as_mut(), &mut |path, message| {
                     problems.push(Problem::new(&document.source, Some(located.place_of(path)), message));
                 });
                 ran.push(SuiteRan { source: document.source.clone(), tests });
@@ -105,9 +116,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             problems.push(Problem::new(&path.display().to_string(), None, message));
         }
     }
+    if let Some(filter) = &args.filter
+        && problems.is_empty()
+        && ran.iter().all(|suite| suite.tests.is_empty())
+    {
+        let message = format!("no test has \"{}\" in its name", printable(filter));
+        problems.push(Problem::new("--filter", None, message));
+    }
     print(&match args.output {
         Output::Text => report::text(&ran, Paint::new(args.color)),
-        Output::Junit => report::junit(&ran),
+        Output::Junit => report::junit(&ran, &problems),
     })?;
     if !problems.is_empty() {
         return Ok(report_problems(&problems));
@@ -116,14 +134,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::Findings } else { Exit::Clean })
 }
 
-fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(&str, String)) -> Vec<Ran> {
+fn suite_tests(
+    suite: &Suite,
+    base: &Path,
+    args: &Args,
+    mut save: Option<&mut Save>,
+    problem: &mut dyn FnMut(&str, String),
+) -> Vec<Ran> {
     let mut problems = Vec::new();
     let paths: Vec<PathBuf> = suite.policies.iter().map(|path| base.join(path)).collect();
     let policies = load::policies(&paths, &mut problems);
+    let unread = (!problems.is_empty()).then(load::unread);
     for wrong in problems.drain(..) {
         problem("policies", wrong.to_string());
     }
-    let objects: Vec<_> = policies.into_iter().map(|policy| policy.object).collect();
+    let objects: Vec<_> = policies.into_iter().map(|policy| policy.object).chain(unread).collect();
     let settings = match settings(suite, &objects) {
         Ok(settings) => settings,
         Err((field, message)) => {
@@ -146,7 +171,7 @@ fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(
             continue;
         }
         let path = format!("tests[{index}]");
-        let request = match request(suite, case, base, args.save_requests.as_deref()) {
+        let request = match request(suite, case, base, save.as_deref_mut()) {
             Ok(request) => request,
             Err((field, message)) => {
                 problem(&format!("{path}.{field}"), format!("{}: {message}", case.name));
@@ -174,13 +199,13 @@ fn suite_tests(suite: &Suite, base: &Path, args: &Args, problem: &mut dyn FnMut(
 }
 
 /// The Nodes that a suite or a test names.
-fn nodes(sources: &[NodeSource], base: &Path) -> Result<Nodes, String> {
+fn nodes(sources: &[Given<InlineNode>], base: &Path) -> Result<Nodes, String> {
     let mut nodes = Nodes::default();
     let mut problems = Vec::new();
     for source in sources {
         let more = match source {
-            NodeSource::Inline(node) => [node.node()].into_iter().collect(),
-            NodeSource::Files(path) => load::nodes(&[base.join(path)], &mut problems),
+            Given::Here(node) => [node.node()].into_iter().collect(),
+            Given::Name(path) => load::nodes(&[base.join(path)], &mut problems),
         };
         for node in more.iter() {
             if nodes.get(&node.name).is_some() {
@@ -223,17 +248,17 @@ fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Se
 
 type Wrong = (&'static str, String);
 
-fn request(suite: &Suite, case: &Case, base: &Path, save: Option<&Path>) -> Result<SigningRequest, Wrong> {
+fn request(suite: &Suite, case: &Case, base: &Path, save: Option<&mut Save>) -> Result<SigningRequest, Wrong> {
     let requestor = match &case.requestor {
         None => None,
-        Some(RequestorRef::Inline(requestor)) => Some(requestor),
-        Some(RequestorRef::Name(name)) => Some(suite.requestors.get(name).ok_or_else(|| {
+        Some(Given::Here(requestor)) => Some(requestor.as_ref()),
+        Some(Given::Name(name)) => Some(suite.requestors.get(name).ok_or_else(|| {
             let known: Vec<&str> = suite.requestors.keys().map(String::as_str).collect();
             ("requestor", format!("there is no requestor {name}; requestors has {}", known.join(", ")))
         })?),
     };
     match &case.request {
-        Request::File(path) => {
+        Given::Name(path) => {
             let mut request = from_file(&base.join(path), case, requestor)?;
             if let Some(requestor) = requestor {
                 requestor.put_into(&mut request.envelope);
@@ -241,7 +266,11 @@ fn request(suite: &Suite, case: &Case, base: &Path, save: Option<&Path>) -> Resu
             request.envelope.created = case.created.or(request.envelope.created);
             Ok(request)
         }
-        Request::Inline(inline) => {
+        Given::Here(inline) => {
+            if let Some(field) = case.completes() {
+                let message = format!("the request is described here and has its own {field}: write it there");
+                return Err((field, message));
+            }
             let requestor = requestor.ok_or((
                 "requestor",
                 "say who files the request: name one of requestors, or write one here".to_owned(),
@@ -256,8 +285,8 @@ fn request(suite: &Suite, case: &Case, base: &Path, save: Option<&Path>) -> Resu
                 ..Envelope::default()
             };
             requestor.put_into(&mut envelope);
-            if let Some(directory) = save {
-                generate::save(directory, &envelope, &pem).map_err(|message| ("name", message))?;
+            if let Some(save) = save {
+                save.request(&envelope, &pem).map_err(|message| ("name", message))?;
             }
             Ok(SigningRequest::decode(envelope, pem.as_bytes()))
         }
@@ -280,7 +309,10 @@ fn from_file(path: &Path, case: &Case, requestor: Option<&Requestor>) -> Result<
         return Err(("request", problem.to_string()));
     }
     match (requests.pop(), requests.is_empty()) {
-        (Some(sourced), true) => Ok(sourced.request),
+        (Some(Sourced { request, .. }), true) => match case.contradicts(&request.envelope) {
+            Some(field) => Err((field, format!("{} has another {field}: remove it here", path.display()))),
+            None => Ok(request),
+        },
         _ => Err(("request", format!("{} holds more than one request: give each a file", path.display()))),
     }
 }

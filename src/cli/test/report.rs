@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::{Ran, SuiteRan};
-use crate::cli::junit::escape;
+use crate::cli::junit::{escape, unread};
 use crate::cli::paint::Paint;
+use crate::cli::problem::Problem;
 use crate::escape::printable;
 
 pub(super) fn text(suites: &[SuiteRan], paint: Paint) -> String {
@@ -19,7 +20,6 @@ pub(super) fn text(suites: &[SuiteRan], paint: Paint) -> String {
             }
             let _ = writeln!(out, "  {}  {name}", paint.alarm("FAIL"));
             for (what, expected, found) in &test.differences {
-                let shown = |text: &str| if text.is_empty() { "(none)".to_owned() } else { printable(text) };
                 let _ = writeln!(
                     out,
                     "        {what}: expected {}, found {}",
@@ -38,7 +38,7 @@ pub(super) fn text(suites: &[SuiteRan], paint: Paint) -> String {
     out
 }
 
-pub(super) fn junit(suites: &[SuiteRan]) -> String {
+pub(super) fn junit(suites: &[SuiteRan], problems: &[Problem]) -> String {
     let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
     for suite in suites {
         let failed = suite.tests.iter().filter(|test| !test.differences.is_empty()).count();
@@ -58,14 +58,19 @@ pub(super) fn junit(suites: &[SuiteRan]) -> String {
         }
         out.push_str("</testsuite>\n");
     }
+    unread(&mut out, problems);
     out.push_str("</testsuites>\n");
     out
+}
+
+fn shown(text: &str) -> String {
+    if text.is_empty() { "(none)".to_owned() } else { printable(text) }
 }
 
 fn difference(test: &Ran) -> String {
     let each = test
         .differences
         .iter()
-        .map(|(what, expected, found)| format!("{what}: expected {expected:?}, found {found:?}"));
+        .map(|(what, expected, found)| format!("{what}: expected {}, found {}", shown(expected), shown(found)));
     each.collect::<Vec<_>>().join("; ")
 }

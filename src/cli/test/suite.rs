@@ -1,10 +1,14 @@
 //! What a suite says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::api::API_VERSION;
@@ -37,7 +41,7 @@ pub(super) struct Suite {
     pub(super) service_cidrs: Vec<String>,
     /// What Nodes there are; unstated, they are not known.
     #[serde(default)]
-    pub(super) nodes: Option<Vec<NodeSource>>,
+    pub(super) nodes: Option<Vec<Given<InlineNode>>>,
     /// What was approved for nodes; unstated, it is not known.
     #[serde(default)]
     pub(super) approvals: Option<Vec<Approved>>,
@@ -57,7 +61,11 @@ impl Suite {
         if suite.tests.is_empty() {
             return Err(("tests".to_owned(), "has no tests".to_owned()));
         }
+        let mut names = BTreeSet::new();
         for (index, case) in suite.tests.iter().enumerate() {
+            if !names.insert(&case.name) {
+                return Err((format!("tests[{index}].name"), format!("{} is there twice: keep one", case.name)));
+            }
             let expected = &case.expect;
             for (field, decision) in
                 [("decision", Some(&expected.decision)), ("auditDecision", expected.audit_decision.as_ref())]
@@ -79,14 +87,14 @@ const DECISIONS: [&str; 3] = ["Approve", "Deny", "NoOpinion"];
 pub(super) struct Case {
     pub(super) name: String,
     #[serde(default)]
-    pub(super) requestor: Option<RequestorRef>,
-    pub(super) request: Request,
+    pub(super) requestor: Option<Given<Requestor>>,
+    pub(super) request: Given<Inline>,
     /// When it was filed.
     #[serde(default)]
     pub(super) created: Option<Timestamp>,
     /// Instead of the suite's.
     #[serde(default)]
-    pub(super) nodes: Option<Vec<NodeSource>>,
+    pub(super) nodes: Option<Vec<Given<InlineNode>>>,
     /// Instead of the suite's.
     #[serde(default)]
     pub(super) approvals: Option<Vec<Approved>>,
@@ -100,12 +108,62 @@ pub(super) struct Case {
     pub(super) expect: Expected,
 }
 
-/// One of the suite's requestors, or one of its own.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "is neither the name of a requestor nor one with username, uid, groups and extra")]
-pub(super) enum RequestorRef {
+impl Case {
+    /// What the test itself says of a bare PEM request, each with whether it does.
+    fn stated(&self) -> [(&'static str, bool); 3] {
+        [
+            ("signerName", self.signer_name.is_some()),
+            ("usages", !self.usages.is_empty()),
+            ("expirationSeconds", self.expiration_seconds.is_some()),
+        ]
+    }
+
+    /// The first field by which the test completes a bare PEM request.
+    pub(super) fn completes(&self) -> Option<&'static str> {
+        self.stated().into_iter().find(|(_, stated)| *stated).map(|(field, _)| field)
+    }
+
+    /// The first field of which the test says something else than the request that it names.
+    pub(super) fn contradicts(&self, envelope: &Envelope) -> Option<&'static str> {
+        let same = [
+            self.signer_name.as_ref() == Some(&envelope.signer_name),
+            self.usages == envelope.usages,
+            self.expiration_seconds == envelope.expiration_seconds,
+        ];
+        let other = self.stated().into_iter().zip(same).find(|((_, stated), same)| *stated && !same);
+        other.map(|((field, _), _)| field)
+    }
+}
+
+/// The name of something that stands elsewhere, such as the path of a file, or the thing itself.
+#[derive(Debug)]
+pub(super) enum Given<T> {
     Name(String),
-    Inline(Requestor),
+    Here(Box<T>),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(GivenVisitor(PhantomData))
+    }
+}
+
+struct GivenVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for GivenVisitor<T> {
+    type Value = Given<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name or an object with fields")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Given::Name(name.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields)).map(|thing| Given::Here(Box::new(thing)))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -141,14 +199,7 @@ pub(super) struct Approved {
     pub(super) at: Option<Timestamp>,
 }
 
-/// A file with Nodes, or a Node.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "is neither the path of a file nor a Node with name, uid, created, labels and addresses")]
-pub(super) enum NodeSource {
-    Files(PathBuf),
-    Inline(InlineNode),
-}
-
+/// A Node.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct InlineNode {
@@ -207,17 +258,7 @@ impl InlineAddress {
     }
 }
 
-/// A file with a request, or what one is made from.
-#[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "is neither the path of a file nor a request with signerName, usages, expirationSeconds, subject, dnsNames, ipAddresses, uris, emailAddresses and key"
-)]
-pub(super) enum Request {
-    File(PathBuf),
-    Inline(Box<Inline>),
-}
-
+/// What a request is made from.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Inline {
