@@ -204,7 +204,8 @@ pub struct Usages {
     pub required: Option<Vec<String>>,
 }
 
-/// Where permitted values come from besides the lists.
+/// `Requestor`: the CN must be the requestor's own user name, and each O a group of the requestor, beside what the
+/// lists say. A reserved name never comes out of it but a node's own user name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RequestorSource {
     /// The requestor's own identity: its user name for the CN, its groups for the O.
