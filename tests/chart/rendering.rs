@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Kubectl, Options, Tool};
+use testbed::{ControlPlane, Kubectl, Options, Tool, eventually};
 
 use super::{BOTH, CHART, Helm, NAMESPACE, borrowed, matrix, object, objects};
+use crate::cluster::{LIMIT, anyhow_if};
 
 /// Where the CRDs of the Prometheus operator come from.
 const PROMETHEUS_OPERATOR: &str = "github.com/prometheus-operator/prometheus-operator@v0.90.1";
@@ -72,7 +73,15 @@ fn the_matrix_passes_lint_kubeconform_and_a_server_side_dry_run() {
     admin.run(&["create", "namespace", "countersign-events"]).unwrap();
     admin.run(&["create", "serviceaccount", "approver", "--namespace", NAMESPACE]).unwrap();
     let schemas = tempfile::tempdir().unwrap();
-    write_schemas(&admin, schemas.path());
+    // The API server describes a kind some time after it serves it.
+    eventually("the kinds of the operator are described", LIMIT, || {
+        write_schemas(&admin, schemas.path());
+        let missing = ["servicemonitor", "podmonitor", "prometheusrule"]
+            .into_iter()
+            .find(|kind| !schemas.path().join(format!("{kind}-monitoring-v1.json")).is_file());
+        anyhow_if(missing.is_none(), missing.unwrap_or_default())
+    })
+    .unwrap();
     let location = format!("{}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json", schemas.path().display());
 
     for values in matrix() {
@@ -125,7 +134,7 @@ fn the_matrix_passes_lint_kubeconform_and_a_server_side_dry_run() {
     let about = objects(&std::fs::read_to_string(Path::new(CHART).join("Chart.yaml")).unwrap()).remove(0);
     let examples = about["annotations"]["artifacthub.io/crdsExamples"].as_str().unwrap();
     for example in objects(examples).remove(0).as_array().unwrap() {
-        testbed::eventually("the example is accepted", std::time::Duration::from_secs(20), || {
+        eventually("the example is accepted", std::time::Duration::from_secs(20), || {
             admin.feed(&["apply", "--server-side", "--dry-run=server", "-f", "-"], &example.to_string())
         })
         .unwrap();
