@@ -3,18 +3,15 @@
 
 use kube::Client;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Error;
 use super::client::get;
 use super::moment::Moment;
 use super::policies::{Version, Versions};
 use super::skew::{self, RightUrl, Skew};
+use super::watch::{PolicyEntry, RawPolicy};
 use crate::api::{GROUP, VERSION};
 use crate::policy::Kind;
-
-/// Metadata alone is asked for: names and generations tell all.
-const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 /// What the API server has, and since when that is known.
 #[derive(Debug)]
@@ -47,22 +44,18 @@ struct List {
     items: Option<Vec<Item>>,
 }
 
+/// The name of an object, and the state that it is in: nothing else of it is kept.
 #[derive(Deserialize)]
-struct Item {
-    metadata: ItemMetadata,
-}
+#[serde(from = "RawPolicy")]
+struct Item(String, Version);
 
-/// Not `managedFields`: they can be nested deeper than a parser follows.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemMetadata {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    uid: String,
-    generation: Option<i64>,
-    #[serde(default)]
-    deletion_timestamp: Value,
+impl From<RawPolicy> for Item {
+    fn from(raw: RawPolicy) -> Self {
+        // The kind is no part of a version.
+        let object = PolicyEntry::of_list(Kind::CSRPolicy, raw).object;
+        let version = Version::from(&object);
+        Self(object.name, version)
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -71,19 +64,18 @@ struct ListMetadata {
     next: Option<String>,
 }
 
+/// Whole objects are asked for, and not their metadata alone: for some seconds after a CRD was changed the API server
+/// may bring, in a watch that began before, objects without the fields that only the new one has, and their
+/// generation does not tell.
 async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
     let path = format!("/apis/{GROUP}/{VERSION}/{}", kind.plural());
-    let list: List = get(client, &path, METADATA).await?;
+    let list: List = get(client, &path, "application/json").await?;
     // Half a list, or none, would pass for a shorter one.
-    if list.kind.as_deref() != Some("PartialObjectMetadataList") {
+    if list.kind.is_none_or(|said| said != format!("{kind}List")) {
         return Err(Error::Answer("a list"));
     }
     if list.metadata.next.is_some_and(|next| !next.is_empty()) {
         return Err(Error::Answer("the whole list"));
     }
-    let version = |item: Item| {
-        let ItemMetadata { name, uid, generation, deletion_timestamp } = item.metadata;
-        (name, Version { uid, generation, deleting: !deletion_timestamp.is_null() })
-    };
-    Ok(list.items.into_iter().flatten().map(version).collect())
+    Ok(list.items.into_iter().flatten().map(|Item(name, version)| (name, version)).collect())
 }

@@ -12,14 +12,21 @@ use crate::policy::{Compiled, Hazard, Kind, ObjectRef, PolicyObject, PolicySet, 
 /// What identifies one state of an object: neither its status nor its labels change what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
-    pub(super) uid: String,
-    pub(super) generation: Option<i64>,
-    pub(super) deleting: bool,
+    uid: String,
+    generation: Option<i64>,
+    deleting: bool,
+    /// SHA-256 of `spec` as JSON: the generation does not tell what was lost between etcd and here.
+    spec: [u8; 32],
 }
 
 impl From<&PolicyObject> for Version {
     fn from(object: &PolicyObject) -> Self {
-        Self { uid: object.uid.clone(), generation: object.generation, deleting: object.deleting }
+        // The fields of a map are in order (serde_json without preserve_order), and a value is always JSON.
+        let spec = serde_json::to_vec(&object.spec).unwrap_or_default();
+        let digest = ring::digest::digest(&ring::digest::SHA256, &spec);
+        let mut spec = [0; 32];
+        spec.copy_from_slice(digest.as_ref());
+        Self { uid: object.uid.clone(), generation: object.generation, deleting: object.deleting, spec }
     }
 }
 
@@ -31,6 +38,7 @@ pub(super) type Versions = BTreeMap<String, Version>;
 pub(super) struct Held {
     pub(super) object: PolicyObject,
     pub(super) compiled: Arc<Compiled>,
+    version: Version,
     /// `status` as the API server has it.
     pub(super) status: Value,
     /// `metadata.resourceVersion`.
@@ -39,8 +47,10 @@ pub(super) struct Held {
 
 impl Held {
     fn new(entry: PolicyEntry) -> Self {
-        let compiled = Arc::new(Compiled::new(&entry.object));
-        Self { object: entry.object, compiled, status: entry.status, resource_version: entry.resource_version }
+        let PolicyEntry { object, status, resource_version } = entry;
+        let compiled = Arc::new(Compiled::new(&object));
+        let version = Version::from(&object);
+        Self { object, compiled, version, status, resource_version }
     }
 }
 
@@ -139,7 +149,7 @@ impl Policies {
 
     /// The versions in memory, to compare with what the API server has.
     pub(super) fn versions(&self, kind: Kind) -> Versions {
-        self.store(kind).objects.iter().map(|(name, held)| (name.clone(), Version::from(&held.object))).collect()
+        self.store(kind).objects.iter().map(|(name, held)| (name.clone(), held.version.clone())).collect()
     }
 
     /// Everything in memory.

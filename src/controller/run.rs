@@ -17,7 +17,7 @@ use super::leader::{self, Leadership, LeaseConfig};
 use super::metrics::Metrics;
 use super::record::Recorder;
 use super::server::{self, Readiness};
-use super::watch::{self, ListAge, Watch};
+use super::watch::{self, End, ListAge, Watch};
 use super::{Error, client, permissions, skew};
 use crate::policy::{Kind, Settings};
 
@@ -184,30 +184,30 @@ fn spawn_watches(
     prompts: &Prompts,
     sender: &mpsc::Sender<Input>,
 ) -> Vec<JoinHandle<()>> {
-    let watch_from = |age: ListAge, restart: Arc<Notify>| Watch {
+    let watch = |age: ListAge, end: End, restart: &Arc<Notify>| Watch {
         client: client.clone(),
         metrics: Arc::clone(metrics),
-        restart,
+        restart: Arc::clone(restart),
         age,
+        end,
     };
-    // Policies are compared with a consistent read before anything rests on them.
-    let watch = |restart| watch_from(ListAge::Any, restart);
     // A closed channel means that the engine has ended, and this task is about to be.
     let requests = {
         // What was approved lately is counted from this list.
-        let (watch, sender) = (watch_from(ListAge::MostRecent, Arc::clone(&prompts.restart_requests)), sender.clone());
+        let (watch, sender) = (watch(ListAge::MostRecent, End::GoOn, &prompts.restart_requests), sender.clone());
         tokio::spawn(watch::requests(watch, async move |seen| {
             let _ = sender.send(Input::Request(seen)).await;
         }))
     };
     let nodes = {
-        let (watch, sender) = (watch_from(ListAge::MostRecent, Arc::clone(&prompts.restart_nodes)), sender.clone());
+        let (watch, sender) = (watch(ListAge::MostRecent, End::GoOn, &prompts.restart_nodes), sender.clone());
         tokio::spawn(watch::nodes(watch, prompts.need_nodes.subscribe(), async move |seen| {
             let _ = sender.send(Input::Node(seen)).await;
         }))
     };
     let policies = Kind::ALL.into_iter().zip(&prompts.restart_policies).map(|(kind, restart)| {
-        let (watch, sender) = (watch(Arc::clone(restart)), sender.clone());
+        // They are compared with a consistent read before anything rests on them.
+        let (watch, sender) = (watch(ListAge::Any, End::StartOver, restart), sender.clone());
         tokio::spawn(watch::policies(watch, kind, async move |seen| {
             let _ = sender.send(Input::Policy(kind, seen)).await;
         }))

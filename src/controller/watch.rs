@@ -1,6 +1,5 @@
 //! Watches, decoded through tolerant types and restarted from a complete list after any error.
 
-use std::convert::Infallible;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -195,6 +194,18 @@ pub(super) struct Watch {
     pub(super) restart: Arc<Notify>,
     /// How new its list is.
     pub(super) age: ListAge,
+    /// What follows when the API server ends it.
+    pub(super) end: End,
+}
+
+/// What follows when the API server ends a watch without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It goes on from where it was.
+    GoOn,
+    /// It starts over from a complete list: what a watch of custom resources brought last may be without the fields
+    /// that their CRD has got in the meantime, and the API server ends it then.
+    StartOver,
 }
 
 /// How new a list at the beginning of a watch is (Kubernetes API concepts, "resource versions").
@@ -301,14 +312,14 @@ impl Watch {
         loop {
             let mut synced = None;
             let ended = tokio::select! {
-                Err(error) = self.follow(&path, beginning, &body, &mut seen, &mut synced) => Some(error),
-                () = self.restart.notified() => None,
+                ended = self.follow(&path, beginning, &body, &mut seen, &mut synced) => ended,
+                () = self.restart.notified() => Ok(()),
             };
             seen(Seen::Lost).await;
             if synced.is_some_and(|since: Instant| since.elapsed() > STEADY) {
                 failures = 0;
             }
-            let Some(error) = ended else { continue };
+            let Err(error) = ended else { continue };
             // An API server without streaming lists refuses the first watch as invalid.
             if synced.is_none() && matches!(error.status(), Some(400 | 422)) {
                 beginning = Beginning::Pages;
@@ -321,7 +332,7 @@ impl Watch {
         }
     }
 
-    /// A complete list, and then what changes.
+    /// A complete list, and then what changes, until it is to start over.
     async fn follow<T: Tolerant, U>(
         &self,
         path: &str,
@@ -329,7 +340,7 @@ impl Watch {
         body: &impl Fn(T) -> U,
         seen: &mut impl AsyncFnMut(Seen<U>),
         synced: &mut Option<Instant>,
-    ) -> Result<Infallible, Error> {
+    ) -> Result<(), Error> {
         let (mut version, mut events) = match beginning {
             Beginning::Streamed => self.stream_list(path, body, seen).await?,
             Beginning::Pages => {
@@ -353,8 +364,9 @@ impl Watch {
                 }
                 Some(WatchEvent::Bookmark(bookmark)) => version = bookmark.metadata.resource_version,
                 Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status).into()),
-                // It had its time, or is silent: nothing is lost by going on from where it was.
+                // It had its time, or is silent.
                 None if opened.elapsed() < SHORTEST => return Err(Error::Watch("ended as soon as it had begun")),
+                None if self.end == End::StartOver => return Ok(()),
                 None => {
                     opened = Instant::now();
                     events = self.open(path, &format!("resourceVersion={}", segment(&version))).await?;

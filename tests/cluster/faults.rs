@@ -196,7 +196,8 @@ fn reads_schema(call: &Call) -> bool {
 #[test]
 fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
     let body = |text: &str| Fault::Body(text.to_owned());
-    let empty = r#"{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{},"items":[]}"#;
+    let empty = r#"{"kind":"CSRPolicyList","apiVersion":"countersign.dev/v1alpha1","metadata":{},"items":[]}"#;
+    let page = empty.replace("Policy", "Guardrail").replace("{},", r#"{"continue":"x"},"#);
     let table: &[(&str, (OnCall, Fault))] = &[
         ("list-500", (lists_policies, answers(500))),
         ("list-503", (lists_guardrails, answers(503))),
@@ -208,9 +209,10 @@ fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
         ("list-slow", (lists_policies, Fault::Delay(Duration::from_secs(9)))),
         ("list-empty", (lists_policies, body(empty))),
         ("list-no-list", (lists_guardrails, body("{}"))),
+        ("list-of-others", (lists_guardrails, body(empty))),
         ("list-cut", (lists_guardrails, body(&empty[..40]))),
         ("list-status", (lists_guardrails, body(r#"{"kind":"Status","apiVersion":"v1","status":"Failure"}"#))),
-        ("list-page", (lists_guardrails, body(&empty.replace("{},", r#"{"continue":"x"},"#)))),
+        ("list-page", (lists_guardrails, body(&page))),
         ("schema-500", (reads_schema, answers(500))),
         ("schema-429", (reads_schema, Fault::Answer(429, Some(1)))),
         ("schema-hangs", (reads_schema, Fault::Hang)),
@@ -360,6 +362,31 @@ fn a_policy_that_is_half_written_or_from_a_later_version_approves_nothing() {
         case.touch(path);
         case.is_approved(&name);
     });
+}
+
+#[test]
+fn a_guardrail_that_the_watch_brings_without_a_limit_is_not_relied_on() {
+    let bench = Bench::start();
+    let case = Case::start(&bench, "pruned", &["--leader-elect=false"]);
+    case.create_guardrail(&permits());
+    case.is_approved(&case.file("before"));
+    // As a watch that began before the CRD had that limit brings it: its uid and its generation are right.
+    let path = format!("{GUARDRAILS}/{}", case.name);
+    let mut object = bench.api.must("GET", &path, None).unwrap();
+    let generation = object["metadata"]["generation"].as_i64().unwrap();
+    object["metadata"]["generation"] = json!(generation + 1);
+    let line = json!({ "type": "MODIFIED", "object": object }).to_string();
+    let replace = Fault::Replace("\"generation\":2".to_owned(), line);
+    let injected = case.proxy.inject(|call| call.watches("csrguardrails"), replace);
+    bench.api.must("PATCH", &path, Some(&json!({ "spec": { "limits": forbids() } }))).unwrap();
+    let changed = bench.api.must("GET", &path, None).unwrap();
+    assert_eq!(changed["metadata"]["generation"], json!(2), "{changed}");
+    std::thread::sleep(WINDOW);
+    let name = case.file("during");
+    case.is_pending_after(&name, Duration::from_secs(3));
+    drop(injected);
+    let denied = eventually("it is denied", LIMIT, || anyhow_if(bench.conditions(&name) == ["Denied"], "it is not"));
+    denied.unwrap_or_else(|error| panic!("{error:#}\n{}", case.story()));
 }
 
 #[test]
