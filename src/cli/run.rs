@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Exit;
 use super::options::{VerdictOptions, duration};
-use crate::controller::{self, Config, LeaseConfig};
+use crate::controller::{self, Config, LeaseConfig, Log};
 use crate::policy::SignerPattern;
 
 /// Watch CertificateSigningRequests in a cluster, and approve or deny them.
@@ -75,7 +75,8 @@ const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 const MANAGED: [&str; 2] = ["kubernetes.io/kube-apiserver-client", "kubernetes.io/kubelet-serving"];
 
 pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
-    log_to_stderr(args.log_format);
+    let log = Log::new()?;
+    log_to(&log, args.log_format);
     let managed: Vec<SignerPattern> =
         MANAGED.into_iter().map(SignerPattern::managed).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
     let instance = instance();
@@ -91,6 +92,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         no_opinion_events: args.no_opinion_events,
         lease: args.leader_elect.then(|| LeaseConfig { namespace, name: args.lease_name, identity: instance.clone() }),
         instance,
+        log,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(controller::run(config))?;
@@ -105,11 +107,12 @@ fn instance() -> String {
     format!("{host}_{}_{}", std::process::id(), jiff::Timestamp::now().as_millisecond())
 }
 
-fn log_to_stderr(format: LogFormat) {
+fn log_to(log: &Log, format: LogFormat) {
+    let log = log.clone();
     // kube logs the body of an answer that it cannot decode, and requestors choose what stands in it.
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=off,hyper=warn,tower=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || log.clone());
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::{BoxError, ServiceBuilder};
 
+use super::credentials::{Renewed, Transport};
 use super::{Connection, Error};
 use crate::escape::cut;
 
@@ -29,27 +31,30 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 /// The most that is said of an answer that is no `Status`, in bytes.
 const MAX_TEXT: usize = 256;
 
-/// Connects with `kubeconfig` and `context` if given, else with `KUBECONFIG`, `~/.kube/config` or
-/// the service account of the pod, in that order.
-pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
-    client(&config(kubeconfig, context).await?)
-}
+/// How long a connection may be idle before the other side is asked whether it is still there, how long it may
+/// take to answer, and how often it is asked: one that vanished without a word is noticed within 15 s.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 5);
 
-/// The same, perhaps as somebody else.
-pub(super) async fn connect_as(connection: &Connection) -> Result<Client, Error> {
-    let mut config = config(connection.kubeconfig.as_deref(), connection.context.as_deref()).await?;
-    config.auth_info.impersonate.clone_from(&connection.as_user);
-    if !connection.as_groups.is_empty() {
-        config.auth_info.impersonate_groups = Some(connection.as_groups.clone());
-    }
-    client(&config)
+/// Connects with the kubeconfig and context of `connection` if given, else with `KUBECONFIG`, `~/.kube/config`
+/// or the service account of the pod, in that order; perhaps as somebody else.
+pub(super) async fn connect(connection: Connection) -> Result<Client, Error> {
+    let config = load(&connection).await?;
+    let service = Renewed::new(connection, &config)?;
+    Ok(Client::new(service, config.default_namespace))
 }
 
 /// kube's own stack, without two of its parts. It repeats a call that was answered 429, 503 or 504,
 /// an approval too, whatever has changed in the meantime: here only the caller does that, who looks
 /// again before. And it logs what requestors chose.
-fn client(config: &Config) -> Result<Client, Error> {
-    let transport = legacy::Client::builder(TokioExecutor::new()).build(config.rustls_https_connector()?);
+pub(super) fn transport(config: &Config) -> Result<Transport, Error> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    let (idle, answer, times) = KEEPALIVE;
+    connector.set_keepalive(Some(idle));
+    connector.set_keepalive_interval(Some(answer));
+    connector.set_keepalive_retries(Some(times));
+    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let transport = legacy::Client::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
@@ -60,7 +65,25 @@ fn client(config: &Config) -> Result<Client, Error> {
         })
         .map_err(BoxError::from)
         .service(transport);
-    Ok(Client::new(service, config.default_namespace.clone()))
+    Ok(Transport::new(service))
+}
+
+/// The configuration as it is now. A token in a file is read here: whoever renews it is to be asked again.
+pub(super) async fn load(connection: &Connection) -> Result<Config, Error> {
+    let mut config = config(connection.kubeconfig.as_deref(), connection.context.as_deref()).await?;
+    let user = &mut config.auth_info;
+    if connection.as_user.is_some() {
+        user.impersonate.clone_from(&connection.as_user);
+    }
+    if !connection.as_groups.is_empty() {
+        user.impersonate_groups = Some(connection.as_groups.clone());
+    }
+    if let (None, Some(path)) = (&user.token, &user.token_file) {
+        let token = std::fs::read_to_string(path);
+        let token = token.map_err(|error| Error::Config(format!("cannot read the token in {path}: {error}")))?;
+        user.token = Some(token.trim().into());
+    }
+    Ok(config)
 }
 
 async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, Error> {

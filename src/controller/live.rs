@@ -56,7 +56,7 @@ struct PageMetadata {
 impl Live {
     /// Connects.
     pub async fn connect(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { client: client::connect_as(connection).await? })
+        Ok(Self { client: client::connect(connection.clone()).await? })
     }
 
     /// Every request, `progress` after each page with how many there are so far.

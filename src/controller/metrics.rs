@@ -8,8 +8,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::Error;
 use super::permissions::Permission;
+use super::{Error, Log};
 use crate::api::Mode;
 use crate::policy::{Kind, PolicySet, SignerPattern};
 use crate::review::{Decision, Review, Violation};
@@ -123,6 +123,11 @@ impl Metrics {
     /// The text exposition format.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// What `log` loses is counted here, too.
+    pub(super) fn count_lost_lines(&self, log: &Log) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(log.lost.clone()))
     }
 
     /// A call to the API server failed.

@@ -7,20 +7,24 @@
 //! - `gate` says what stands in the way of acting: not synced, not the leader, policies not
 //!   confirmed current, a change of policies that has not settled, CRDs that are too old;
 //! - `approval` writes a decision, `events` and `status` record it;
+//! - `client` calls the API server, `credentials` keeps up with tokens and certificates that are replaced;
 //! - `permissions` says what the service account lacks;
 //! - `live` reads what a cluster has, for commands that change nothing;
+//! - `log` writes the log, and counts what it could not write;
 //! - `server` exports health and metrics.
 
 mod approval;
 mod client;
 mod confirm;
 mod counted;
+mod credentials;
 mod engine;
 mod error;
 mod events;
 mod gate;
 mod leader;
 mod live;
+mod log;
 mod metrics;
 mod moment;
 mod nodes;
@@ -38,4 +42,5 @@ mod watch;
 pub use error::Error;
 pub use leader::LeaseConfig;
 pub use live::{Connection, Live};
+pub use log::Log;
 pub use run::{Config, run};

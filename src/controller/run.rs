@@ -18,7 +18,7 @@ use super::metrics::Metrics;
 use super::record::Recorder;
 use super::server::{self, Readiness};
 use super::watch::{self, End, ListAge, Watch};
-use super::{Error, client, permissions, skew};
+use super::{Connection, Error, Log, client, permissions, skew};
 use crate::policy::{Kind, Settings};
 
 /// How long what is on its way may take after a signal to stop.
@@ -45,12 +45,16 @@ pub struct Config {
     pub lease: Option<LeaseConfig>,
     /// How this process calls itself in Events.
     pub instance: String,
+    /// Where it logs.
+    pub log: Log,
 }
 
 /// Watches, reviews and decides until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new()?);
-    let client = client::connect(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
+    metrics.count_lost_lines(&config.log)?;
+    let (kubeconfig, context) = (config.kubeconfig.clone(), config.context.clone());
+    let client = client::connect(Connection { kubeconfig, context, ..Connection::default() }).await?;
     let listener = listen(config.listen).await?;
     let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
     let signers: Vec<String> = config.settings.managed_signers.iter().map(ToString::to_string).collect();
