@@ -587,7 +587,7 @@ const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/countersign-system
 
 impl Bench {
     /// So that each of several controllers has one of its own.
-    fn may_have_any_lease(&self) {
+    pub(super) fn may_have_any_lease(&self) {
         let verbs = ["create", "role", "leases", "--verb=get,create,update", "--resource=leases", NAMESPACE];
         self.cluster.admin.run(&verbs).unwrap();
         let account = "--serviceaccount=countersign-system:countersign";

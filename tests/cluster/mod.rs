@@ -3,13 +3,17 @@
 mod access;
 mod alerts;
 mod api;
+mod credentials;
 mod decisions;
 mod fairness;
 mod faults;
 mod fields;
 mod first_policy;
 mod flood;
+mod kills;
+mod ledger;
 mod live;
+mod machine;
 pub(crate) mod nodes;
 mod output;
 mod races;

@@ -25,10 +25,10 @@ fn races() -> usize {
 }
 
 /// Numbers that differ from run to run.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn new(what: &str) -> Self {
+    pub(super) fn new(what: &str) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let seed = u64::try_from(now.as_nanos() % u128::from(u64::MAX)).unwrap() | 1;
         println!("{what}: seed {seed}");
@@ -36,7 +36,7 @@ impl Random {
     }
 
     /// From 0 up to `max` milliseconds.
-    fn wait(&mut self, max: u64) -> Duration {
+    pub(super) fn wait(&mut self, max: u64) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

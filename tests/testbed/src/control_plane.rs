@@ -1,11 +1,15 @@
 //! One control plane in a directory of its own.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::pki::Pki;
@@ -30,6 +34,8 @@ pub struct Options {
     /// Whether kube-controller-manager approves the client certificates of kubelets itself, as it does unless
     /// told otherwise.
     pub approves_kubelet_clients: bool,
+    /// The API server serves every watch and list from etcd, not from memory.
+    pub without_watch_cache: bool,
 }
 
 /// A control plane that runs until this is dropped.
@@ -37,12 +43,14 @@ pub struct Options {
 pub struct ControlPlane {
     // In the order in which they stop.
     controller_manager: Option<Running>,
-    api_server: Option<Running>,
+    api_server: Mutex<Option<Running>>,
     etcd: Option<Running>,
     directory: TempDir,
     binaries: Binaries,
     pki: Pki,
     port: u16,
+    etcd_port: u16,
+    options: Options,
 }
 
 impl ControlPlane {
@@ -64,26 +72,28 @@ impl ControlPlane {
         let directory = tempfile::Builder::new().prefix("testbed-").tempdir()?;
         let pki = Pki::new(directory.path())?;
         pki.server("server")?;
-        pki.client("admin", "kubernetes-admin", &["system:masters"])?;
-        pki.client("controller-manager", "system:kube-controller-manager", &[])?;
-        pki.client("scheduler", "system:kube-scheduler", &[])?;
-        pki.client("kubelet", &format!("system:node:{}", super::NODE), &["system:nodes"])?;
-        pki.client("kubelet-client", "kube-apiserver-kubelet-client", &["system:masters"])?;
+        pki.client("admin", "kubernetes-admin", &["system:masters"], None)?;
+        pki.client("controller-manager", "system:kube-controller-manager", &[], None)?;
+        pki.client("scheduler", "system:kube-scheduler", &[], None)?;
+        pki.client("kubelet", &format!("system:node:{}", super::NODE), &["system:nodes"], None)?;
+        pki.client("kubelet-client", "kube-apiserver-kubelet-client", &["system:masters"], None)?;
         let (etcd, peer, port) = (free_port()?, free_port()?, if options.node { 443 } else { free_port()? });
         let mut plane = Self {
             controller_manager: None,
-            api_server: None,
+            api_server: Mutex::default(),
             etcd: None,
             directory,
             binaries: binaries.clone(),
             pki,
             port,
+            etcd_port: etcd,
+            options: options.clone(),
         };
         for name in ["admin", "controller-manager", "scheduler"] {
             plane.client_kubeconfig(name)?;
         }
         plane.etcd = Some(plane.start_etcd(etcd, peer)?);
-        plane.api_server = Some(plane.start_api_server(etcd, options)?);
+        plane.api_server = Mutex::new(Some(plane.start_api_server()?));
         plane.wait_until_ready()?;
         plane.controller_manager = Some(plane.start_controller_manager(options)?);
         Ok(plane)
@@ -132,7 +142,19 @@ impl ControlPlane {
 
     /// A kubeconfig of `user` in `groups`, with a client certificate that this cluster's CA signs at once.
     pub fn user_kubeconfig(&self, name: &str, user: &str, groups: &[&str]) -> anyhow::Result<PathBuf> {
-        self.pki.client(name, user, groups)?;
+        self.pki.client(name, user, groups, None)?;
+        self.client_kubeconfig(name)
+    }
+
+    /// The same, with a certificate that ends after `lives`.
+    pub fn short_lived_kubeconfig(
+        &self,
+        name: &str,
+        user: &str,
+        groups: &[&str],
+        lives: Duration,
+    ) -> anyhow::Result<PathBuf> {
+        self.pki.client(name, user, groups, Some(SystemTime::now() + lives))?;
         self.client_kubeconfig(name)
     }
 
@@ -170,7 +192,8 @@ impl ControlPlane {
         Running::start(&command, &self.file("etcd.log"))
     }
 
-    fn start_api_server(&self, etcd: u16, options: &Options) -> anyhow::Result<Running> {
+    fn start_api_server(&self) -> anyhow::Result<Running> {
+        let (etcd, options) = (self.etcd_port, &self.options);
         let mut command = Command::new(self.binaries.path("kube-apiserver"));
         let file = |name: &str| self.shown(name);
         command
@@ -196,6 +219,9 @@ impl ControlPlane {
         }
         if !options.disabled_admission_plugins.iter().any(|plugin| plugin == NODE_RESTRICTION) {
             command.arg(format!("--enable-admission-plugins={NODE_RESTRICTION}"));
+        }
+        if options.without_watch_cache {
+            command.arg("--watch-cache=false");
         }
         if !options.disabled_admission_plugins.is_empty() {
             command.arg(format!("--disable-admission-plugins={}", options.disabled_admission_plugins.join(",")));
@@ -238,7 +264,47 @@ impl ControlPlane {
 
     /// Stops the API server from doing anything (`STOP`), or lets it go on (`CONT`).
     pub fn signal_api_server(&self, signal: &str) -> anyhow::Result<()> {
-        self.api_server.as_ref().context("it does not run")?.signal(signal)
+        self.api_server().as_ref().context("it does not run")?.signal(signal)
+    }
+
+    /// Kills the API server, and waits until it is gone: connections to it are refused from then on.
+    pub fn kill_api_server(&self) {
+        drop(self.api_server().take());
+    }
+
+    /// Starts the API server again, on the same port and with what is in etcd.
+    pub fn restart_api_server(&self) -> anyhow::Result<()> {
+        *self.api_server() = Some(self.start_api_server()?);
+        Ok(())
+    }
+
+    fn api_server(&self) -> MutexGuard<'_, Option<Running>> {
+        self.api_server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls etcd itself, behind the back of the API server: `path` and `body` as its JSON gateway takes them.
+    pub fn etcd(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.etcd_port))?;
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("etcd said nothing")?;
+        ensure!(head.starts_with("HTTP/1.1 200"), "etcd {path}: {answer}");
+        // Long answers come in chunks, whose lengths stand on lines of their own.
+        let text = body.lines().find(|line| line.starts_with('{')).context("etcd said no JSON")?;
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Makes etcd forget everything but what is there now.
+    pub fn compact_etcd(&self) -> anyhow::Result<()> {
+        let now = self.etcd("/v3/kv/range", &json!({ "key": "AA==", "limit": 1 }))?;
+        let revision = &now["header"]["revision"];
+        self.etcd("/v3/kv/compaction", &json!({ "revision": revision, "physical": true })).map(drop)
     }
 
     pub(crate) fn start_scheduler(&self) -> anyhow::Result<Running> {
@@ -260,7 +326,8 @@ impl ControlPlane {
         let dead = |running: &mut Option<Running>| running.as_mut().is_none_or(Running::has_ended);
         let mut ended = false;
         let ready = eventually("the API server is ready", Duration::from_secs(60), || {
-            if dead(&mut self.etcd) || dead(&mut self.api_server) {
+            let api_server = self.api_server.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if dead(&mut self.etcd) || dead(api_server) {
                 ended = true;
                 return Ok(());
             }

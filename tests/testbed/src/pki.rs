@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -37,10 +38,19 @@ impl Pki {
         self.issue(name, params, "kube-apiserver", &[])
     }
 
-    /// A client certificate of `user`, in the files `NAME.crt` and `NAME.key`.
-    pub(crate) fn client(&self, name: &str, user: &str, groups: &[&str]) -> anyhow::Result<()> {
+    /// A client certificate of `user`, in the files `NAME.crt` and `NAME.key`; for ever unless it has an end.
+    pub(crate) fn client(
+        &self,
+        name: &str,
+        user: &str,
+        groups: &[&str],
+        end: Option<SystemTime>,
+    ) -> anyhow::Result<()> {
         let mut params = CertificateParams::default();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if let Some(end) = end {
+            params.not_after = end.into();
+        }
         self.issue(name, params, user, groups)
     }
 

@@ -63,6 +63,24 @@ impl Running {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
+    /// The time of a processor that it has taken so far.
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
+        // The name stands in parentheses and may have any character; what follows are fields 3 and on (proc(5)).
+        let (_, fields) = stat.rsplit_once(')').context("no name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        // USER_HZ is 100 wherever Linux runs today.
+        let ticks = ticks.sum::<Result<u64, _>>()?;
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// The memory, in KiB, that is resident now.
+    pub fn memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
     /// Sends `signal`, such as `TERM`, `KILL`, `STOP` or `CONT`, to the program itself.
     pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let pid = self.pid()?.to_string();

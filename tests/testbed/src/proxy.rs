@@ -52,6 +52,8 @@ pub enum Fault {
     Silence,
     /// The next line of a watch is cut in the middle, and the connection with it.
     CutInLine,
+    /// A watch ends between two lines, as when its time is over.
+    End,
     /// A watch brings this line, which the API server did not send.
     Insert(String),
     /// A line of a watch that contains this text is lost.
@@ -332,7 +334,8 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
             Fault::Reset => return Err(std::io::ErrorKind::ConnectionReset.into()),
             Fault::Hold => shared.mended(id).await,
             Fault::HoldAnswer => hold_answer = Some(id),
-            Fault::Silence | Fault::CutInLine | Fault::Insert(_) | Fault::Drop(_) | Fault::Replace(..) => {}
+            Fault::Silence | Fault::CutInLine | Fault::End | Fault::Insert(_) | Fault::Drop(_) | Fault::Replace(..) => {
+            }
         }
     }
     let mut request = Request::from_parts(parts, Full::new(bytes));
@@ -358,7 +361,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
 }
 
 const fn is_of_calls(fault: &Fault) -> bool {
-    !matches!(fault, Fault::Silence | Fault::Insert(_)) && !is_of_lines(fault)
+    !matches!(fault, Fault::Silence | Fault::End | Fault::Insert(_)) && !is_of_lines(fault)
 }
 
 const fn is_of_lines(fault: &Fault) -> bool {
@@ -377,6 +380,9 @@ async fn follow(shared: &Shared, call: &Call, mut body: Incoming, lines: &mpsc::
             if send(lines, line).await.is_err() {
                 return;
             }
+        }
+        if shared.fault(call, |fault| matches!(fault, Fault::End)).is_some() {
+            return;
         }
         if let Some((id, _)) = shared.fault(call, |fault| matches!(fault, Fault::Silence)) {
             tokio::select! {
