@@ -186,7 +186,7 @@ fn missing_guardrail(set: &PolicySet, enforced: impl Fn(&Compiled) -> bool) -> O
 }
 
 /// Rules 7, 8 and 9.
-fn policies(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool) -> Review {
+fn policies(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool + Copy) -> Review {
     let in_force = context.set.policies_for(&context.request.envelope).filter(|policy| enforced(policy));
     let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
         in_force.map(|policy| (policy, Outcome::of(policy, context))).collect();
@@ -206,14 +206,32 @@ fn policies(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool) -> Revi
         return review;
     }
     if violated.objects.is_empty() {
-        return Review::no_opinion(
-            ReasonCode::NoPolicyMatches,
-            "no policy speaks about this signer and this requestor, so a person decides",
-        );
+        return Review::no_opinion(ReasonCode::NoPolicyMatches, no_policy_matches(context, enforced));
     }
     let deny = violated.objects.iter().all(|object| object.on_violation == OnViolation::Deny);
     let decision = if deny { Decision::Deny } else { Decision::NoOpinion };
     violated.review(decision, ReasonCode::PolicyViolated, context.request)
+}
+
+/// Why rule 9 decides. A policy in mode `Audit` that matches is named, since it looks as if it should have decided.
+fn no_policy_matches(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool) -> String {
+    let audited = context.set.policies_for(&context.request.envelope).filter(|policy| !enforced(policy));
+    let says = |policy: &Arc<Compiled>| {
+        let (rank, says) = match Outcome::of(policy, context) {
+            Outcome::NoMatch => return None,
+            Outcome::Satisfied => (0, "permits the request"),
+            Outcome::Violated(_) => (1, "does not permit the request"),
+            Outcome::Unknown(_) => (2, "cannot be evaluated"),
+        };
+        Some((rank, format!("{} {says}", policy.object)))
+    };
+    match audited.filter_map(says).min() {
+        None => "no policy speaks about this signer and this requestor, so a person decides".to_owned(),
+        Some((_, says)) => format!(
+            "no policy in mode Enforce speaks about this signer and this requestor, so a person decides; in mode Audit, \
+             {says}"
+        ),
+    }
 }
 
 fn first_unknown<'a>(outcomes: &'a [(&'a Arc<Compiled>, Outcome)]) -> Option<(&'a Compiled, &'a str)> {

@@ -107,6 +107,28 @@ fn junit_fails_what_is_denied_and_skips_what_is_undecided() {
     }
 }
 
+#[test]
+fn a_policy_in_mode_audit_that_matches_is_named_where_none_decides() {
+    let policy = fs::read_to_string("examples/policies/developers.yaml").unwrap();
+    let bad = Bad::new();
+    let audit = bad.file("audit.yaml", policy.replace("spec:\n", "spec:\n  mode: Audit\n").as_bytes());
+    let reason = |policies: &Path, request: &str| {
+        let request = format!("examples/requests/{request}.yaml");
+        let arguments = ["review", "-o", "json", "--policies", policies.to_str().unwrap(), &request];
+        let list: Value = serde_json::from_str(&countersign(&arguments, b"").1).unwrap();
+        let review = &list["reviews"][0];
+        assert_eq!(review["reasonCode"], "no-policy-matches");
+        review["reason"].as_str().unwrap().to_owned()
+    };
+    let speaks = "speaks about this signer and this requestor, so a person decides";
+    for (request, says) in [("amy", "permits"), ("a-year", "does not permit")] {
+        let expected =
+            format!("no policy in mode Enforce {speaks}; in mode Audit, CSRPolicy developers {says} the request");
+        assert_eq!(reason(&audit, request), expected);
+    }
+    assert_eq!(reason(&audit, "unknown-requestor"), format!("no policy {speaks}"));
+}
+
 /// A guardrail may be among what could not be read, and it may have forbidden anything.
 #[test]
 fn nothing_is_approved_while_a_policy_file_cannot_be_read() {
