@@ -197,6 +197,34 @@ fn hazards_are_denied_from_the_severity_that_is_asked_for() {
 }
 
 #[test]
+fn what_never_matches_is_told_as_the_page_says() {
+    let docs = std::fs::read_to_string("docs/hazards.md").unwrap();
+    let names = "commonName: { from: Requestor }";
+    let dns = "dnsNames: { allowed: [\"*.example.com\"], min: 1 }";
+    for (good, bad, written, expected) in [
+        ("kube-apiserver-client]", "kubelet-servng]", "signerNames: [kubernetes.io/kubelet-servng]", "no-such-signer"),
+        ("kube-apiserver-client]", "legacy-unknown]", "signerNames: [kubernetes.io/legacy-unknown]", "no-such-signer"),
+        ("[developers]", "[\"^dev-.*$\"]", "groups: [\"^dev-.*$\"]", "regular-expression"),
+        (
+            names,
+            "commonName: { allowed: [\"a:*\"], denied: [\"(root|admin)\"] }",
+            "denied: [\"(root\\|admin)\"]",
+            "regular-expression",
+        ),
+        (dns, "uris: { allowed: [\"example.com/*\"] }", "uris: { allowed: [\"example.com/*\"] }", "matches-nothing"),
+        (dns, "emailAddresses: { allowed: [\"*\"] }", "emailAddresses: { allowed: [\"*\"] }", "matches-nothing"),
+        ("[\"*.example.com\"]", "[10.0.0.1]", "dnsNames: { allowed: [10.0.0.1] }", "matches-nothing"),
+        ("groups: [developers]", "serviceAccounts: [ci/runner]", "serviceAccounts: [ci/runner]", "reserved-requestor"),
+    ] {
+        assert!(POLICY.contains(good), "{good}");
+        let Ended(status, out, err) = lint(&["--deny-hazards=warning"], &POLICY.replacen(good, bad, 1));
+        assert!(status == 1 && out.contains(&format!("warning [{expected}]")), "{bad}: {out}{err}");
+        let row = docs.lines().find(|line| line.contains(written)).unwrap_or_else(|| panic!("{written}"));
+        assert!(row.contains(&format!("`{expected}`")), "{row}");
+    }
+}
+
+#[test]
 fn programs_read_json_and_sarif() {
     let bad = POLICY.replace("max: 86400", "max: 31536000").replace("usages:", "usage:");
     let Ended(status, out, _) = lint(&["-o", "json"], &bad);

@@ -1,6 +1,7 @@
 //! Hazards: what an object lets through, found without any request. They change no verdict.
 
 mod nodes;
+mod values;
 
 use std::fmt;
 
@@ -90,6 +91,14 @@ hazards! {
     BroadDeny => "broad-deny", Warning, "write onViolation: LeavePending, or match fewer requestors";
     /// Requests for the signer are never looked at.
     SignerNotManaged => "signer-not-managed", Warning, "add it to the managed signers (--managed-signer, signerNames of the chart), or remove it";
+    /// A name that Kubernetes has no signer of: nobody asks for it, or nobody signs.
+    NoSuchSigner => "no-such-signer", Warning, "write kubernetes.io/kube-apiserver-client, kubernetes.io/kubelet-serving or kubernetes.io/kube-apiserver-client-kubelet";
+    /// A regular expression, which is compared as it is written.
+    RegularExpression => "regular-expression", Warning, "write * for a run of characters, or matches('^…$') in an expression";
+    /// An entry that no value of its kind is like.
+    MatchesNothing => "matches-nothing", Warning, "write a value of this kind, such as spiffe://example.com/*, *@example.com, *.example.com or, under ipAddresses, 10.0.0.0/8";
+    /// The CN must be a service account's own user name, which is reserved.
+    ReservedRequestor => "reserved-requestor", Warning, "write the names that service accounts may have in commonName.allowed, instead of from: Requestor";
     /// A guardrail forbids whatever the policy permits.
     AlwaysForbidden => "always-forbidden", Warning, "change one of the two";
     /// Whoever is in requestors is in exclude too.
@@ -125,7 +134,10 @@ pub fn hazards(set: &PolicySet, object: &Compiled) -> Vec<Hazard> {
     let mut found = Found { base: if policy { "spec.allow" } else { "spec.limits" }, hazards: Vec::new() };
     found.expressions(object, rules);
     found.signers(set, object);
+    found.no_such_signers(object, rules);
+    found.values(object, rules);
     if policy {
+        found.own_names(object, rules);
         found.identities(set, object, rules);
         found.certificates(set, object, rules);
         found.hosts(set, object, rules);
@@ -158,7 +170,15 @@ fn is_any(pattern: &super::Pattern) -> bool {
 }
 
 fn requestors(object: &Compiled) -> &[RequestorMatcher] {
-    match &object.matcher.requestors {
+    stated(&object.matcher.requestors)
+}
+
+fn excluded(object: &Compiled) -> &[RequestorMatcher] {
+    stated(&object.matcher.excluded)
+}
+
+fn stated<T>(part: &Part<Vec<T>>) -> &[T] {
+    match part {
         Part::Stated(entries) => entries,
         Part::Unstated | Part::Unreadable(_) => &[],
     }
@@ -311,10 +331,7 @@ impl Found {
     }
 
     fn matching(&mut self, object: &Compiled) {
-        let excluded = match &object.matcher.excluded {
-            Part::Stated(entries) => entries.as_slice(),
-            Part::Unstated | Part::Unreadable(_) => &[],
-        };
+        let excluded = excluded(object);
         let entries = requestors(object);
         if !entries.is_empty() && entries.iter().all(|entry| excluded.contains(entry)) {
             self.add(
@@ -357,11 +374,8 @@ impl Found {
     }
 
     fn expressions(&mut self, object: &Compiled, rules: &Rules) {
-        let conditions = match &object.matcher.conditions {
-            Part::Stated(conditions) => conditions.as_slice(),
-            Part::Unstated | Part::Unreadable(_) => &[],
-        };
-        let conditions = conditions.iter().map(|expression| ("spec.match.conditions", expression));
+        let conditions =
+            stated(&object.matcher.conditions).iter().map(|expression| ("spec.match.conditions", expression));
         let base = format!("{}.validations", self.base);
         let validations = rules.validations.iter().map(|ValidationRule { expression, .. }| (base.as_str(), expression));
         let all: Vec<_> = conditions.chain(validations).collect();

@@ -124,6 +124,14 @@ fn each_hazard_is_found_alone_and_a_harmless_policy_has_none() {
             )],
             Code::AlwaysForbidden,
         ),
+        (vec![("/match/signerNames", json!(["kubernetes.io/kubelet-servng"]))], vec![], Code::NoSuchSigner),
+        (
+            vec![(requestors, json!([{ "groups": ["^dev-.*$"], "credential": "NotClientCertificate" }]))],
+            vec![],
+            Code::RegularExpression,
+        ),
+        (vec![("/allow/uris", json!({ "allowed": ["example.com/*"] }))], vec![], Code::MatchesNothing),
+        (vec![(requestors, json!([{ "serviceAccounts": ["ci/runner"] }]))], vec![], Code::ReservedRequestor),
         (vec![validation("csr.dnsNames.all(n, n.endsWith('.example.com'))")], vec![], Code::AllOfNothing),
         (vec![], vec![object(Kind::CSRPolicy, "a", &harmless())], Code::Repeats),
     ] {
@@ -147,6 +155,150 @@ fn each_hazard_is_found_alone_and_a_harmless_policy_has_none() {
     assert_eq!(codes_with(&names, &[], &[]), []);
     seen.insert(Code::ServicesUnknown);
     assert_eq!(seen, HazardCode::ALL.iter().copied().collect());
+}
+
+/// Each hazard of the policy, with its path and why.
+fn found(spec: &Value) -> Vec<(HazardCode, String, String)> {
+    let managed = ["kubernetes.io/*", "example.com/*"].map(|signer| SignerPattern::new(signer).unwrap());
+    let set = PolicySet::compile(
+        [&object(Kind::CSRPolicy, "z", spec)],
+        Settings { managed_signers: managed.into(), ..Settings::default() },
+    );
+    let compiled = &set.policies()[0];
+    assert!(compiled.is_ready(), "{spec}: {:?}", compiled.problems());
+    hazards(&set, compiled).into_iter().map(|hazard| (hazard.code, hazard.path, hazard.why)).collect()
+}
+
+#[test]
+fn signers_that_nobody_can_ask_for_are_told_with_the_one_that_was_meant() {
+    for (signer, why) in [
+        ("kubernetes.io/kubelet-servng", "did you mean kubernetes.io/kubelet-serving?"),
+        ("kubernets.io/kubelet-serving", "did you mean kubernetes.io/kubelet-serving?"),
+        ("kubernetes.io/kube-api-server-client", "did you mean kubernetes.io/kube-apiserver-client?"),
+        ("kubernets.io/*", "did you mean kubernetes.io/*?"),
+        ("kubernetes.io/mine", "Kubernetes has no signer kubernetes.io/mine"),
+        ("kubernetes.io/legacy-unknown", "accepts no request for kubernetes.io/legacy-unknown"),
+    ] {
+        let found = found(&with(&[("/match/signerNames", json!(["kubernetes.io/kube-apiserver-client", signer]))]));
+        let one = found.iter().find(|(code, ..)| *code == HazardCode::NoSuchSigner).unwrap();
+        assert!(one.1 == "spec.match.signerNames[1]" && one.2.contains(why), "{one:?}");
+    }
+    for signer in ["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/*", "example.com/kubelet-servng"] {
+        let found = found(&with(&[("/match/signerNames", json!([signer]))]));
+        assert!(found.iter().all(|(code, ..)| *code != HazardCode::NoSuchSigner), "{found:?}");
+    }
+}
+
+/// Where a pattern stands in a policy, `value` among others.
+fn pattern_at(field: &str, value: &str) -> Value {
+    let credential = "NotClientCertificate";
+    let groups = json!([{ "groups": ["developers", value], "credential": credential }]);
+    let list = json!({ "allowed": ["x"], "denied": [value] });
+    match field {
+        "spec.match.requestors[0].groups[1]" => with(&[("/match/requestors", groups)]),
+        "spec.match.exclude.requestors[0].groups[1]" => with(&[("/match/exclude", json!({ "requestors": groups }))]),
+        "spec.allow.subject.commonName.allowed[0]" => {
+            with(&[("/allow/subject/commonName", json!({ "allowed": [value] }))])
+        }
+        "spec.allow.subject.organizations.denied[0]" => with(&[("/allow/subject/organizations", list)]),
+        "spec.allow.emailAddresses.allowed[0]" => with(&[("/allow/emailAddresses", json!({ "allowed": [value] }))]),
+        "spec.allow.dnsNames.allowed[0]" => with(&[("/allow/dnsNames", json!({ "allowed": [value] }))]),
+        "spec.allow.uris.allowed[0]" => with(&[("/allow/uris", json!({ "allowed": [value] }))]),
+        "spec.allow.uris.denied[0]" => with(&[("/allow/uris", json!({ "allowed": ["a:b"], "denied": [value] }))]),
+        _ => panic!("{field}"),
+    }
+}
+
+#[test]
+fn regular_expressions_are_told_from_names() {
+    let fields = [
+        "spec.match.requestors[0].groups[1]",
+        "spec.match.exclude.requestors[0].groups[1]",
+        "spec.allow.subject.commonName.allowed[0]",
+        "spec.allow.subject.organizations.denied[0]",
+        "spec.allow.emailAddresses.allowed[0]",
+        "spec.allow.uris.allowed[0]",
+    ];
+    let is_told = |field: &str, pattern: &str| {
+        let found = found(&pattern_at(field, pattern));
+        found.iter().any(|(code, path, _)| *code == HazardCode::RegularExpression && path == field)
+    };
+    for field in fields {
+        for pattern in [
+            "^a",
+            "a@b:c$",
+            "dev-.*",
+            ".*",
+            ".+@example[.]com$",
+            "[a-z]+",
+            "team-[^x]",
+            "(a|b)",
+            "(?i)amy",
+            "team-\\d+",
+            "amy@example\\.com",
+        ] {
+            assert!(is_told(field, pattern), "{field}: {pattern}");
+        }
+        for pattern in [
+            "*",
+            "oidc:*",
+            "amy",
+            "team.*",
+            "CORP\\dave",
+            "CORP\\*",
+            "https://[2001:db8::1]/*",
+            "a (b)",
+            "a [b]",
+            "a|b",
+            "a+b@x",
+        ] {
+            assert!(!is_told(field, pattern), "{field}: {pattern}");
+        }
+    }
+}
+
+#[test]
+fn what_no_value_is_like_is_told_where_it_stands() {
+    let is_told = |field: &str, pattern: &str| {
+        let found = found(&pattern_at(field, pattern));
+        found.iter().any(|(code, path, _)| *code == HazardCode::MatchesNothing && path == field)
+    };
+    for (field, nothing, something) in [
+        ("spec.allow.uris.allowed[0]", vec!["example.com", "*", "//a/*"], vec!["**", "*://a", "urn:x", "spiffe://a/*"]),
+        ("spec.allow.uris.denied[0]", vec!["example.com"], vec!["*", "*admin*", "x:y"]),
+        ("spec.allow.emailAddresses.allowed[0]", vec!["example.com", "*"], vec!["**", "*@example.com"]),
+        ("spec.allow.dnsNames.allowed[0]", vec!["10.0.0.1", "10.0.*.*"], vec!["*.*.*.*", "1.example.com", "10", "**"]),
+    ] {
+        for pattern in nothing {
+            assert!(is_told(field, pattern), "{field}: {pattern}");
+        }
+        for pattern in something {
+            assert!(!is_told(field, pattern), "{field}: {pattern}");
+        }
+    }
+}
+
+#[test]
+fn a_service_account_cannot_have_its_own_name() {
+    let requestors = |entries: Value| with(&[("/match/requestors", entries)]);
+    let path = |spec: &Value| {
+        let of_it = |(code, path, _)| (code == HazardCode::ReservedRequestor).then_some(path);
+        found(spec).into_iter().find_map(of_it)
+    };
+    let group = json!({ "groups": ["developers"], "credential": "NotClientCertificate" });
+    let named = json!({ "users": ["system:serviceaccount:ci:*"] });
+    assert_eq!(path(&requestors(json!([group, named]))).unwrap(), "spec.match.requestors[1]");
+    for mut spec in [requestors(json!([group])), requestors(json!([{ "users": ["amy", "system:serviceaccount:a:b"] }]))]
+    {
+        assert_eq!(path(&spec), None);
+        spec["match"]["requestors"] = json!([{ "serviceAccounts": ["*/*"] }]);
+        assert!(path(&spec).is_some());
+        // It may come without a CN, or have another name.
+        for names in [json!({ "from": "Requestor", "absent": "Allow" }), json!({ "allowed": ["ci:*"] })] {
+            spec["allow"]["subject"]["commonName"] = names;
+            assert_eq!(path(&spec), None);
+        }
+    }
 }
 
 #[test]
