@@ -109,7 +109,7 @@ fn every_alarm_of_inspect_stands_in_the_table() {
         .output()
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    let known = error.split("write one of ").nth(1).unwrap().lines().next().unwrap();
+    let known = error.split("[possible values: ").nth(1).unwrap().split(']').next().unwrap();
     assert_eq!(rows.filter(|row| *row != "now").collect::<Vec<_>>(), known.split(", ").collect::<Vec<_>>());
 }
 

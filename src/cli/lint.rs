@@ -1,8 +1,11 @@
 //! `countersign lint`: mistakes and hazards in policies, before the cluster sees them.
 
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+use clap::builder::{PossibleValue, TypedValueParser};
 use serde::Serialize;
 
 use super::load::{self, SourcedPolicy};
@@ -32,16 +35,41 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     /// Exit with 1 for hazards of this severity or above, too.
-    #[arg(long, value_enum, value_name = "SEVERITY", num_args = 0..=1, require_equals = true, default_missing_value = "info")]
-    deny_hazards: Option<Level>,
+    #[arg(long, value_name = "SEVERITY", num_args = 0..=1, default_missing_value = "info", value_parser = LevelOrPath)]
+    deny_hazards: Option<Denied>,
     /// When to colour.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     color: Color,
     #[command(flatten)]
     verdict: VerdictOptions,
     /// Manifests with CSRPolicy and CSRGuardrail objects, directories, or - for standard input.
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "deny_hazards")]
     paths: Vec<PathBuf>,
+}
+
+/// What stands behind `--deny-hazards`.
+#[derive(Debug, Clone)]
+enum Denied {
+    From(Level),
+    /// No severity but the first of the paths: all hazards are denied.
+    Path(PathBuf),
+}
+
+/// Reads a severity, and takes anything else for a path.
+#[derive(Debug, Clone)]
+struct LevelOrPath;
+
+impl TypedValueParser for LevelOrPath {
+    type Value = Denied;
+
+    fn parse_ref(&self, _: &clap::Command, _: Option<&clap::Arg>, value: &OsStr) -> Result<Denied, clap::Error> {
+        let level = value.to_str().and_then(|text| Level::from_str(text, false).ok());
+        Ok(level.map_or_else(|| Denied::Path(value.into()), Denied::From))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Level::value_variants().iter().filter_map(Level::to_possible_value)))
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -101,8 +129,25 @@ impl Finding {
     }
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(super) fn run(mut args: Args) -> anyhow::Result<Exit> {
     let mut problems = Vec::new();
+    let denied = match args.deny_hazards {
+        None => None,
+        Some(Denied::From(level)) => Some(level),
+        Some(Denied::Path(path)) => {
+            if !path.exists() && path.as_os_str() != "-" {
+                let message = "is neither a severity (info, warning, high) nor a file";
+                problems.push(Problem::new(&path.display().to_string(), None, message));
+                return Ok(report(&problems));
+            }
+            args.paths.insert(0, path);
+            Some(Level::Info)
+        }
+    };
+    if args.paths.is_empty() {
+        problems.push(Problem::new("lint", None, "give the files or directories to look at"));
+        return Ok(report(&problems));
+    }
     let policies = load::policies(&args.paths, &mut problems);
     let findings = find(&policies, args.verdict);
     print(&match args.output {
@@ -113,7 +158,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     if !problems.is_empty() {
         return Ok(report(&problems));
     }
-    let denied = |finding: &Finding| match (finding.hazard, args.deny_hazards) {
+    let denied = |finding: &Finding| match (finding.hazard, denied) {
         (None, _) => true,
         (Some(code), Some(level)) => code.severity() >= level.into(),
         (Some(_), None) => false,

@@ -197,6 +197,31 @@ fn hazards_are_denied_from_the_severity_that_is_asked_for() {
 }
 
 #[test]
+fn a_severity_may_stand_behind_a_space_and_a_path_may_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("info.yaml");
+    let info = POLICY.replace(
+        "commonName: { from: Requestor }",
+        "commonName: { from: Requestor }\n      organizations: { allowed: [ops] }",
+    );
+    std::fs::write(&path, info).unwrap();
+    let path = path.to_str().unwrap();
+    for (arguments, status, expected) in [
+        (vec!["--deny-hazards", path], 1, "1 info"),
+        (vec!["--deny-hazards", "info", path], 1, "1 info"),
+        (vec!["--deny-hazards", "warning", path], 0, "1 info"),
+        (vec!["--deny-hazards=warning", path], 0, "1 info"),
+        (vec![path, "--deny-hazards"], 1, "1 info"),
+        (vec!["--deny-hazards", "warn", path], 2, "warn: is neither a severity (info, warning, high) nor a file"),
+        (vec!["--deny-hazards"], 2, "give the files or directories"),
+        (vec![], 2, "PATH"),
+    ] {
+        let Ended(ended, out, err) = countersign(&[&["lint"], arguments.as_slice()].concat(), b"");
+        assert!(ended == status && (out + &err).contains(expected), "{arguments:?}: {ended} {expected}");
+    }
+}
+
+#[test]
 fn what_never_matches_is_told_as_the_page_says() {
     let docs = std::fs::read_to_string("docs/hazards.md").unwrap();
     let names = "commonName: { from: Requestor }";

@@ -336,13 +336,28 @@ fn completions_know_the_commands() {
         let Ended(status, out, _) = countersign(&["completions", shell], b"");
         assert!(status == 0 && out.contains("lint") && out.contains("deny-hazards"), "{shell}");
     }
-    // What bash makes of it.
+    // What bash makes of it; where there is nothing, it completes files.
     let Ended(_, script, _) = countersign(&["completions", "bash"], b"");
-    let test = format!(
-        "{script}\nCOMP_WORDS=(countersign li); COMP_CWORD=1; _countersign countersign li countersign; echo \"${{COMPREPLY[*]}}\""
-    );
-    let output = Command::new("bash").args(["-c", &test]).output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "lint", "{}", String::from_utf8_lossy(&output.stderr));
+    for (words, expected) in [
+        ("li", "lint"),
+        ("completions b", "bash"),
+        ("lint ''", ""),
+        ("lint policies/ ''", ""),
+        ("lint --deny-h", "--deny-hazards"),
+        ("lint --deny-hazards ''", "info warning high"),
+        ("lint --deny-hazards =", "info warning high"),
+        ("lint --deny-hazards = wa", "warning"),
+        ("inspect --ignore exp", "expired expiring"),
+    ] {
+        let test = format!(
+            "{script}\nCOMP_WORDS=(countersign {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             set -- $(complete -p countersign); while [[ $1 != -F ]]; do shift; done; \
+             $2 countersign \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; echo \"${{COMPREPLY[*]}}\""
+        );
+        let output = Command::new("bash").args(["-c", &test]).output().unwrap();
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(out.trim(), expected, "{words}: {err}");
+    }
 }
 
 const NODES: &str = "\

@@ -43,6 +43,16 @@ codes! {
     }
 }
 
+impl clap::ValueEnum for AlarmCode {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.as_str()))
+    }
+}
+
 /// Something alarming, in a clause that is safe to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Alarm {

@@ -54,7 +54,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = duration)]
     expires_within: Duration,
     /// A code of what is not alarming to you; repeatable.
-    #[arg(long = "ignore", value_name = "CODE", value_parser = code)]
+    #[arg(long = "ignore", value_name = "CODE", value_enum)]
     ignored: Vec<AlarmCode>,
     /// The time to judge by (RFC 3339) instead of the clock's.
     #[arg(long, value_name = "TIME")]
@@ -74,13 +74,6 @@ enum Output {
     Text,
     /// One document, for programs.
     Json,
-}
-
-fn code(text: &str) -> Result<AlarmCode, String> {
-    AlarmCode::ALL.iter().copied().find(|code| code.as_str() == text).ok_or_else(|| {
-        let known: Vec<&str> = AlarmCode::ALL.iter().map(|code| code.as_str()).collect();
-        format!("there is no such alarm: write one of {}", known.join(", "))
-    })
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
