@@ -199,7 +199,9 @@ fn wrong_type(value: &Value, expected: &str, properties: &Value) -> String {
             Some(number) => format!("a whole number is needed, not a text: write {number}, without quotes or unit"),
             None => "a whole number is needed, not a text: write, for example, 2592000".to_owned(),
         },
-        (Value::Number(_) | Value::Bool(_), "string") => format!("a text is needed: put {value} into quotes"),
+        (Value::Number(_), "string") => format!("a text is needed: put {value} into quotes"),
+        // It may be written as yes, on or y.
+        (Value::Bool(_), "string") => format!("a text is needed, and YAML reads this as {value}: put it into quotes"),
         (Value::String(_) | Value::Array(_), "object") if wraps(properties).is_some() => {
             let list = if value.is_array() { value.to_string() } else { format!("[{value}]") };
             let list = one_line(&cut(&list, 200));

@@ -1,5 +1,6 @@
 //! Files, directories and standard input become text, and text becomes documents.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,11 @@ pub(super) const CREDENTIALS: Wanted = Wanted {
 };
 
 impl Wanted {
+    fn ends_like_one(&self, path: &Path) -> bool {
+        let is = |ending: &OsStr| self.endings.iter().any(|known| ending.eq_ignore_ascii_case(known));
+        path.extension().is_some_and(is)
+    }
+
     fn is_pem(&self, text: &str) -> bool {
         text.trim_start().starts_with(BEGIN) || self.text_before_pem && text.lines().any(|line| line.starts_with(BEGIN))
     }
@@ -101,14 +107,18 @@ fn visit(
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => {
-            if named || path.extension().is_some_and(|ending| wanted.endings.iter().any(|known| ending == *known)) {
-                match file(path) {
-                    Ok(bytes) => parse(&shown, &bytes, wanted, documents, problems),
-                    Err(message) => problem(message),
-                }
+        Ok(metadata) => {
+            if !named && !wanted.ends_like_one(path) {
+                return;
             }
-            return;
+            if !named && !metadata.is_file() {
+                // Opening it could wait for ever.
+                return problem("is a pipe, a socket or a device, and read only where it is named itself".to_owned());
+            }
+            return match file(path) {
+                Ok(bytes) => parse(&shown, &bytes, wanted, documents, problems),
+                Err(message) => problem(message),
+            };
         }
         Err(error) => return problem(format!("cannot be read: {error}")),
     }

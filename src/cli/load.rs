@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::progress::Progress;
 use crate::api::{API_VERSION, GROUP};
 use crate::escape::printable;
+use crate::nearest::nearest;
 use crate::node::{Node, Nodes};
 use crate::policy::{Compiled, Kind, PolicyObject};
 use crate::request::{CsrObject, Envelope, SigningRequest};
@@ -58,17 +59,27 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<So
         let mut problem = |path: &str, message: String| {
             problems.push(Problem::new(&document.path, Some(located.place_of(path)), message));
         };
-        let Some(kind) = kind.and_then(Kind::from_name).filter(|_| api_version.starts_with(&format!("{GROUP}/")))
-        else {
-            if api_version.starts_with(GROUP) || kind.is_none() || kind.and_then(Kind::from_name).is_some() {
-                problem(
-                    if kind.is_none() { "" } else { "kind" },
-                    format!(
-                        "is neither a CSRPolicy nor a CSRGuardrail of {GROUP}/v1alpha1: correct apiVersion and kind"
-                    ),
-                );
+        let ours = api_version.starts_with(&format!("{GROUP}/"));
+        let kind = match (kind, kind.and_then(Kind::from_name)) {
+            (_, Some(kind)) if ours => kind,
+            (_, Some(kind)) => {
+                let path = if value["apiVersion"].is_null() { "" } else { "apiVersion" };
+                problem(path, format!("a {kind} has apiVersion: {API_VERSION}; write that"));
+                continue;
             }
-            continue;
+            (Some(name), None) if ours => {
+                problem("kind", misspelt(name));
+                continue;
+            }
+            // Another object.
+            (Some(_), None) => continue,
+            (None, None) => {
+                problem(
+                    "",
+                    format!("has no kind: write kind: CSRPolicy or CSRGuardrail, and apiVersion: {API_VERSION}"),
+                );
+                continue;
+            }
         };
         let object = PolicyObject::new(kind, value);
         if object.name.is_empty() {
@@ -87,6 +98,17 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<So
         }
     }
     policies
+}
+
+/// What was meant by a kind of this API that there is not.
+pub(super) fn misspelt(kind: &str) -> String {
+    let known = || Kind::ALL.into_iter().map(Kind::name).chain([super::test::KIND]);
+    let kinds: Vec<&str> = known().collect();
+    let meant = match nearest(kind, known()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("there are {}", kinds.join(", ")),
+    };
+    format!("{API_VERSION} has no kind {}; {meant}", printable(kind))
 }
 
 /// What stands for policies and guardrails that could not be read: a guardrail that might forbid anything, so that

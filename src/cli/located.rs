@@ -8,7 +8,8 @@ use std::thread;
 use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
-use serde_saphyr::Spanned;
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error, Spanned};
 
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,6 +35,9 @@ enum Node {
     Map(Vec<(String, Spanned<Node>)>),
 }
 
+/// How many values aliases may stand for, all together.
+const MAX_ALIASED: usize = 50_000;
+
 /// How deep values may nest: definitions of resources reach half of it.
 const MAX_DEPTH: usize = 64;
 
@@ -53,8 +57,8 @@ pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Option<Place>, Stri
 fn parse(text: &str) -> Result<Vec<Located>, (Option<Place>, String)> {
     let options = serde_saphyr::options! {
         with_snippet: false,
-        // A group may be called y.
-        strict_booleans: true,
+        // kubectl sends yes, on and y as true: what is to be a text is in quotes.
+        strict_booleans: false,
         // kubectl reads 010 as 8 and 1_000 as 1000: what can be read in two ways is no number here.
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
@@ -64,19 +68,47 @@ fn parse(text: &str) -> Result<Vec<Located>, (Option<Place>, String)> {
             max_nodes: 4_000_000,
             max_documents: 20_000,
             max_total_scalar_bytes: 64 * 1024 * 1024,
+            max_recorded_anchor_events: MAX_ALIASED,
         },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_ALIASED },
     };
     let text = &json_as_yaml(text);
     let documents: Vec<Spanned<Node>> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
-        // The first line is the message, escaped by the library; the place in it is said in front of
-        // it already, and the options of the library are nothing to a reader.
-        let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default();
-        let message = message.split(" at line ").next().unwrap_or_default();
-        (place, message.split(", set ").next().unwrap_or_default().to_owned())
+        (place, explained(error.without_snippet()))
     })?;
     Ok(documents.into_iter().filter(|document| !document.value.is_null()).map(Located).collect())
+}
+
+/// What is wrong, in a line.
+fn explained(error: &Error) -> String {
+    match error {
+        Error::AliasError { error, .. } => explained(error),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            format!("values nest more than {MAX_DEPTH} deep")
+        }
+        Error::Budget {
+            breach: BudgetBreach::RecordedAnchorEvents { .. } | BudgetBreach::RecordedAnchorBytes { .. },
+            ..
+        }
+        | Error::AliasReplayLimitExceeded { .. } => {
+            format!("its aliases (*) stand for more than {MAX_ALIASED} values: write out what is needed")
+        }
+        Error::Budget { .. } => "it has more in it than is read at once: split it".to_owned(),
+        Error::DuplicateMappingKey { key: Some(key), .. }
+            if ["apiVersion", "kind", "metadata"].contains(&key.as_str()) =>
+        {
+            format!("{key} is there twice: a second object begins after a line of ---")
+        }
+        _ => {
+            // The first line is the message, escaped by the library; the place in it is said in front of
+            // it already, and the options of the library are nothing to a reader.
+            let message = error.to_string();
+            let message = message.lines().next().unwrap_or_default();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            message.split(", set ").next().unwrap_or_default().to_owned()
+        }
+    }
 }
 
 /// JSON may have characters as they are that YAML (1.2.2, section 5.1) wants escaped, and names of requests
@@ -228,12 +260,12 @@ mod tests {
 
     #[test]
     fn every_value_has_its_place() {
-        let all = documents("---\na: 1\nb:\n- x: [true, null, 1.5]\n---\n---\n\"c\": y\n").unwrap();
+        let all = documents("---\na: 1\nb:\n- x: [true, null, 1.5]\n---\n---\n\"c\": [y, \"y\"]\n").unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].value(), json!({"a": 1, "b": [{"x": [true, null, 1.5]}]}));
         assert_eq!(all[0].place_of("b[0].x[2]").to_string(), "4:19");
         assert_eq!(all[0].place_of("b[0].missing").line, 4);
-        assert_eq!(all[1].value(), json!({"c": "y"}));
+        assert_eq!(all[1].value(), json!({"c": [true, "y"]}));
     }
 
     #[test]
@@ -255,6 +287,20 @@ mod tests {
                 assert!(place.is_some() && !message.is_empty());
             }
         }
+    }
+
+    /// Ten of ten of ten…: a few lines that stand for more values than fit into any memory.
+    #[test]
+    fn aliases_stand_for_so_much_and_no_more() {
+        let level = |(at, name): (usize, char)| {
+            let below =
+                if at == 0 { "x".to_owned() } else { format!("*{}", char::from(b'a' + u8::try_from(at).unwrap() - 1)) };
+            format!("{name}: &{name} [{}]\n", vec![below; 10].join(", "))
+        };
+        let bomb = |levels: usize| ('a'..='z').enumerate().take(levels).map(level).collect::<String>();
+        assert_eq!(documents(&bomb(3)).unwrap().len(), 1);
+        let (place, message) = documents(&bomb(9)).unwrap_err();
+        assert!(place.is_some() && message.contains("its aliases (*) stand for more than 50000 values"), "{message}");
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct PolicyObject {
     pub kind: Kind,
     /// `metadata.name`; empty where there is none.
     pub name: String,
+    /// `metadata.namespace`, which no object of these kinds has in a cluster.
+    pub namespace: String,
     /// `metadata.uid`; empty offline.
     pub uid: String,
     /// `metadata.generation`.
@@ -129,6 +131,7 @@ impl PolicyObject {
         Self {
             kind,
             name: text("name"),
+            namespace: text("namespace"),
             uid: text("uid"),
             generation: metadata["generation"].as_i64(),
             deleting: !metadata["deletionTimestamp"].is_null(),

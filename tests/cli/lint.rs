@@ -116,6 +116,79 @@ fn the_most_likely_mistakes_are_told_with_a_place_and_what_to_write() {
     }
 }
 
+/// What the API server refuses or drops of the head of an object, which is not in the schema.
+#[test]
+fn the_head_of_an_object_is_looked_at_too() {
+    for (good, bad, place, expected) in [
+        (
+            "name: own-name",
+            "name: Own_Name",
+            "3:19: error",
+            "metadata.name: a name is lower case letters, digits, - and .",
+        ),
+        ("name: own-name", "name: a.-b", "3:19: error", "a letter or digit at both ends of each part"),
+        (
+            "name: own-name",
+            "name: own-name, namespace: dev",
+            "3:40: error",
+            "metadata.namespace: a CSRPolicy is in no namespace and speaks about requests of the whole cluster",
+        ),
+        ("onViolation: Deny", "onViolation: yes", "5:16: error", "YAML reads this as true: put it into quotes"),
+        ("[developers]", "[\"on\", on]", "9:22: error", "spec.match.requestors[0].groups[1]: a text is needed"),
+        (
+            "kind: CSRPolicy",
+            "kind: CSRPolcy",
+            "2:7",
+            "countersign.dev/v1alpha1 has no kind CSRPolcy; did you mean CSRPolicy?",
+        ),
+        ("kind: CSRPolicy", "kind: Rule", "2:7", "there are CSRPolicy, CSRGuardrail, CSRPolicyTest"),
+        (
+            "countersign.dev/v1alpha1",
+            "countersign.io/v1",
+            "1:13",
+            "a CSRPolicy has apiVersion: countersign.dev/v1alpha1",
+        ),
+        ("countersign.dev/v1alpha1", "countersign.dev/v1", "1:13: error", "reads countersign.dev/v1alpha1 only"),
+        ("apiVersion: countersign.dev/v1alpha1\n", "", "1:1", "a CSRPolicy has apiVersion: countersign.dev/v1alpha1"),
+        ("kind: CSRPolicy\n", "", "1:1", "has no kind: write kind: CSRPolicy or CSRGuardrail"),
+    ] {
+        assert!(POLICY.contains(good), "{good}");
+        let Ended(status, out, err) = lint(&[], &POLICY.replacen(good, bad, 1));
+        let said = out + &err;
+        assert!(status > 0 && said.contains(&format!("-:{place}")) && said.contains(expected), "{bad}: {said}");
+    }
+    let Ended(status, _, err) = lint(&[], &POLICY.repeat(2));
+    let expected =
+        "-:19:1: is neither YAML nor JSON: apiVersion is there twice: a second object begins after a line of ---";
+    assert!(status == 2 && err.contains(expected), "{err}");
+    let items = POLICY.trim_end().replace('\n', "\n  ");
+    let list = format!("apiVersion: countersign.dev/v1alpha1\nkind: CSRPolicyList\nitems:\n- {items}\n");
+    assert_eq!(lint(&[], &list).1, "1 object: nothing to say\n");
+}
+
+#[test]
+fn a_directory_is_read_whatever_the_case_of_its_endings_and_never_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    std::fs::write(file("a.YAML"), POLICY).unwrap();
+    std::fs::write(
+        file("b.Yml"),
+        POLICY.replace("own-name", "b").replace("onViolation: Deny", "onViolation: LeavePending"),
+    )
+    .unwrap();
+    let path = directory.path().to_str().unwrap();
+    assert_eq!(countersign(&["lint", path], b"").1, "2 objects: nothing to say\n");
+    let made = std::process::Command::new("mkfifo").arg(file("c.yaml")).status().unwrap();
+    assert!(made.success());
+    let output = std::process::Command::new("timeout")
+        .args(["20", env!("CARGO_BIN_EXE_countersign"), "lint", path])
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("c.yaml: is a pipe, a socket or a device, and read only where it is named itself"), "{err}");
+}
+
 /// Whoever forgets to indent `mode: Audit` must not get a policy that decides.
 #[test]
 fn fields_beside_spec_are_mistakes() {

@@ -108,7 +108,7 @@ fn a_suite_that_cannot_run_is_told_with_a_place_and_status_2() {
         (
             "kind: CSRPolicyTest",
             "kind: CSRPolicyTst",
-            "2:7: is neither a CSRPolicyTest, which is a suite, nor a policy",
+            "2:7: countersign.dev/v1alpha1 has no kind CSRPolicyTst; did you mean CSRPolicyTest?",
         ),
         ("countersign.dev/v1alpha1", "countersign.dev/v1", "is not countersign.dev/v1alpha1"),
         ("  requestor: portal\n", "", "say who files the request"),

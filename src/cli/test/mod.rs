@@ -90,8 +90,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             let ours = value["apiVersion"].as_str().is_some_and(|version| version.starts_with(GROUP));
             let kind = value["kind"].as_str().unwrap_or_default();
             if ours && Kind::from_name(kind).is_none() {
-                let message = format!("is neither a {KIND}, which is a suite, nor a policy or guardrail: correct kind");
-                let field = if kind.is_empty() { "" } else { "kind" };
+                let (field, message) = match kind {
+                    "" => ("", format!("has no kind: a suite has kind: {KIND}")),
+                    kind => ("kind", load::misspelt(kind)),
+                };
                 problems.push(Problem::new(&document.source, Some(located.place_of(field)), message));
             }
             continue;

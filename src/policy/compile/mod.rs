@@ -25,6 +25,7 @@ pub(super) fn compile(object: &PolicyObject) -> Compiled {
     for path in &object.unknown {
         compiler.report(path, api::schema::beside_spec(object.kind, path));
     }
+    compiler.metadata(object);
     let matcher = compiler.matcher(spec);
     let rules = match object.kind {
         Kind::CSRPolicy => compiler.allow(spec),
@@ -46,6 +47,17 @@ pub(super) fn compile(object: &PolicyObject) -> Compiled {
     }
 }
 
+/// Whether `name` is a DNS subdomain (RFC 1123), as the API server asks of names.
+fn is_subdomain(name: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let label = |label: &str| {
+        label.starts_with(alphanumeric)
+            && label.ends_with(alphanumeric)
+            && label.chars().all(|c| alphanumeric(c) || c == '-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
 struct Compiler {
     kind: Kind,
     problems: Vec<Problem>,
@@ -54,6 +66,24 @@ struct Compiler {
 impl Compiler {
     fn report(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem { path: path.into(), message: message.into() });
+    }
+
+    /// What the API server refuses of the name, and drops of the namespace.
+    fn metadata(&mut self, object: &PolicyObject) {
+        if !object.name.is_empty() && !is_subdomain(&object.name) {
+            self.report(
+                "metadata.name",
+                "a name is lower case letters, digits, - and ., with a letter or digit at both ends of each part; write, \
+                 for example, developers or team-a.developers",
+            );
+        }
+        if !object.namespace.is_empty() {
+            let kind = object.kind;
+            self.report(
+                "metadata.namespace",
+                format!("a {kind} is in no namespace and speaks about requests of the whole cluster: remove it"),
+            );
+        }
     }
 
     /// Whether something at or below `path` is wrong.
