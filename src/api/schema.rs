@@ -74,9 +74,9 @@ fn remove_nullable(value: &mut Value) {
 /// CEL is not looked at here; compiling enforces it.
 #[must_use]
 pub fn check(kind: Kind, spec: &Value) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    check_value("spec", spec, schema_of_spec(kind), &mut problems);
-    problems
+    let mut checker = Checker { root: schema_of_spec(kind), problems: Vec::new() };
+    checker.value("spec", spec, checker.root);
+    checker.problems
 }
 
 /// What to write instead of the field at `path`, which is beside `spec` and not in it.
@@ -84,8 +84,11 @@ pub fn check(kind: Kind, spec: &Value) -> Vec<Problem> {
 pub fn beside_spec(kind: Kind, path: &str) -> String {
     let name = path.rsplit('.').next().unwrap_or(path);
     let unknown = "Kubernetes knows no such field here, and drops it";
-    if schema_of_spec(kind)["properties"].get(name).is_some() {
+    let spec = schema_of_spec(kind);
+    if spec["properties"].get(name).is_some() {
         format!("{unknown}: it belongs below spec, indented by two spaces")
+    } else if let Some(places) = elsewhere(spec, name) {
+        format!("{unknown}; did you mean {places}?")
     } else {
         format!("{unknown}: remove it")
     }
@@ -108,74 +111,84 @@ fn bound(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| format!("{:.0}", value.as_f64()?).parse().ok())
 }
 
-fn check_value(path: &str, value: &Value, schema: &Value, problems: &mut Vec<Problem>) {
-    let mut report = |path: &str, message: String| problems.push(Problem { path: path.to_owned(), message });
-    let expected = schema["type"].as_str().unwrap_or_default();
-    if type_of(value) != expected {
-        return report(path, wrong_type(value, expected, &schema["properties"]));
-    }
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let path = format!("{path}.{}", field_name(name));
-                match schema["properties"].get(name) {
-                    Some(schema) => check_value(&path, value, schema, problems),
-                    None => problems.push(Problem { path, message: unknown_field(name, &schema["properties"]) }),
-                }
-            }
-        }
-        Value::Array(items) => {
-            if let Some(max) = schema["maxItems"].as_u64()
-                && items.len() as u64 > max
-            {
-                report(path, format!("it has {} items, and at most {max} are possible: split the object", items.len()));
-            }
-            for (index, item) in items.iter().enumerate() {
-                check_value(&format!("{path}[{index}]"), item, &schema["items"], problems);
-            }
-        }
-        Value::String(text) => check_string(path, text, schema, problems),
-        Value::Number(number) => {
-            let number = number.as_i64().unwrap_or(i64::MAX);
-            let max = if schema["format"] == "int32" { i64::from(i32::MAX) } else { i64::MAX };
-            let max = bound(&schema["maximum"]).unwrap_or(max);
-            if let Some(min) = bound(&schema["minimum"])
-                && number < min
-            {
-                report(path, format!("{number} is below the least value, {min}"));
-            }
-            if number > max {
-                report(path, format!("{number} is above the greatest value, {max}"));
-            }
-        }
-        Value::Null | Value::Bool(_) => {}
-    }
+/// Holds values against the schema of `spec`.
+struct Checker {
+    root: &'static Value,
+    problems: Vec<Problem>,
 }
 
-fn check_string(path: &str, text: &str, schema: &Value, problems: &mut Vec<Problem>) {
-    let mut report = |message: String| problems.push(Problem { path: path.to_owned(), message });
-    let length = text.chars().count() as u64;
-    if let Some(values) = schema["enum"].as_array()
-        && !values.iter().any(|value| value == text)
-    {
-        let known: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-        let nearest = nearest(text, known.iter().copied());
-        let hint = nearest.map(|nearest| format!("did you mean {nearest:?}? ")).unwrap_or_default();
-        report(format!("{text:?} is not a value of this field; {hint}possible are {}", known.join(", ")));
+impl Checker {
+    fn report(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem { path: path.into(), message: message.into() });
     }
-    if let Some(min) = schema["minLength"].as_u64()
-        && length < min
-    {
-        report(if length == 0 {
-            "an empty text matches nothing: remove it".to_owned()
-        } else {
-            format!("it has {length} characters, and at least {min} are needed")
-        });
+
+    fn value(&mut self, path: &str, value: &Value, schema: &Value) {
+        let expected = schema["type"].as_str().unwrap_or_default();
+        if type_of(value) != expected {
+            let is_expression = path.ends_with(".expression");
+            let message =
+                if is_expression { unquoted(value) } else { wrong_type(value, expected, &schema["properties"]) };
+            return self.report(path, message);
+        }
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let path = format!("{path}.{}", field_name(name));
+                    match schema["properties"].get(name) {
+                        Some(schema) => self.value(&path, value, schema),
+                        None => self.report(path, unknown_field(name, &schema["properties"], self.root)),
+                    }
+                }
+            }
+            Value::Array(items) => {
+                let number = items.len() as u64;
+                if let Some(max) = schema["maxItems"].as_u64().filter(|max| number > *max) {
+                    self.report(
+                        path,
+                        format!("it has {number} items, and at most {max} are possible: split the object"),
+                    );
+                }
+                for (index, item) in items.iter().enumerate() {
+                    self.value(&format!("{path}[{index}]"), item, &schema["items"]);
+                }
+            }
+            Value::String(text) => self.string(path, text, schema),
+            Value::Number(number) => {
+                let number = number.as_i64().unwrap_or(i64::MAX);
+                let max = if schema["format"] == "int32" { i64::from(i32::MAX) } else { i64::MAX };
+                let max = bound(&schema["maximum"]).unwrap_or(max);
+                if let Some(min) = bound(&schema["minimum"]).filter(|min| number < *min) {
+                    self.report(path, format!("{number} is below the least value, {min}"));
+                }
+                if number > max {
+                    self.report(path, format!("{number} is above the greatest value, {max}"));
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
     }
-    if let Some(max) = schema["maxLength"].as_u64()
-        && length > max
-    {
-        report(format!("it has {length} characters, and at most {max} are possible"));
+
+    fn string(&mut self, path: &str, text: &str, schema: &Value) {
+        let length = text.chars().count() as u64;
+        if let Some(values) = schema["enum"].as_array()
+            && !values.iter().any(|value| value == text)
+        {
+            let known: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+            let nearest = nearest(text, known.iter().copied());
+            let hint = nearest.map(|nearest| format!("did you mean {nearest:?}? ")).unwrap_or_default();
+            let known = known.join(", ");
+            self.report(path, format!("{text:?} is not a value of this field; {hint}possible are {known}"));
+        }
+        if let Some(min) = schema["minLength"].as_u64().filter(|min| length < *min) {
+            let message = match length {
+                0 => "an empty text matches nothing: remove it".to_owned(),
+                _ => format!("it has {length} characters, and at least {min} are needed"),
+            };
+            self.report(path, message);
+        }
+        if let Some(max) = schema["maxLength"].as_u64().filter(|max| length > *max) {
+            self.report(path, format!("it has {length} characters, and at most {max} are possible"));
+        }
     }
 }
 
@@ -199,6 +212,11 @@ fn wrong_type(value: &Value, expected: &str, properties: &Value) -> String {
             Some(number) => format!("a whole number is needed, not a text: write {number}, without quotes or unit"),
             None => "a whole number is needed, not a text: write, for example, 2592000".to_owned(),
         },
+        (Value::Number(number), "integer") => {
+            // 3600.0, but not 3600.5.
+            let whole = number.to_string().strip_suffix(".0").map(|whole| format!("write {whole}"));
+            format!("a whole number is needed: {}", whole.as_deref().unwrap_or("write it without a fraction"))
+        }
         (Value::Number(_), "string") => format!("a text is needed: put {value} into quotes"),
         // It may be written as yes, on or y.
         (Value::Bool(_), "string") => format!("a text is needed, and YAML reads this as {value}: put it into quotes"),
@@ -214,22 +232,46 @@ fn wrong_type(value: &Value, expected: &str, properties: &Value) -> String {
     }
 }
 
+/// What stands for an expression where its quotes are missing.
+fn unquoted(value: &Value) -> String {
+    let reads = match value {
+        Value::Null => "what begins with ! for a tag, and what begins with # for a comment".to_owned(),
+        Value::Bool(_) | Value::Number(_) => format!("this for {value}"),
+        Value::Array(_) | Value::Object(_) | Value::String(_) => "brackets and braces for lists and objects".to_owned(),
+    };
+    format!("an expression is a text: put it into quotes, because YAML takes {reads}")
+}
+
 /// The field that takes a list which somebody wrote in the place of the object.
 fn wraps(properties: &Value) -> Option<&'static str> {
     ["allowed", "groups"].into_iter().find(|field| properties.get(field).is_some())
 }
 
-/// What somebody means who writes `24h`, `30d` or `"3600"` for a number of seconds.
+/// What somebody means who writes `24h`, `1h30m`, `60*60` or `"3600"` for a number of seconds.
 fn in_seconds(text: &str) -> Option<u32> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let factor = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return None,
-    };
-    number.parse::<u32>().ok()?.checked_mul(factor)
+    text.split('*').try_fold(1_u32, |product, factor| product.checked_mul(duration_in_seconds(factor.trim())?))
+}
+
+fn duration_in_seconds(text: &str) -> Option<u32> {
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let (mut rest, mut seconds) = (text, 0_u32);
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+        let factor = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            "d" => 24 * 60 * 60,
+            "w" => 7 * 24 * 60 * 60,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(number.parse::<u32>().ok()?.checked_mul(factor)?)?;
+        rest = after;
+    }
+    (seconds > 0).then_some(seconds)
 }
 
 fn with_article(name: &str) -> String {
@@ -255,12 +297,39 @@ const OTHER_NAMES: [(&str, &str); 15] = [
     ("validity", "expirationSeconds"),
 ];
 
-fn unknown_field(name: &str, properties: &Value) -> String {
+fn unknown_field(name: &str, properties: &Value, root: &Value) -> String {
     let known: Vec<&str> = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    if known.contains(&"expression") && !name.chars().all(char::is_alphanumeric) {
+        return "this looks like a part of the expression: put the whole of it into quotes, because YAML takes a comma \
+                between braces for its end"
+            .to_owned();
+    }
     let other_name = OTHER_NAMES.iter().find(|(other, field)| *other == name && known.contains(field));
-    match other_name.map(|(_, field)| *field).or_else(|| nearest(name, known.iter().copied())) {
-        Some(nearest) => format!("this version does not know the field; did you mean {nearest}?"),
+    let meant = other_name.map(|(_, field)| (*field).to_owned());
+    let meant = meant.or_else(|| elsewhere(root, name));
+    match meant.or_else(|| nearest(name, known.iter().copied()).map(str::to_owned)) {
+        Some(meant) => format!("this version does not know the field; did you mean {meant}?"),
         None => format!("this version does not know the field; here it knows {}", known.join(", ")),
+    }
+}
+
+/// Where in `spec` there is a field of this name, unless that is almost everywhere.
+fn elsewhere(spec: &Value, name: &str) -> Option<String> {
+    let mut places = Vec::new();
+    find(spec, "spec", name, &mut places);
+    let depth = |place: &String| place.matches('.').count();
+    let least = places.iter().map(depth).min()?;
+    places.retain(|place| depth(place) == least);
+    (places.len() <= 2).then(|| places.join(" or "))
+}
+
+fn find(schema: &Value, path: &str, name: &str, places: &mut Vec<String>) {
+    for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{field}");
+        if field == name {
+            places.push(path.clone());
+        }
+        find(schema, &path, name, places);
     }
 }
 

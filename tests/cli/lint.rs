@@ -33,7 +33,7 @@ fn lint(arguments: &[&str], text: &str) -> Ended {
 
 /// The most likely mistakes: what stands in the good policy, what somebody writes instead, and what
 /// tells a newcomer how to mend it.
-pub const MISTAKES: [(&str, &str, &str); 24] = [
+pub const MISTAKES: [(&str, &str, &str); 28] = [
     (
         "signerNames: [kubernetes.io/kube-apiserver-client]",
         "signerNames: [kube-apiserver-client]",
@@ -64,6 +64,7 @@ pub const MISTAKES: [(&str, &str, &str); 24] = [
     ),
     ("NotClientCertificate", "notClientCertificate", "did you mean \"NotClientCertificate\"?"),
     ("max: 86400", "max: 24h", "a whole number is needed, not a text: write 86400, without quotes or unit"),
+    ("max: 86400", "max: 60*60", "a whole number is needed, not a text: write 3600, without quotes or unit"),
     ("max: 86400", "max: \"86400\"", "write 86400, without quotes or unit"),
     (
         "{ max: 86400 }",
@@ -82,6 +83,17 @@ pub const MISTAKES: [(&str, &str, &str); 24] = [
     ("allowed: [client auth]", "allowed: []", "name at least one usage, for example client auth, or remove the list"),
     ("from: Requestor", "from: requestor", "did you mean \"Requestor\"?"),
     ("commonName:", "cn:", "did you mean commonName?"),
+    (
+        "    subject:\n      commonName: { from: Requestor }\n",
+        "    commonName: { from: Requestor }\n",
+        "did you mean spec.allow.subject.commonName?",
+    ),
+    ("  onViolation: Deny\n", "  requestors: [{ groups: [developers] }]\n", "did you mean spec.match.requestors?"),
+    (
+        "\"csr.subject.commonName.size() <= 32\"",
+        "true",
+        "an expression is a text: put it into quotes, because YAML takes this for true",
+    ),
     ("dnsNames: { allowed", "sans: { allowed", "did you mean dnsNames?"),
     (
         "\"*.example.com\"",
@@ -205,6 +217,7 @@ fn fields_beside_spec_are_mistakes() {
             "3:35",
             "metadata.mode: Kubernetes knows no such field",
         ),
+        ("spec:", "signerNames: [a]\nspec:", "4:14", "and drops it; did you mean spec.match.signerNames?"),
         ("spec:", "foo: { bar: 1 }\nspec:", "4:6", "foo: Kubernetes knows no such field here, and drops it: remove it"),
     ] {
         let text = POLICY.replacen(good, bad, 1);
@@ -216,6 +229,33 @@ fn fields_beside_spec_are_mistakes() {
     }
     let labelled = POLICY.replace("{ name: own-name }", "{ name: own-name, labels: { a: b }, annotations: {} }");
     assert_eq!(lint(&[], &(labelled + "status: {}\n")).0, 0);
+}
+
+#[test]
+fn a_number_of_seconds_is_told_however_it_is_written() {
+    for (written, seconds) in [
+        ("3600.0", "write 3600"),
+        ("3600.5", "write it without a fraction"),
+        ("24 * 60 * 60", "write 86400, without quotes or unit"),
+        ("1h30m", "write 5400, without quotes or unit"),
+        ("2w", "write 1209600, without quotes or unit"),
+        ("1y", "write, for example, 2592000"),
+        ("'99999999999*60'", "write, for example, 2592000"),
+    ] {
+        let Ended(status, out, _) = lint(&[], &POLICY.replace("max: 86400", &format!("max: {written}")));
+        assert!(status == 1 && out.contains("a whole number is needed") && out.contains(seconds), "{written}: {out}");
+    }
+}
+
+#[test]
+fn an_expression_without_quotes_is_told_from_one_that_is_not_there() {
+    let bare = |expression: &str| lint(&[], &POLICY.replace("\"csr.subject.commonName.size() <= 32\"", expression)).1;
+    let out = bare("!csr.dnsNames.isEmpty()");
+    assert!(out.contains("put it into quotes, because YAML takes what begins with ! for a tag"), "{out}");
+    let out = bare("csr.usages.all(u, u == 'client auth')");
+    assert!(out.contains("put the whole of it into quotes, because YAML takes a comma between braces"), "{out}");
+    let out = bare("{ a: b }");
+    assert!(out.contains("put it into quotes, because YAML takes brackets and braces"), "{out}");
 }
 
 #[test]
