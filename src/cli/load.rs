@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::input::{self, Content, Document};
 use super::located::{Located, Place};
-use super::options::RequestOptions;
+use super::options::{RequestOptions, StatedIn, too_short};
 use super::problem::Problem;
 use super::progress::Progress;
 use crate::api::{API_VERSION, GROUP};
@@ -231,8 +231,12 @@ fn manifest(
     if let Some(field) = object.malformed() {
         return wrong(field, format!("{field} has a type that it cannot have: write it as the Kubernetes API says"));
     }
+    let envelope = object.envelope();
+    if let Some(why) = too_short(envelope.expiration_seconds) {
+        return wrong("spec.expirationSeconds", why);
+    }
     let name = printable(&object.metadata.name);
-    match complete(object.envelope(), options) {
+    match complete(envelope, options) {
         Ok(envelope) => Ok(Some(object.signing_request_with(envelope))),
         Err(missing) => wrong("spec", format!("CertificateSigningRequest {name}: {missing}")),
     }
@@ -242,13 +246,19 @@ fn manifest(
 /// of the two, never mixed.
 fn complete(mut envelope: Envelope, options: &RequestOptions) -> Result<Envelope, String> {
     if envelope.signer_name.is_empty() {
-        envelope.signer_name = options.signer_name.clone().ok_or("spec.signerName is not there: give --signer-name")?;
+        envelope.signer_name = options.signer_name.clone().ok_or(match options.stated_in {
+            StatedIn::Options => "spec.signerName is not there: give --signer-name",
+            StatedIn::Test => "it says no signer: write signerName: beside request:",
+        })?;
     }
     if envelope.username.is_empty() {
-        envelope.username = options.username.clone().ok_or(
-            "spec.username is not there, which the API server fills in from the requestor: give --username (and --group, \
-             --uid, --extra)",
-        )?;
+        envelope.username = options.username.clone().ok_or(match options.stated_in {
+            StatedIn::Options => {
+                "spec.username is not there, which the API server fills in from the requestor: give --username (and \
+                 --group, --uid, --extra)"
+            }
+            StatedIn::Test => "it does not say who files it: write requestor: beside request:",
+        })?;
         envelope.user_uid = options.uid.clone().unwrap_or_default();
         envelope.groups.clone_from(&options.groups);
         envelope.extra.clear();

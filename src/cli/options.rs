@@ -90,9 +90,33 @@ pub(super) struct RequestOptions {
     /// A usage of spec.usages, for example "client auth"; repeatable.
     #[arg(long = "usage", value_name = "USAGE")]
     pub(super) usages: Vec<String>,
-    /// spec.expirationSeconds, in seconds.
-    #[arg(long, value_name = "SECONDS")]
+    /// spec.expirationSeconds, in seconds; 600 or more.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i32).range(i64::from(MIN_EXPIRATION)..))]
     pub(super) expiration_seconds: Option<i32>,
+    /// Where these are stated, and others can be.
+    #[arg(skip)]
+    pub(super) stated_in: StatedIn,
+}
+
+/// The least `spec.expirationSeconds` that the API server takes, in seconds.
+pub(super) const MIN_EXPIRATION: i32 = 600;
+
+/// Why the API server would refuse a lifetime, if it would.
+pub(super) fn too_short(seconds: Option<i32>) -> Option<String> {
+    let seconds = seconds.filter(|seconds| *seconds < MIN_EXPIRATION)?;
+    Some(format!(
+        "the API server takes no expirationSeconds below {MIN_EXPIRATION}, which is ten minutes, and this is {seconds}"
+    ))
+}
+
+/// Where somebody states what a request leaves out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum StatedIn {
+    /// In options of the command.
+    #[default]
+    Options,
+    /// In a test of a suite.
+    Test,
 }
 
 fn extra(text: &str) -> Result<(String, String), String> {

@@ -307,6 +307,10 @@ fn bad_input_is_a_clear_sentence_and_status_2() {
     let manifest = fs::read_to_string("examples/requests/amy.yaml").unwrap();
     let odd = manifest.replace("usages: [client auth]", "usages: 7");
     Bad::says(&bad.file("odd.yaml", odd.as_bytes()), "odd.yaml:7:11: spec.usages has a type");
+    let short = manifest.replace("expirationSeconds: ", "expirationSeconds: 60 # ");
+    Bad::says(&bad.file("short.yaml", short.as_bytes()), "the API server takes no expirationSeconds below 600");
+    let Ended(status, _, err) = review(&["--expiration-seconds=60", "-"], b"");
+    assert!(status == 2 && err.contains("60 is not in 600..=2147483647"), "{err}");
     let nobody = manifest.replace("  username: portal\n", "");
     Bad::says(&bad.file("nobody.yaml", nobody.as_bytes()), "--username");
 

@@ -112,6 +112,11 @@ fn a_suite_that_cannot_run_is_told_with_a_place_and_status_2() {
         ),
         ("countersign.dev/v1alpha1", "countersign.dev/v1", "is not countersign.dev/v1alpha1"),
         ("  requestor: portal\n", "", "say who files the request"),
+        (
+            "expirationSeconds: 86400",
+            "expirationSeconds: 599",
+            "12:24: a month: the API server takes no expirationSeconds below 600, which is ten minutes, and this is 599",
+        ),
         ("subject: {", "ipAddresses: [x]\n    subject: {", "x in ipAddresses is no IP address"),
         ("tests:", "serviceCIDRs: [10.96.0.1/12]\ntests:", "6:15: it has host bits"),
         ("tests:", "nodes: [examples/nowhere]\ntests:", "examples/nowhere"),
@@ -169,6 +174,30 @@ fn two_tests_have_two_names_and_two_files() {
     let other = case.replace("a month", "a/month");
     let Ended(status, _, err) = test(&arguments, &format!("{head}tests:\n{case}{other}"));
     assert!(status == 2 && err.contains("a-month.json is written by another test already"), "{err}");
+}
+
+#[test]
+fn what_a_test_leaves_out_of_bare_pem_is_told_in_the_words_of_a_suite() {
+    let directory = tempfile::tempdir().unwrap();
+    let bare = "examples/fields/requests";
+    let request = std::fs::read_dir(bare).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    std::fs::copy(request, directory.path().join("a.csr")).unwrap();
+    let (head, _) = SUITE.split_once("tests:\n").unwrap();
+    let head = head.replace("examples/policies", std::fs::canonicalize("examples/policies").unwrap().to_str().unwrap());
+    let suite = directory.path().join("suite.yaml");
+    for (more, expected) in [
+        ("  requestor: portal\n", "is a bare PEM request: it says no signer: write signerName: beside request:"),
+        (
+            "  signerName: a.b/c\n",
+            "is a bare PEM request: it does not say who files it: write requestor: beside request:",
+        ),
+        ("  requestor: portal\n  signerName: a.b/c\n  expirationSeconds: 60\n", "takes no expirationSeconds below 600"),
+    ] {
+        let text = format!("{head}tests:\n- name: a\n  request: a.csr\n{more}  expect: {{ decision: Approve }}\n");
+        std::fs::write(&suite, text).unwrap();
+        let Ended(status, _, err) = countersign(&["test", suite.to_str().unwrap()], b"");
+        assert!(status == 2 && err.contains(expected) && !err.contains("--"), "{err}");
+    }
 }
 
 #[test]

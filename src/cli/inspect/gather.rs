@@ -11,7 +11,7 @@ use super::kubeconfig::Kubeconfig;
 use super::pem::{self, Block};
 use crate::cli::input::{self, Content, Document};
 use crate::cli::load::{self, Sourced};
-use crate::cli::options::RequestOptions;
+use crate::cli::options::{RequestOptions, StatedIn};
 use crate::cli::problem::Problem;
 use crate::request::Usage;
 
@@ -200,6 +200,7 @@ impl Inventory {
                 Content::Manifest(_) => Vec::new(),
             },
             expiration_seconds: None,
+            stated_in: StatedIn::default(),
         };
         match load::request(document, &options) {
             Ok(Some(mut request)) => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::input::{self, Content};
 use super::load::{self, Sourced};
-use super::options::RequestOptions;
+use super::options::{RequestOptions, StatedIn};
 use super::paint::{Color, Paint};
 use super::problem::{Problem, report as report_problems};
 use super::{Exit, print};
@@ -304,6 +304,7 @@ fn from_file(path: &Path, case: &Case, requestor: Option<&Requestor>) -> Result<
         extra: Vec::new(),
         usages: case.usages.clone(),
         expiration_seconds: case.expiration_seconds,
+        stated_in: StatedIn::Test,
     };
     let mut problems = Vec::new();
     let mut requests = load::requests(&[path.to_owned()], &options, &mut problems);

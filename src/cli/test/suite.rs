@@ -12,6 +12,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::api::API_VERSION;
+use crate::cli::options::too_short;
 use crate::node::{AddressType, Node, NodeAddress};
 use crate::request::Envelope;
 
@@ -65,6 +66,17 @@ impl Suite {
         for (index, case) in suite.tests.iter().enumerate() {
             if !names.insert(&case.name) {
                 return Err((format!("tests[{index}].name"), format!("{} is there twice: keep one", case.name)));
+            }
+            let described = match &case.request {
+                Given::Here(inline) => too_short(inline.expiration_seconds),
+                Given::Name(_) => None,
+            };
+            for (field, why) in
+                [("expirationSeconds", too_short(case.expiration_seconds)), ("request.expirationSeconds", described)]
+            {
+                if let Some(why) = why {
+                    return Err((format!("tests[{index}].{field}"), format!("{}: {why}", case.name)));
+                }
             }
             let expected = &case.expect;
             for (field, decision) in
