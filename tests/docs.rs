@@ -100,6 +100,32 @@ fn every_hazard_stands_in_the_table_as_it_is() {
 }
 
 #[test]
+fn patterns_match_what_the_reference_says() {
+    use countersign::policy::{Field, Pattern};
+    let docs = std::fs::read_to_string("docs/reference.md").unwrap();
+    let table = docs.split("| Pattern in `allowed` |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let texts = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let mut compared = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<Vec<String>> = row.trim_matches('|').split('|').map(texts).collect();
+        let field = match cells[0][0].as_str() {
+            uri if uri.contains("://") => Field::Uri,
+            email if email.contains('@') => Field::EmailAddress,
+            name if name.contains('.') => Field::DnsName,
+            _ => Field::Identity,
+        };
+        let pattern = Pattern::new(&cells[0][0], field).unwrap();
+        for (cell, matches) in [(&cells[1], true), (&cells[2], false)] {
+            for value in cell {
+                assert_eq!(pattern.matches(value, false), matches, "{row}: {value}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 10, "{compared}");
+}
+
+#[test]
 fn every_alarm_of_inspect_stands_in_the_table() {
     let docs = std::fs::read_to_string("docs/inspect.md").unwrap();
     let rows: Vec<&str> = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();

@@ -29,7 +29,7 @@ pub struct SubjectRules {
     validation = Rule::new("!has(self.allowed) || !has(self.denied) || !self.allowed.exists(s, s in self.denied)").message("the same name is in allowed and in denied, and denied wins: remove it from one of them")
 )]
 pub struct CommonName {
-    /// Patterns of which the CN must match one.
+    /// Patterns of which the CN must match one; `*` stands for a run of characters without `:`, `**` for one with it.
     #[schemars(schema_with = "identity_patterns")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
@@ -40,7 +40,7 @@ pub struct CommonName {
     /// `Requestor`: the CN must be the requestor's own user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<RequestorSource>,
-    /// Whether a request may come without a CN. Unstated in a policy: it may not.
+    /// Whether a request may come without a CN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absent: Option<Absent>,
 }
@@ -54,7 +54,7 @@ pub struct CommonName {
     validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max").message("min is above max, so no request could satisfy it: lower min or raise max")
 )]
 pub struct Organizations {
-    /// Patterns of which every O must match one.
+    /// Patterns of which every O must match one; `*` stands for a run of characters without `:`, `**` for one with it.
     #[schemars(schema_with = "identity_patterns")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
@@ -88,7 +88,8 @@ pub struct Organizations {
     validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max").message("min is above max, so no request could satisfy it: lower min or raise max")
 )]
 pub struct Values {
-    /// Patterns of which every value must match one.
+    /// Patterns of which every value must match one; `*` stands for a run of characters without what separates (`:` in
+    /// an OU, `@` in an email address, `/ ? # @ :` in a URI), `**` for one with it.
     #[schemars(schema_with = "patterns")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
@@ -119,7 +120,7 @@ pub struct Values {
     validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max").message("min is above max, so no request could satisfy it: lower min or raise max")
 )]
 pub struct DnsNames {
-    /// Patterns of which every DNS name must match one; `*` stands for one label or a part of one.
+    /// Patterns of which every DNS name must match one; `*` stands for one label or a part of one, `**` for several.
     #[schemars(schema_with = "dns_patterns")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
@@ -143,7 +144,7 @@ pub struct DnsNames {
     /// `Node`: each DNS name must be one that the requesting node carries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<NodeSource>,
-    /// Whether a name such as `*.dev.example.com` may be asked for. Unstated in a policy: it may not.
+    /// Whether wildcard names may be asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wildcards: Option<Wildcards>,
 }
@@ -220,7 +221,7 @@ pub enum NodeSource {
     Node,
 }
 
-/// Whether something may be missing.
+/// Whether a request may come without a CN. Unstated: `Deny` in a policy, `Allow` in a guardrail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Absent {
     /// It may be missing.
@@ -229,7 +230,8 @@ pub enum Absent {
     Deny,
 }
 
-/// Whether wildcard DNS names may be asked for.
+/// Whether a wildcard name such as `*.dev.example.com` may be asked for, where a pattern in `allowed` covers all that it
+/// covers. Unstated: `Deny` in a policy; in a guardrail it is not checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Wildcards {
     /// They may, if a pattern in `allowed` covers all that the wildcard covers.

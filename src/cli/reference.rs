@@ -13,6 +13,29 @@ pub(super) fn render() -> String {
 
 Every field of `countersign.dev/v1alpha1`, from the CRDs: `countersign crd --reference` prints it. `kubectl explain
 csrpolicy.spec` says the same in a terminal.
+
+## Patterns
+
+A pattern is compared with the whole of a value. It is no regular expression: every character but `*` stands for itself.
+
+| | In `allowed` and `required` | In `denied`, and of requestors |
+|---|---|---|
+| `*` | one or more printable ASCII characters, no separator among them | any characters, or none |
+| `**` | one or more printable ASCII characters | any characters, or none |
+
+What separates is `:` in CN, O and OU, `.` in DNS names, `/ ? # @ :` in URIs and `@` in email addresses. In `allowed` and
+`required`, what `*` and `**` stand for neither begins nor ends with a space and has no `*` in it, and of the reserved names
+(`system:…`, `kubeadm:…`) a policy permits only those whose prefix its pattern spells out. DNS names, the domain of an email
+address, and scheme and host of a URI compare in lower case, everything else byte for byte; `denied` compares ignoring case
+and Unicode variants too.
+
+| Pattern in `allowed` | Matches | Does not match |
+|---|---|---|
+| `dev:*` | `dev:amy` | `dev:`, `dev:a:b` |
+| `*.dev.example.com` | `web.dev.example.com` | `dev.example.com`, `a.web.dev.example.com` |
+| `**.example.com` | `a.b.example.com` | `example.com` |
+| `spiffe://example.com/ns/*/sa/*` | `spiffe://example.com/ns/a/sa/b` | `spiffe://example.com/ns/a/sa/b/c` |
+| `*@example.com` | `amy@EXAMPLE.com` | `amy@dev.example.com` |
 "
     .to_owned();
     for crd in crds() {
