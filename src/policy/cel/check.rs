@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
 use super::pattern::Pattern;
-use super::{bindings, functions, located};
+use super::{bindings, boolean, functions, located};
 use crate::nearest::nearest;
 
 /// How deep comprehensions (`all`, `exists`, `map`, …) may nest.
@@ -36,6 +36,9 @@ pub(super) fn check(source: &str, mut ast: IdedExpr) -> Result<Checked, String> 
         all_over: Vec::new(),
     };
     checker.expression(&mut ast, 0)?;
+    if let Some(gives) = boolean::never(&ast) {
+        return Err(format!("it must be true or false, and gives {gives}: compare it, for example with == or in"));
+    }
     let Checker { patterns, reads_content, reads_node, all_over, .. } = checker;
     Ok(Checked { ast, patterns, reads_content, reads_node, all_over })
 }

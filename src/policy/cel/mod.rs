@@ -8,9 +8,11 @@
 
 mod addresses;
 mod bindings;
+mod boolean;
 mod bounds;
 mod check;
 mod cost;
+mod failure;
 mod functions;
 mod pattern;
 
@@ -25,10 +27,7 @@ pub use bindings::Bindings;
 use pattern::Pattern;
 
 use super::Truth;
-use crate::escape::{cut, printable};
-
-/// The longest part of an evaluation error that is repeated, in bytes.
-const MAX_ERROR: usize = 200;
+use crate::escape::printable;
 
 /// A compiled expression.
 #[derive(Clone)]
@@ -118,13 +117,13 @@ impl Expression {
         match result {
             Ok(Ok(Value::Bool(holds))) => holds.into(),
             Ok(Ok(other)) => self.unknown(&format!("it gives {}, not true or false", other.type_of())),
-            Ok(Err(error)) => self.unknown(&cut(&printable(&error.to_string()), MAX_ERROR)),
+            Ok(Err(error)) => self.unknown(&failure::sentence(&error)),
             Err(_) => self.unknown("its evaluation broke"),
         }
     }
 
     fn unknown(&self, why: &str) -> Truth {
-        Truth::Unknown(format!("the expression {} cannot be evaluated ({}): {why}", self.name, printable(&self.source)))
+        Truth::Unknown(format!("the expression {} ({}) cannot be evaluated: {why}", self.name, printable(&self.source)))
     }
 }
 

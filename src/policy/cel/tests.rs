@@ -118,12 +118,16 @@ fn a_regular_expression_means_what_it_means_to_kubernetes() {
 fn what_fails_or_is_not_known_is_unknown_and_quoted() {
     let amy = request("amy", &[]);
     for (source, why) in [
-        ("csr.subject.commonName", "it gives string, not true or false"),
-        ("requestor.extra['team'] == ['x']", "No such key: team"),
-        ("requestor.serviceAccount.name == 'x'", "No such key: serviceAccount"),
-        ("csr.subject.commonName > 3", "no matching overload"),
-        ("1 / (csr.dnsNames.size()) == 1", "Division by zero"),
-        ("csr.dnsNames[0] == 'x'", "Index out of bounds"),
+        ("csr.?subject.?commonName.orValue('')", "it gives string, not true or false"),
+        ("requestor.extra['team'] == ['x']", "\"team\" is not there; has(…) tells whether it is"),
+        ("requestor.serviceAccount.name == 'x'", "\"serviceAccount\" is not there; has(…) tells whether it is"),
+        ("csr.subject.commonName > 3", "types do not go together: found no matching overload for '_>_'"),
+        ("csr.subject.commonName + 1 == 'x'", "types do not go together: add takes no string and int"),
+        ("1 / (csr.dnsNames.size()) == 1", "it divides by zero"),
+        ("1 % (csr.dnsNames.size()) == 1", "it divides by zero"),
+        ("9223372036854775807 + csr.key.bits > 1", "a number becomes too large"),
+        ("csr.dnsNames[0] == 'x'", "the list has no item 0, counted from 0; size() tells how many it has"),
+        ("int(csr.subject.commonName) == 1", "int() failed: "),
     ] {
         let Truth::Unknown(said) = holds(source, &amy) else { panic!("{source} is not unknown") };
         assert!(said.contains(why) && said.contains(source), "{source}: {said}");
@@ -140,6 +144,48 @@ fn what_fails_or_is_not_known_is_unknown_and_quoted() {
         assert!(said.contains("did not decode"), "{said}");
     }
     assert_eq!(holds("requestor.username == 'amy' && has(csr.expirationSeconds)", &broken), Truth::Yes);
+}
+
+#[test]
+fn what_can_never_be_true_or_false_is_found_when_it_is_written() {
+    for (source, gives) in [
+        ("'abc'", "a text"),
+        ("1 + 2", "a sum"),
+        ("csr.key.bits * 2", "a number"),
+        ("-1", "a number"),
+        ("null", "nothing"),
+        ("[true]", "a list"),
+        ("{'a': true}", "an object"),
+        ("csr", "what it reads"),
+        ("csr.subject.commonName", "what it reads"),
+        ("requestor.extra['team'][0]", "what it reads"),
+        ("requestor.extra.team", "what it reads"),
+        ("!csr.dnsNames", "what it reads"),
+        ("has(csr.key.bits) && csr.key.bits", "what it reads"),
+        ("csr.key.bits > 1 ? 'yes' : 'no'", "a text"),
+        ("csr.dnsNames.size()", "a number"),
+        ("csr.dnsNames.filter(n, n != 'x')", "a list"),
+        ("csr.dnsNames.map(n, n == 'x')", "a list"),
+        ("requestor.username.lowerAscii()", "a text"),
+        ("ip('10.0.0.1')", "an address"),
+    ] {
+        let error = Expression::new("test", source).expect_err(source);
+        assert!(error.contains(&format!("must be true or false, and gives {gives}")), "{source}: {error}");
+    }
+    for source in [
+        "true",
+        "has(csr.subject.commonName)",
+        "[true][0]",
+        "{'a': true}['a']",
+        "{'a': true}.a",
+        "csr.dnsNames.exists_one(n, n == 'x')",
+        "csr.dnsNames.map(n, n == 'x')[0]",
+        "csr.key.bits > 1 ? 'x' : true",
+        "optional.of(true).value()",
+        "cidr('10.0.0.0/8').containsIP('10.0.0.1')",
+    ] {
+        Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    }
 }
 
 #[test]
@@ -205,8 +251,8 @@ fn an_expression_sees_the_node_of_a_requestor_that_is_one() {
         ("node.?name.orValue('x') == 'x'", &earlier, Some(&nodes), "created after the request was filed"),
         ("node.name != 'x'", &request("system:node:worker-1", &["x"]), Some(&nodes), "the requestor is not a node"),
         ("requestor.uid == '1' || node.name == 'x'", &request("amy", &[]), Some(&nodes), "the requestor is not a node"),
-        ("node.labels.other == 'x'", &worker, Some(&nodes), "No such key: other"),
-        ("!has(node.labels.pool)", &worker, Some(&unreadable), "No such key: labels"),
+        ("node.labels.other == 'x'", &worker, Some(&nodes), "\"other\" is not there"),
+        ("!has(node.labels.pool)", &worker, Some(&unreadable), "\"labels\" is not there"),
     ] {
         let Truth::Unknown(said) = ask(source, request, nodes) else { panic!("{source} is not unknown") };
         assert!(said.contains(why), "{source}: {said}");
