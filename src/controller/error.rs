@@ -24,6 +24,17 @@ pub enum Error {
     /// The API server answered with an error, or did not answer. What it quotes may be a requestor's.
     #[error("{}", one_line(&said(.0)))]
     Api(#[from] kube::Error),
+    /// No API server answers where one is said to be.
+    #[error(
+        "cannot reach the API server {server}: {why}; is it up, and is it the one that you mean? --context, --kubeconfig \
+         and KUBECONFIG choose another"
+    )]
+    Unreachable {
+        /// Its URL.
+        server: String,
+        /// Why not.
+        why: String,
+    },
     /// A request could not be built, for example because a name is too long for a URL.
     #[error("cannot build the request: {0}")]
     Request(#[from] http::Error),
@@ -55,6 +66,23 @@ fn said(error: &kube::Error) -> String {
 }
 
 impl Error {
+    /// The same, with the URL of `server` where nothing there answers.
+    pub(super) fn at(self, server: &str) -> Self {
+        let why = match &self {
+            Self::Api(error @ (kube::Error::Service(_) | kube::Error::HyperError(_))) => {
+                // What is around the first cause says that there was one.
+                let mut cause: &dyn std::error::Error = error;
+                while let Some(source) = cause.source() {
+                    cause = source;
+                }
+                one_line(&cause.to_string())
+            }
+            Self::Timeout(seconds) => format!("no answer within {seconds} s"),
+            _ => return self,
+        };
+        Self::Unreachable { server: one_line(server), why }
+    }
+
     /// One of a fixed, small set of words, for metric labels.
     #[must_use]
     pub fn category(&self) -> &'static str {
@@ -70,7 +98,7 @@ impl Error {
                 400..=499 => "client-error",
                 _ => "server-error",
             },
-            Self::Api(_) => "connection",
+            Self::Api(_) | Self::Unreachable { .. } => "connection",
             Self::Answer(_) | Self::Watch(_) => "malformed",
             Self::Timeout(_) => "timeout",
             Self::Request(_) | Self::Body(_) => "unsendable",
@@ -92,7 +120,7 @@ impl Error {
     pub fn is_open(&self) -> bool {
         match self {
             Self::Api(kube::Error::Api(status)) => status.code >= 500,
-            Self::Api(_) | Self::Timeout(_) => true,
+            Self::Api(_) | Self::Unreachable { .. } | Self::Timeout(_) => true,
             _ => false,
         }
     }

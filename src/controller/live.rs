@@ -36,6 +36,8 @@ pub struct Connection {
 #[derive(Clone)]
 pub struct Live {
     client: Client,
+    /// The URL of the API server.
+    server: String,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +58,11 @@ struct PageMetadata {
 impl Live {
     /// Connects.
     pub async fn connect(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { client: client::connect(connection.clone()).await? })
+        let url = client::load(connection).await?.cluster_url;
+        // Without a password, which may stand before the host.
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let server = format!("{}://{}{port}", url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default());
+        Ok(Self { client: client::connect(connection.clone()).await?, server })
     }
 
     /// Every request, `progress` after each page with how many there are so far.
@@ -66,7 +72,7 @@ impl Live {
 
     /// The request of this name, if there is one.
     pub async fn request(&self, name: &str) -> Result<Option<CsrObject>, Error> {
-        match get(&self.client, &format!("{REQUESTS}/{}", segment(name)), "application/json").await {
+        match self.get(&format!("{REQUESTS}/{}", segment(name))).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -89,13 +95,16 @@ impl Live {
         Ok(self.list::<Node>(NODES, |_| {}).await?.into_iter().collect())
     }
 
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let read = get(&self.client, path, "application/json").await;
+        read.map_err(|error: Error| error.at(&self.server))
+    }
+
     async fn list<T: DeserializeOwned>(&self, path: &str, mut progress: impl FnMut(usize)) -> Result<Vec<T>, Error> {
         let mut items = Vec::new();
         let mut next = String::new();
         loop {
-            let page: Page<T> =
-                get(&self.client, &format!("{path}?limit={PAGE}&continue={}", segment(&next)), "application/json")
-                    .await?;
+            let page: Page<T> = self.get(&format!("{path}?limit={PAGE}&continue={}", segment(&next))).await?;
             items.extend(page.items);
             progress(items.len());
             if page.metadata.next.is_empty() {

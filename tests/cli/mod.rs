@@ -169,6 +169,26 @@ fn the_options_of_a_cluster_need_live() {
 }
 
 #[test]
+fn a_cluster_that_does_not_answer_is_named_in_one_sentence() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{{ name: a, context: {{ cluster: a, user: a }} }}]\n\
+         clusters: [{{ name: a, cluster: {{ server: \"https://amy:secret@127.0.0.1:{port}\" }} }}]\nusers: [{{ name: a, user: {{}} }}]\n"
+    );
+    let bad = Bad::new();
+    let path = bad.file("config", config.as_bytes());
+    let path = path.to_str().unwrap();
+    for arguments in [["review", "--live"], ["explain", "amy"]] {
+        let Ended(status, out, err) = countersign(&[&arguments[..], &["--kubeconfig", path]].concat(), b"");
+        let expected = format!(
+            "error: cannot reach the API server https://127.0.0.1:{port}: Connection refused (os error 111); is it up, and \
+             is it the one that you mean? --context, --kubeconfig and KUBECONFIG choose another\n"
+        );
+        assert_eq!((status, out.as_str(), err), (2, "", expected));
+    }
+}
+
+#[test]
 fn a_bare_request_takes_its_context_from_the_options() {
     let manifest = fs::read_to_string("examples/requests/amy.yaml").unwrap();
     let encoded = manifest.lines().find_map(|line| line.strip_prefix("  request: ")).unwrap();
