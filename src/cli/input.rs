@@ -163,13 +163,17 @@ fn parse(path: &str, bytes: &[u8], wanted: &Wanted, documents: &mut Vec<Document
     let Wanted { what, from_der, .. } = wanted;
     let mut problem = |place, message: &str| problems.push(Problem::new(path, place, message));
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return problem(None, &format!("is not text: give {what}; {from_der} makes PEM of DER"));
+        let (format, make) = container(bytes).unwrap_or(("DER", from_der));
+        return problem(None, &format!("is not text: give {what}; {make} makes PEM of {format}"));
     };
+    // Editors of old put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
         return problem(None, &format!("is empty: give {what}"));
     }
     if wanted.is_pem(text) {
-        let content = Content::Pem(bytes.to_vec());
+        // The API server takes a request as it is, and nothing else in front of it.
+        let content = Content::Pem(if wanted.text_before_pem { text.into() } else { bytes.to_vec() });
         documents.push(Document { source: path.to_owned(), path: path.to_owned(), content });
         return;
     }
@@ -189,6 +193,27 @@ fn parse(path: &str, bytes: &[u8], wanted: &Wanted, documents: &mut Vec<Document
         }
         let source = if several { format!("{path}#{}", index + 1) } else { path.to_owned() };
         documents.push(Document { source, path: path.to_owned(), content: Content::Manifest(object) });
+    }
+}
+
+/// What holds certificates and keys beside DER: its name, and what makes PEM of it.
+fn container(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    /// 1.2.840.113549.1.7.2, signedData (RFC 2315, section 14).
+    const SIGNED_DATA: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
+    if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) || bytes.starts_with(&[0xce, 0xce, 0xce, 0xce]) {
+        return Some(("a Java keystore", "keytool -list -rfc -keystore FILE"));
+    }
+    // A SEQUENCE, and what is in it.
+    let content = match bytes {
+        [0x30, length, rest @ ..] if *length >= 0x80 => rest.get(usize::from(length - 0x80)..)?,
+        [0x30, _, rest @ ..] => rest,
+        _ => return None,
+    };
+    match content {
+        // Version 3 (RFC 7292, section 4).
+        [0x02, 0x01, 0x03, ..] => Some(("PKCS #12", "openssl pkcs12 -in FILE -nodes")),
+        _ if content.starts_with(&SIGNED_DATA) => Some(("PKCS #7", "openssl pkcs7 -inform DER -in FILE -print_certs")),
+        _ => None,
     }
 }
 

@@ -420,3 +420,44 @@ fn what_cannot_be_read_is_a_clear_sentence_and_status_2() {
     let Ended(status, _, err) = pki.inspect(&[], &["bad"]);
     assert!(status == 2 && err.contains("openssl x509 -inform DER"), "{err}");
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_what_is_inspected() {
+    let pki = Pki::new();
+    let certificate = fs::read(pki.path("ca.crt")).unwrap();
+    fs::write(pki.path("mark.crt"), [b"\xef\xbb\xbf", certificate.as_slice()].concat()).unwrap();
+    let report = pki.report(&[], &["mark.crt"]);
+    assert_eq!(report["items"][0]["certificate"]["subject"]["commonName"], "kubernetes");
+}
+
+/// What is said to make PEM of a file does so, where openssl is what is said.
+#[test]
+fn a_container_of_certificates_is_named_with_what_makes_pem_of_it() {
+    let pki = Pki::new();
+    pki.openssl(&["pkcs12", "-export", "-in", "ca.crt", "-inkey", "ca.key", "-passout", "pass:", "-out", "a.p12"]);
+    pki.openssl(&["crl2pkcs7", "-nocrl", "-certfile", "ca.crt", "-outform", "DER", "-out", "a.p7b"]);
+    pki.openssl(&["x509", "-in", "ca.crt", "-outform", "DER", "-out", "a.der"]);
+    fs::write(pki.path("a.jks"), b"\xfe\xed\xfe\xed\0\0\0\x02\0\0\0\0").unwrap();
+    // Nothing behind the first bytes.
+    fs::write(pki.path("cut.p12"), b"\x30\x82").unwrap();
+    for (file, format) in [
+        ("a.p12", "PKCS #12"),
+        ("a.p7b", "PKCS #7"),
+        ("a.der", "DER"),
+        ("a.jks", "a Java keystore"),
+        ("cut.p12", "DER"),
+    ] {
+        let Ended(status, _, err) = pki.inspect(&[], &[file]);
+        let said = err.rsplit("; ").next().unwrap().trim();
+        let (make, of) = said.split_once(" makes PEM of ").unwrap_or_else(|| panic!("{err}"));
+        assert_eq!((status, of), (2, format));
+        if let Some(arguments) = make.strip_prefix("openssl ").filter(|_| file != "cut.p12") {
+            let arguments: Vec<&str> =
+                arguments.split(' ').map(|argument| if argument == "FILE" { file } else { argument }).collect();
+            let password: &[&str] = if file == "a.p12" { &["-passin", "pass:"] } else { &[] };
+            fs::write(pki.path("made.pem"), pki.openssl(&[&arguments, password].concat())).unwrap();
+            let report = pki.report(&[], &["made.pem"]);
+            assert_eq!(report["items"][0]["certificate"]["subject"]["name"], "CN=kubernetes", "{make}");
+        }
+    }
+}
