@@ -176,7 +176,7 @@ fn signers_that_nobody_can_ask_for_are_told_with_the_one_that_was_meant() {
         ("kubernets.io/kubelet-serving", "did you mean kubernetes.io/kubelet-serving?"),
         ("kubernetes.io/kube-api-server-client", "did you mean kubernetes.io/kube-apiserver-client?"),
         ("kubernets.io/*", "did you mean kubernetes.io/*?"),
-        ("kubernetes.io/mine", "Kubernetes has no signer kubernetes.io/mine"),
+        ("kubernetes.io/mine", "Kubernetes signs no request for kubernetes.io/mine"),
         ("kubernetes.io/legacy-unknown", "accepts no request for kubernetes.io/legacy-unknown"),
     ] {
         let found = found(&with(&[("/match/signerNames", json!(["kubernetes.io/kube-apiserver-client", signer]))]));

@@ -130,7 +130,7 @@ fn no_such_signer(signer: &SignerPattern) -> Option<String> {
         SignerPattern::Exact(name) => name,
         SignerPattern::Domain(domain) => {
             let slip = (1..=SLIP).contains(&strsim::levenshtein(domain, DOMAIN));
-            return slip.then(|| format!("Kubernetes has no signer {domain}/*; did you mean {DOMAIN}/*?"));
+            return slip.then(|| format!("Kubernetes signs no request for {domain}/*; did you mean {DOMAIN}/*?"));
         }
         SignerPattern::All => return None,
     };
@@ -143,7 +143,7 @@ fn no_such_signer(signer: &SignerPattern) -> Option<String> {
     let slip = SIGNERS.into_iter().find(|known| strsim::levenshtein(known, name) <= SLIP);
     (slip.is_some() || SignerPattern::Domain(DOMAIN.to_owned()).matches(name)).then(|| {
         let meant = slip.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
-        format!("Kubernetes has no signer {name}{meant}")
+        format!("Kubernetes signs no request for {name}{meant}")
     })
 }
 
