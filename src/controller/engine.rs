@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::approval::{self, Sent};
 use super::confirm::{self, Current};
 use super::counted::Counted;
+use super::flight::Flight;
 use super::gate::{Gate, Refusal};
 use super::metrics::Metrics;
 use super::nodes::{self, Concern, Nodes};
@@ -29,12 +30,12 @@ use super::watch::{PolicyEntry, Seen};
 use super::{Config, Error};
 use crate::node::Node;
 use crate::policy::{Kind, ObjectRef, PolicySet};
-use crate::request::CsrObject;
+use crate::request::{CsrObject, SigningRequest};
 use crate::review::{Decision, Facts, Holder, Review, review};
 
-/// How many decisions are sent at a time.
-const IN_FLIGHT: usize = 16;
-/// How many reviews are made before other work gets its turn.
+/// How many status updates are sent at a time.
+const STATUS_IN_FLIGHT: usize = 16;
+/// How many reviews are made, or events of watches taken in, before other work gets its turn.
 const BATCH: usize = 64;
 /// After how long a consistent read is repeated while there is something to decide: early enough
 /// that what is sent rests on one within [`super::gate::FRESH`].
@@ -69,6 +70,8 @@ enum Done {
 #[derive(Clone)]
 struct Decided {
     object: Arc<CsrObject>,
+    /// What was decoded of it.
+    request: Arc<SigningRequest>,
     review: Arc<Review>,
     /// The policies of the review: by the time of the answer there may be others.
     set: Arc<PolicySet>,
@@ -117,7 +120,7 @@ pub(super) struct Engine {
     confirming: bool,
     /// Since when consistent reads and the watch disagree.
     lagging_since: Option<Instant>,
-    deciding: usize,
+    flight: Flight,
     /// Decisions whose answer did not come, by the name of their request.
     unanswered: HashMap<String, Decided>,
     status_in_flight: HashSet<ObjectRef>,
@@ -159,7 +162,7 @@ impl Engine {
             settles_at: Instant::now(),
             confirming: false,
             lagging_since: None,
-            deciding: 0,
+            flight: Flight::default(),
             unanswered: HashMap::new(),
             status_in_flight: HashSet::new(),
             status_retry_at: HashMap::new(),
@@ -174,23 +177,28 @@ impl Engine {
     pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut received = Vec::new();
         loop {
             let more = self.work();
+            self.recorder.events.give_way(!self.flight.is_empty());
             let wake = self.next_wake();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.done(done),
-                input = inputs.recv() => match input {
-                    Some(input) => self.input(input),
-                    None => break,
-                },
+                number = inputs.recv_many(&mut received, BATCH) => {
+                    if number == 0 {
+                        break;
+                    }
+                    received.drain(..).for_each(|input| self.input(input));
+                    self.show_readiness();
+                }
                 _ = tick.tick() => self.tick(),
                 () = tokio::time::sleep_until(wake.into()) => {}
                 () = std::future::ready(()), if more => {}
             }
         }
-        while self.deciding > 0 {
+        while !self.flight.is_empty() {
             let Some(done) = self.calls.next().await else { break };
             self.done(done);
         }
@@ -204,7 +212,6 @@ impl Engine {
             Input::Skew(skew) => self.skew(skew),
             Input::Permitted => self.review_all(),
         }
-        self.show_readiness();
     }
 
     fn skew(&mut self, skew: Skew) {
@@ -409,7 +416,7 @@ impl Engine {
             return false;
         }
         for _ in 0..BATCH {
-            if self.deciding >= IN_FLIGHT {
+            if self.flight.is_full() {
                 return false;
             }
             let Some(name) = self.queue.pop() else { return false };
@@ -458,7 +465,7 @@ impl Engine {
             }
             let said = (verdict.decision, verdict.reason_code, verdict.audit.as_ref().map(|audit| audit.decision));
             if entry.said.replace(said) != Some(said) {
-                self.recorder.record(&set, &entry.object, &verdict, age(entry.created, Timestamp::now()));
+                self.recorder.record(&set, &request, &verdict, age(entry.created, Timestamp::now()));
             }
             return;
         }
@@ -473,8 +480,9 @@ impl Engine {
         {
             self.counted.send(&request.envelope.uid, holder, now);
         }
-        self.deciding += 1;
-        let decided = Decided { object: Arc::clone(&entry.object), review: Arc::new(verdict), set };
+        self.flight.depart();
+        let object = Arc::clone(&entry.object);
+        let decided = Decided { object, request: Arc::new(request), review: Arc::new(verdict), set };
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
         let name = name.to_owned();
         self.calls.push(Box::pin(async move {
@@ -493,7 +501,7 @@ impl Engine {
         if let Some(entry) = entry.filter(|_| !other) {
             entry.in_flight = true;
         }
-        self.deciding += 1;
+        self.flight.depart();
         let (client, name) = (self.client.clone(), name.to_owned());
         self.calls.push(Box::pin(async move {
             let sent = approval::look_at(client, Arc::clone(&decided.object), Arc::clone(&decided.review)).await;
@@ -554,8 +562,8 @@ impl Engine {
     }
 
     fn sent(&mut self, name: &str, decided: Decided, sent: Sent) {
-        self.deciding -= 1;
-        let Decided { object, review, set } = &decided;
+        self.flight.arrive(matches!(&sent, Sent::Failed(error) if error.is_too_busy()));
+        let Decided { object, request, review, set } = &decided;
         let uid = &object.metadata.uid;
         let mut still_here = false;
         if let Some(entry) = self.pending.get_mut(name)
@@ -572,7 +580,7 @@ impl Engine {
         match sent {
             Sent::Accepted => {
                 let age = age(object.created(), Timestamp::now());
-                self.recorder.record(set, object, review, age);
+                self.recorder.record(set, request, review, age);
                 self.forget(name, uid);
             }
             Sent::Gone => self.forget(name, uid),
@@ -672,7 +680,7 @@ impl Engine {
             .filter(|held| !self.status_in_flight.contains(&held.compiled.object))
             .filter(|held| self.status_retry_at.get(&held.compiled.object).is_none_or(|at| *at <= now))
             .filter_map(|held| status::patch(held, self.policies.hazards(&held.compiled.object)))
-            .take(IN_FLIGHT.saturating_sub(self.status_in_flight.len()))
+            .take(STATUS_IN_FLIGHT.saturating_sub(self.status_in_flight.len()))
             .collect();
         for patch in patches {
             self.status_retry_at.remove(&patch.object);

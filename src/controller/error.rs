@@ -125,6 +125,12 @@ impl Error {
         }
     }
 
+    /// Whether the API server has too much to do: it says so, or does not answer in time.
+    #[must_use]
+    pub fn is_too_busy(&self) -> bool {
+        matches!(self, Self::Timeout(_)) || matches!(self.status(), Some(429 | 503 | 504))
+    }
+
     /// What the API server wants to wait for before the next try, in seconds.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u32> {

@@ -1,22 +1,40 @@
-//! Events (`events.k8s.io/v1`): best effort, queued, and never holding a decision back.
+//! Events (`events.k8s.io/v1`): best effort, queued, and never holding a decision back: while decisions are
+//! on their way they trickle, and are written as fast as may be once there are none.
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::Method;
 use jiff::Timestamp;
 use kube::Client;
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::Error;
 use super::client::{call, segment};
 use super::leader::micro_time;
 use super::metrics::Metrics;
 use crate::escape::{cut, is_visible};
 
-/// How many Events may wait to be written.
-const CAPACITY: usize = 4096;
+/// How much may wait to be written, in bytes: some 60,000 Events of usual requests.
+const CAPACITY: usize = 16 * 1024 * 1024;
+/// What an Event takes beside its texts, in bytes.
+const OVERHEAD: usize = 128;
+/// How many are written at a time while no decision is on its way.
+const IN_FLIGHT: usize = 8;
+/// While decisions are on their way, one is written this often.
+const TRICKLE: Duration = Duration::from_millis(250);
+/// How often the same Event is tried.
+const TRIES: u32 = 5;
+/// The first wait after a failure; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait that the API server can ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The longest note that the API server takes, in bytes.
 const MAX_NOTE: usize = 1024;
 /// Objects with longer names get no Events, since the name would have to be repeated whole; nor do those
@@ -46,58 +64,202 @@ pub(super) struct Note {
 }
 
 /// The queue of Events.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Events {
-    sender: mpsc::Sender<Note>,
+    sender: mpsc::UnboundedSender<Queued>,
+    deciding: watch::Sender<bool>,
     metrics: Arc<Metrics>,
 }
 
 impl Events {
-    /// A queue and what writes it, which ends when every sender is gone.
+    /// A queue and what writes it, which ends when the queue is gone and all in it is written.
     pub(super) fn new(
         client: Client,
         metrics: Arc<Metrics>,
         namespace: String,
         instance: String,
     ) -> (Self, impl Future<Output = ()>) {
-        let (sender, mut receiver) = mpsc::channel::<Note>(CAPACITY);
-        let events = Self { sender, metrics: Arc::clone(&metrics) };
-        let write = async move {
-            while let Some(note) = receiver.recv().await {
-                write(&client, &metrics, &namespace, &instance, &note).await;
-            }
-        };
-        (events, write)
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (deciding, busy) = watch::channel(false);
+        let target = Arc::new(Target { client, namespace, instance });
+        let writer = Writer::new(target, Arc::clone(&metrics), busy);
+        (Self { sender, deciding, metrics }, writer.run(receiver))
     }
 
     /// A queue that nobody writes.
     #[cfg(test)]
-    pub(super) fn unwritten(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Note>) {
-        let (sender, receiver) = mpsc::channel(CAPACITY);
-        (Self { sender, metrics }, receiver)
+    pub(super) fn unwritten(metrics: Arc<Metrics>) -> (Self, mpsc::UnboundedReceiver<Queued>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender, deciding: watch::channel(false).0, metrics }, receiver)
     }
 
-    /// Queues `note`, or drops it where too many wait.
-    pub(super) fn send(&self, note: Note) {
+    /// Queues `note`.
+    pub(super) fn send(&self, mut note: Note) {
         let name = &note.name;
-        if name.len() > MAX_NAME || !name.chars().all(is_visible) || self.sender.try_send(note).is_err() {
+        if name.len() > MAX_NAME || !name.chars().all(is_visible) {
+            self.metrics.event_dropped();
+            return;
+        }
+        note.note = cut(&note.note, MAX_NOTE);
+        if self.sender.send(Queued { note, time: Timestamp::now(), tries: 0 }).is_err() {
             self.metrics.event_dropped();
         }
     }
+
+    /// Whether decisions are on their way, which come first.
+    pub(super) fn give_way(&self, deciding: bool) {
+        self.deciding.send_if_modified(|before| std::mem::replace(before, deciding) != deciding);
+    }
 }
 
-async fn write(client: &Client, metrics: &Metrics, namespace: &str, instance: &str, note: &Note) {
+/// An Event that waits.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) note: Note,
+    /// When it was queued.
+    time: Timestamp,
+    tries: u32,
+}
+
+impl Queued {
+    /// What it takes, in bytes.
+    fn size(&self) -> usize {
+        OVERHEAD + self.note.name.len() + self.note.uid.len() + self.note.note.len()
+    }
+}
+
+/// What waits, within [`CAPACITY`]. A denial is written before anything else, and dropped last: it may be the
+/// only thing that its requestor is told.
+#[derive(Debug, Default)]
+struct Waiting {
+    denied: VecDeque<Queued>,
+    others: VecDeque<Queued>,
+    size: usize,
+}
+
+impl Waiting {
+    fn line(&mut self, queued: &Queued) -> &mut VecDeque<Queued> {
+        if queued.note.reason == "Denied" { &mut self.denied } else { &mut self.others }
+    }
+
+    /// Takes `queued` in, and returns how many had to be dropped for that, itself included.
+    fn push(&mut self, queued: Queued) -> usize {
+        self.size += queued.size();
+        self.line(&queued).push_back(queued);
+        let mut dropped = 0;
+        while self.size > CAPACITY
+            && let Some(last) = self.others.pop_back().or_else(|| self.denied.pop_back())
+        {
+            self.size -= last.size();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Takes back what could not be written.
+    fn push_front(&mut self, queued: Queued) {
+        self.size += queued.size();
+        self.line(&queued).push_front(queued);
+    }
+
+    fn pop(&mut self) -> Option<Queued> {
+        let next = self.denied.pop_front().or_else(|| self.others.pop_front())?;
+        self.size -= next.size();
+        Some(next)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.denied.is_empty() && self.others.is_empty()
+    }
+}
+
+/// Where Events are written.
+struct Target {
+    client: Client,
+    namespace: String,
+    instance: String,
+}
+
+/// What writes them.
+struct Writer {
+    target: Arc<Target>,
+    metrics: Arc<Metrics>,
+    /// Whether decisions are on their way.
+    deciding: watch::Receiver<bool>,
+    waiting: Waiting,
+    /// While decisions are on their way, the next is written then.
+    trickles_at: Instant,
+    /// Nothing is written before, after a failure.
+    paused_until: Instant,
+}
+
+impl Writer {
+    fn new(target: Arc<Target>, metrics: Arc<Metrics>, deciding: watch::Receiver<bool>) -> Self {
+        let now = Instant::now();
+        Self { target, metrics, deciding, waiting: Waiting::default(), trickles_at: now, paused_until: now }
+    }
+
+    async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<Queued>) {
+        let mut calls = FuturesUnordered::new();
+        let mut open = true;
+        while open || !calls.is_empty() || !self.waiting.is_empty() {
+            // The queue is gone only when there is nothing left to decide.
+            let deciding = open && *self.deciding.borrow_and_update();
+            let (places, from) =
+                if deciding { (1, self.trickles_at.max(self.paused_until)) } else { (IN_FLIGHT, self.paused_until) };
+            let now = Instant::now();
+            while calls.len() < places
+                && from <= now
+                && let Some(queued) = self.waiting.pop()
+            {
+                calls.push(write(Arc::clone(&self.target), queued));
+                self.trickles_at = now + TRICKLE;
+            }
+            let wait = !self.waiting.is_empty() && from > now;
+            tokio::select! {
+                queued = receiver.recv(), if open => match queued {
+                    Some(queued) => (0..self.waiting.push(queued)).for_each(|_| self.metrics.event_dropped()),
+                    None => open = false,
+                },
+                Some((queued, written)) = calls.next(), if !calls.is_empty() => self.written(queued, written),
+                Ok(()) = self.deciding.changed(), if open => {}
+                () = tokio::time::sleep_until(from.into()), if wait => {}
+            }
+        }
+    }
+
+    fn written(&mut self, mut queued: Queued, written: Result<(), Error>) {
+        let Err(error) = written else { return };
+        self.metrics.api_error("event", &error);
+        queued.tries += 1;
+        let passes = error.is_open() || error.status() == Some(429);
+        let reason = queued.note.reason;
+        if passes && queued.tries < TRIES {
+            let asked =
+                error.retry_after_seconds().map_or(Duration::ZERO, |seconds| Duration::from_secs(seconds.into()));
+            let wait = (FIRST_WAIT * (1 << (queued.tries - 1))).max(asked).min(LONGEST_WAIT);
+            self.paused_until = self.paused_until.max(Instant::now() + wait);
+            self.waiting.push_front(queued);
+        } else {
+            self.metrics.event_dropped();
+        }
+        tracing::warn!(error = %error, reason, "cannot write an Event");
+    }
+}
+
+async fn write(target: Arc<Target>, queued: Queued) -> (Queued, Result<(), Error>) {
+    let note = &queued.note;
     let event = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": { "name": event_name(note), "namespace": namespace },
-        "eventTime": micro_time(Timestamp::now()),
+        "metadata": { "name": event_name(note), "namespace": target.namespace },
+        "eventTime": micro_time(queued.time),
         "type": match note.type_ { EventType::Normal => "Normal", EventType::Warning => "Warning" },
         "reason": note.reason,
         "action": "Review",
-        "note": cut(&note.note, MAX_NOTE),
+        "note": note.note,
         "reportingController": "countersign.dev/countersign",
-        "reportingInstance": cut(instance, 128),
+        "reportingInstance": cut(&target.instance, 128),
         // No namespace: `kubectl describe csr` looks for Events about an object without one.
         "regarding": {
             "apiVersion": "certificates.k8s.io/v1",
@@ -106,17 +268,14 @@ async fn write(client: &Client, metrics: &Metrics, namespace: &str, instance: &s
             "uid": note.uid,
         },
     });
-    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", segment(namespace));
-    match call::<IgnoredAny>(client, Method::POST, &path, "application/json", &event).await {
-        Ok(_) => {}
-        // It was written before this process started.
-        Err(error) if error.status() == Some(409) => {}
-        Err(error) => {
-            metrics.api_error("event", &error);
-            metrics.event_dropped();
-            tracing::warn!(error = %error, reason = note.reason, "cannot write an Event");
-        }
-    }
+    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", segment(&target.namespace));
+    let written = match call::<IgnoredAny>(&target.client, Method::POST, &path, "application/json", &event).await {
+        Ok(_) => Ok(()),
+        // It was written already, by an earlier try or before this process started.
+        Err(error) if error.status() == Some(409) => Ok(()),
+        Err(error) => Err(error),
+    };
+    (queued, written)
 }
 
 /// The same for the same request, decision and reason, so that it is told once, restarts included.
@@ -127,4 +286,41 @@ fn event_name(note: &Note) -> String {
         let _ = write!(name, "{byte:02x}");
         name
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{CAPACITY, EventType, Note, Queued, Waiting};
+
+    fn queued(name: &str, reason: &'static str, bytes: usize) -> Queued {
+        let note = Note {
+            name: name.to_owned(),
+            uid: String::new(),
+            type_: EventType::Normal,
+            reason,
+            key: "",
+            note: "x".repeat(bytes),
+        };
+        Queued { note, time: Timestamp::UNIX_EPOCH, tries: 0 }
+    }
+
+    #[test]
+    fn denials_are_written_first_and_dropped_last() {
+        let mut waiting = Waiting::default();
+        let quarter = CAPACITY / 4;
+        for (name, reason) in [("a", "Approved"), ("b", "Denied"), ("c", "Approved"), ("d", "NoOpinion")] {
+            let dropped = waiting.push(queued(name, reason, quarter));
+            // What each takes beside its text makes four too many.
+            assert_eq!(dropped, usize::from(name == "d"));
+        }
+        assert_eq!(waiting.push(queued("e", "Denied", quarter)), 1);
+        assert_eq!(waiting.push(queued("f", "Denied", quarter)), 1);
+        let order: Vec<String> = std::iter::from_fn(|| waiting.pop()).map(|queued| queued.note.name).collect();
+        assert_eq!(order, ["b", "e", "f"]);
+        assert!(waiting.is_empty() && waiting.size == 0);
+        (0..4).for_each(|_| drop(waiting.push(queued("g", "Denied", quarter))));
+        assert_eq!(waiting.push(queued("h", "Denied", quarter)), 1);
+    }
 }

@@ -21,6 +21,7 @@ mod credentials;
 mod engine;
 mod error;
 mod events;
+mod flight;
 mod gate;
 mod leader;
 mod live;

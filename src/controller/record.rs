@@ -8,7 +8,7 @@ use super::events::{EventType, Events, Note};
 use super::metrics::{Metrics, signer_label};
 use crate::escape::printable;
 use crate::policy::PolicySet;
-use crate::request::{CsrObject, Pkcs10, SigningRequest, Subject};
+use crate::request::{Envelope, Pkcs10, SigningRequest, Subject};
 use crate::review::{Decision, Review, Violation};
 
 /// Where verdicts are recorded.
@@ -22,40 +22,32 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// Records a verdict that took effect.
-    pub(super) fn record(&self, set: &PolicySet, object: &CsrObject, review: &Review, age: Option<Duration>) {
-        let signer = signer_label(set, object.signer_name());
+    pub(super) fn record(&self, set: &PolicySet, request: &SigningRequest, review: &Review, age: Option<Duration>) {
+        let signer = signer_label(set, &request.envelope.signer_name);
         self.metrics.decided(signer, review, age);
-        let request = object.signing_request();
-        if names_reserved_identity(set, &request) {
+        if names_reserved_identity(set, request) {
             self.metrics.reserved_identity(signer, review.decision);
         }
-        log(set, &request, review, age);
+        log(set, request, review, age);
         let (type_, reason) = match review.decision {
             Decision::Approve => (EventType::Normal, "Approved"),
             Decision::Deny => (EventType::Warning, "Denied"),
             Decision::NoOpinion => (EventType::Normal, "NoOpinion"),
         };
         if review.decision != Decision::NoOpinion || self.no_opinion_events {
-            self.event(object, type_, reason, review.reason_code.as_str(), message(review));
+            self.event(&request.envelope, type_, reason, review.reason_code.as_str(), message(review));
         }
         if let Some(audit) = &review.audit {
             let note = format!(
                 "with the objects in mode Audit enforced, the decision would be {} instead of {}: {}",
                 audit.decision, review.decision, audit.reason
             );
-            self.event(object, EventType::Normal, "AuditDiffers", audit.decision.as_str(), note);
+            self.event(&request.envelope, EventType::Normal, "AuditDiffers", audit.decision.as_str(), note);
         }
     }
 
-    fn event(&self, object: &CsrObject, type_: EventType, reason: &'static str, key: &'static str, note: String) {
-        self.events.send(Note {
-            name: object.metadata.name.clone(),
-            uid: object.metadata.uid.clone(),
-            type_,
-            reason,
-            key,
-            note,
-        });
+    fn event(&self, envelope: &Envelope, type_: EventType, reason: &'static str, key: &'static str, note: String) {
+        self.events.send(Note { name: envelope.name.clone(), uid: envelope.uid.clone(), type_, reason, key, note });
     }
 }
 
@@ -242,12 +234,14 @@ mod tests {
                 for index in 0..number {
                     let object = object(&key, index);
                     let facts = Facts { now: Some(Timestamp::UNIX_EPOCH), ..Facts::default() };
-                    let verdict = review(&set, &object.signing_request(), &facts);
-                    recorder.record(&set, &object, &verdict, None);
+                    let request = object.signing_request();
+                    let verdict = review(&set, &request, &facts);
+                    recorder.record(&set, &request, &verdict, None);
                     *decisions.entry(verdict.decision.as_str()).or_default() += 1;
                     let condition = condition(&verdict)["message"].as_str().unwrap().to_owned();
                     assert!(hostile::shows_all(&condition) && !condition.contains('\n'), "{condition:?}");
-                    while let Ok(note) = notes.try_recv() {
+                    while let Ok(queued) = notes.try_recv() {
+                        let note = queued.note;
                         let note = format!("{}{}", note.name, note.note);
                         assert!(hostile::shows_all(&note) && !note.contains('\n'), "{note:?}");
                     }

@@ -548,6 +548,38 @@ fn what_is_only_told_never_holds_a_decision_back() {
 }
 
 #[test]
+fn events_give_way_to_decisions_and_none_is_lost_to_an_api_server_that_is_busy_for_a_while() {
+    const BACKLOG: usize = 60;
+    let bench = Bench::start();
+    let case =
+        Case::start(&bench, "backlog", &["--leader-elect=false", "--policy-settle=0s", "--no-opinion-events=false"]);
+    case.delete_policy();
+    let mut manifest = Bench::manifest("", &case.signer);
+    for number in 0..BACKLOG {
+        manifest["metadata"]["name"] = json!(format!("backlog-{number}"));
+        bench.api.must("POST", REQUESTS, Some(&manifest)).unwrap();
+    }
+    let writes_event: OnCall = |call| call.method == "POST" && call.path.contains("/events");
+    let busy = case.proxy.inject_times(writes_event, Fault::Answer(429, Some(1)), 3);
+    let since = Instant::now();
+    case.create_policy();
+    let written = || {
+        let calls = case.proxy.calls_since(since, writes_event);
+        calls.into_iter().filter(|call| call.answer == Some(201)).count()
+    };
+    let all = eventually("all Events are written", LIMIT, || anyhow_if(written() == BACKLOG, &written().to_string()));
+    all.unwrap_or_else(|error| panic!("{error:#}\n{}", case.story()));
+    let calls = case.proxy.calls_since(since, |_| true);
+    let last = calls.iter().filter(|call| call.approves()).map(|call| call.at).max().unwrap();
+    let drained = last - since;
+    let meanwhile = calls.iter().filter(|call| writes_event(call) && call.at < last).count();
+    // One at once, and then four a second.
+    let most = 2 + drained.as_millis() / 250;
+    assert!(u128::try_from(meanwhile).unwrap() <= most, "{meanwhile} in {drained:?}\n{}", case.story());
+    drop(busy);
+}
+
+#[test]
 fn without_the_lease_nothing_is_approved_until_it_is_there_again() {
     let on: OnCall = |call| call.path.contains("/leases/");
     let writes: OnCall = |call| call.path.contains("/leases/") && call.method == "PUT";

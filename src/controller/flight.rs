@@ -1,0 +1,102 @@
+//! How many decisions are on their way at a time: as many as the API server bears.
+
+use std::time::{Duration, Instant};
+
+/// The most at a time.
+const MOST: usize = 16;
+/// What was on its way together is refused together: it counts once.
+const ONCE: Duration = Duration::from_secs(1);
+
+/// Decisions on their way. A refusal halves how many there may be, and as many answers as there may be
+/// allow one more.
+#[derive(Debug)]
+pub(super) struct Flight {
+    on_their_way: usize,
+    limit: usize,
+    /// Answers since the limit changed.
+    answered: usize,
+    lowered_at: Option<Instant>,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self { on_their_way: 0, limit: MOST, answered: 0, lowered_at: None }
+    }
+}
+
+impl Flight {
+    /// Whether no more may be sent now.
+    pub(super) fn is_full(&self) -> bool {
+        self.on_their_way >= self.limit
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.on_their_way == 0
+    }
+
+    /// One more is on its way.
+    pub(super) fn depart(&mut self) {
+        self.on_their_way += 1;
+    }
+
+    /// One has arrived, and the API server was too busy for it, or not.
+    pub(super) fn arrive(&mut self, too_busy: bool) {
+        self.on_their_way = self.on_their_way.saturating_sub(1);
+        if !too_busy {
+            self.answered += 1;
+            if self.answered >= self.limit {
+                self.answered = 0;
+                self.limit = MOST.min(self.limit + 1);
+            }
+        } else if self.lowered_at.is_none_or(|at| at.elapsed() >= ONCE) {
+            self.lowered_at = Some(Instant::now());
+            self.answered = 0;
+            self.limit = (self.limit / 2).max(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flight, MOST};
+
+    /// How many can be sent until it is full.
+    fn places(flight: &mut Flight) -> usize {
+        let mut places = 0;
+        while !flight.is_full() {
+            flight.depart();
+            places += 1;
+        }
+        places
+    }
+
+    #[test]
+    fn a_busy_api_server_gets_fewer_at_a_time_and_more_again_once_it_answers() {
+        let mut flight = Flight::default();
+        assert_eq!(places(&mut flight), MOST);
+        // All that are refused together count once.
+        (0..MOST).for_each(|_| flight.arrive(true));
+        assert!(flight.is_empty());
+        assert_eq!(places(&mut flight), MOST / 2);
+        for _ in 0..MOST / 2 {
+            flight.arrive(false);
+        }
+        assert_eq!(places(&mut flight), MOST / 2 + 1);
+        for _ in 0..MOST * MOST {
+            flight.arrive(false);
+            flight.depart();
+        }
+        assert_eq!(places(&mut flight) + MOST / 2 + 1, MOST);
+    }
+
+    #[test]
+    fn there_is_always_one() {
+        let mut flight = Flight::default();
+        for _ in 0..10 {
+            flight.lowered_at = None;
+            flight.arrive(true);
+        }
+        assert_eq!(places(&mut flight), 1);
+    }
+}
