@@ -18,6 +18,7 @@ use super::counted::Counted;
 use super::flight::Flight;
 use super::gate::{Gate, Refusal};
 use super::metrics::Metrics;
+use super::moment::Clock;
 use super::nodes::{self, Concern, Nodes};
 use super::pending::{Pending, age};
 use super::policies::{Change, Policies};
@@ -90,6 +91,8 @@ pub(super) struct Prompts {
     pub(super) restart_nodes: Arc<Notify>,
     /// The own permissions are looked at.
     pub(super) look_at_permissions: Arc<Notify>,
+    /// The served schema is looked at.
+    pub(super) look_at_schema: Arc<Notify>,
 }
 
 pub(super) struct Engine {
@@ -126,6 +129,7 @@ pub(super) struct Engine {
     status_in_flight: HashSet<ObjectRef>,
     status_retry_at: HashMap<ObjectRef, Instant>,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
+    clock: Clock,
 }
 
 impl Engine {
@@ -167,6 +171,7 @@ impl Engine {
             status_in_flight: HashSet::new(),
             status_retry_at: HashMap::new(),
             calls: FuturesUnordered::new(),
+            clock: Clock::new(),
         };
         engine.show_readiness();
         engine.metrics.policies(engine.policies.set());
@@ -397,7 +402,8 @@ impl Engine {
     fn next_wake(&self) -> Instant {
         let settles = (self.settles_at > Instant::now() && !self.queue.is_empty()).then_some(self.settles_at);
         let far = Instant::now() + Duration::from_secs(60);
-        [settles, self.queue.next_wake()].into_iter().flatten().min().unwrap_or(far).min(far)
+        let paced = self.flight.waits_until().filter(|_| !self.queue.is_empty());
+        [settles, paced, self.queue.next_wake()].into_iter().flatten().min().unwrap_or(far).min(far)
     }
 
     /// Reviews what is due, if anything may be decided now; whether there is more to do at once.
@@ -416,7 +422,7 @@ impl Engine {
             return false;
         }
         for _ in 0..BATCH {
-            if self.flight.is_full() {
+            if self.flight.is_full() || self.flight.waits_until().is_some() {
                 return false;
             }
             let Some(name) = self.queue.pop() else { return false };
@@ -542,6 +548,8 @@ impl Engine {
         self.skew(current.skew);
         self.show_readiness();
         if self.skew != Skew::None {
+            // Nothing is confirmed until the schema is right, which has not been looked at for a while perhaps.
+            self.prompts.look_at_schema.notify_one();
             return;
         }
         let same = current.policies == self.policies.versions(Kind::CSRPolicy)
@@ -579,6 +587,7 @@ impl Engine {
         }
         match sent {
             Sent::Accepted => {
+                self.flight.came_through();
                 let age = age(object.created(), Timestamp::now());
                 self.recorder.record(set, request, review, age);
                 self.forget(name, uid);
@@ -645,11 +654,17 @@ impl Engine {
             hint,
             "cannot write a decision"
         );
+        self.flight.failed();
         let at_least = error.retry_after_seconds().map(|seconds| Duration::from_secs(seconds.into()));
         self.queue.retry(name, object.requestor(), at_least);
     }
 
     fn tick(&mut self) {
+        if self.clock.was_set() {
+            tracing::warn!("the clock was set, or the machine slept: what is pending is reviewed again");
+            self.pending.grow_young();
+            self.review_all();
+        }
         self.metrics.pending(&self.pending.by_signer(self.policies.set()));
         if let Some(max) = self.max_age {
             for name in self.pending.grown_too_old(max) {

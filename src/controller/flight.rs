@@ -2,13 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use super::queue::LONGEST_WAIT;
+
 /// The most at a time.
 const MOST: usize = 16;
 /// What was on its way together is refused together: it counts once.
 const ONCE: Duration = Duration::from_secs(1);
+/// For how long none may come through before they are sent one by one.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The time from one to the next then: the API server has enough to do.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Decisions on their way. A refusal halves how many there may be, and as many answers as there may be
-/// allow one more.
+/// allow one more. While none comes through, each waits a while after the one before.
 #[derive(Debug)]
 pub(super) struct Flight {
     on_their_way: usize,
@@ -16,11 +22,20 @@ pub(super) struct Flight {
     /// Answers since the limit changed.
     answered: usize,
     lowered_at: Option<Instant>,
+    failing: Option<Failing>,
+}
+
+/// Since when none came through, when the last failed, and when the next may be sent.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    since: Instant,
+    last: Instant,
+    next: Instant,
 }
 
 impl Default for Flight {
     fn default() -> Self {
-        Self { on_their_way: 0, limit: MOST, answered: 0, lowered_at: None }
+        Self { on_their_way: 0, limit: MOST, answered: 0, lowered_at: None, failing: None }
     }
 }
 
@@ -35,9 +50,30 @@ impl Flight {
         self.on_their_way == 0
     }
 
+    /// When the next may be sent, if that is not now: too many have failed, and none came through.
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        self.failing.map(|failing| failing.next).filter(|next| *next > Instant::now())
+    }
+
+    /// One has failed, for whatever reason.
+    pub(super) fn failed(&mut self) {
+        let now = Instant::now();
+        self.failing.get_or_insert(Failing { since: now, last: now, next: now }).last = now;
+    }
+
+    /// One has come through.
+    pub(super) fn came_through(&mut self) {
+        self.failing = None;
+    }
+
     /// One more is on its way.
     pub(super) fn depart(&mut self) {
         self.on_their_way += 1;
+        // Those that failed may all have been decided by somebody else.
+        self.failing = self.failing.filter(|failing| failing.last.elapsed() < LONGEST_WAIT * 2);
+        if let Some(failing) = self.failing.as_mut().filter(|failing| failing.since.elapsed() > PATIENCE) {
+            failing.next = Instant::now() + PACE;
+        }
     }
 
     /// One has arrived, and the API server was too busy for it, or not.

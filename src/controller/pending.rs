@@ -114,6 +114,13 @@ impl Pending {
         names
     }
 
+    /// Ages count anew: the clock by which some had become too old was set.
+    pub(super) fn grow_young(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.may_grow_too_old = true;
+        }
+    }
+
     /// For each signer's label how many are pending, and the age of the oldest.
     pub(super) fn by_signer(&self, set: &PolicySet) -> BTreeMap<String, (i64, Duration)> {
         let now = Timestamp::now();

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait after a failure.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait after a failure: with its jitter below ten seconds, in which work goes on once the API server does.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(7_500);
 
 /// Keys that wait for their review, each with its requestor.
 #[derive(Debug, Default)]

@@ -218,7 +218,7 @@ fn spawn_watches(
     });
     let skew = {
         let (client, sender) = (client.clone(), sender.clone());
-        tokio::spawn(skew::observe(client, async move |skew| {
+        tokio::spawn(skew::observe(client, Arc::clone(&prompts.look_at_schema), async move |skew| {
             let _ = sender.send(Input::Skew(skew)).await;
         }))
     };

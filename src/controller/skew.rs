@@ -3,11 +3,13 @@
 //! An older CRD prunes newer fields before anybody sees them: a guardrail would lose a limit, a
 //! policy a condition. So nothing is decided until the CRDs are upgraded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::Error;
 use super::client::get;
@@ -48,8 +50,8 @@ struct Group {
 pub(super) type RightUrl = Option<String>;
 
 /// Looks at the served schema for ever, and says each time what it found. Before a decision it is
-/// looked at once more, with the consistent read.
-pub(super) async fn observe(client: Client, mut found: impl AsyncFnMut(Skew)) {
+/// looked at once more, with the consistent read; where that finds it wrong, `now` makes this look again.
+pub(super) async fn observe(client: Client, now: Arc<Notify>, mut found: impl AsyncFnMut(Skew)) {
     let mut right = None;
     loop {
         let skew = match look(&client, right.clone()).await {
@@ -64,7 +66,10 @@ pub(super) async fn observe(client: Client, mut found: impl AsyncFnMut(Skew)) {
         };
         let pause = if skew == Skew::None { WHILE_RIGHT } else { WHILE_WRONG };
         found(skew).await;
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = now.notified() => {}
+        }
     }
 }
 

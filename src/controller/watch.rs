@@ -492,10 +492,10 @@ impl Events {
     }
 }
 
-/// A quarter of a second, doubling up to four seconds, and up to a quarter longer, so that replicas do not
+/// A quarter of a second, doubling up to two seconds, and up to a quarter longer, so that replicas do not
 /// come at once.
 fn backoff(failures: u32) -> Duration {
-    let wait = Duration::from_millis(250 << failures.saturating_sub(1).min(4));
+    let wait = Duration::from_millis(250 << failures.saturating_sub(1).min(3));
     let jitter = RandomState::new().hash_one(failures) % 256;
     wait + wait.mul_f64(f64::from(u8::try_from(jitter).unwrap_or_default()) / 1024.0)
 }

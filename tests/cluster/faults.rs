@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testbed::{Api, Call, Fault, Proxy, eventually};
+use testbed::{Api, Call, Fault, Options, Proxy, eventually};
 
 use super::decisions::{guardrail, policy};
 use super::{Cluster, Controller, LIMIT, NAMESPACE, Request, anyhow_if};
@@ -27,7 +27,11 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn start() -> Self {
-        let cluster = Cluster::start();
+        Self::with(&Options::default())
+    }
+
+    pub(super) fn with(options: &Options) -> Self {
+        let cluster = Cluster::with(options);
         cluster.may_approve(&["example.com/*"]);
         let api = cluster.plane.api().unwrap();
         Self { cluster, api }
@@ -669,7 +673,7 @@ impl Case<'_> {
         self.bench.api.must("POST", path, Some(object)).map(drop)
     }
 
-    fn try_create_policy(&self) -> testbed::Result<()> {
+    pub(super) fn try_create_policy(&self) -> testbed::Result<()> {
         self.try_create(POLICIES, &serde_json::from_str(&policy(&self.name, &self.signer, Value::Null))?)
     }
 }

@@ -128,7 +128,7 @@ impl<'a> Lane<'a> {
 }
 
 /// Sets a flag when it is dropped, also by a panic.
-struct Sets<'a>(&'a AtomicBool);
+pub(super) struct Sets<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Sets<'_> {
     fn drop(&mut self) {

@@ -132,11 +132,12 @@ impl Ledger {
         }
     }
 
-    /// When the first decision after `since` was seen about a request whose name begins with `prefix`.
+    /// When the first decision was seen about a request that was filed after `since` and whose name begins with
+    /// `prefix`.
     pub(super) fn decided_since(&self, prefix: &str, since: Instant) -> Option<Instant> {
         let book = self.book();
-        let decided = book.of(prefix).filter_map(|(_, entry)| entry.decided.as_ref().map(|(at, _)| *at));
-        decided.filter(|at| *at > since).min()
+        let later = book.of(prefix).filter(|(_, entry)| entry.filed > since);
+        later.filter_map(|(_, entry)| entry.decided.as_ref().map(|(at, _)| *at)).min()
     }
 
     /// The names of all that were filed, and how many were approved and denied.

@@ -54,3 +54,72 @@ fn a_full_disk_for_the_log_stops_no_decision() {
     assert!(!controller.running.has_ended());
     controller.has_counted("countersign_log_lines_lost_total");
 }
+
+/// Debian's libfaketime, which answers for the clock of a program.
+fn faketime() -> PathBuf {
+    let library = PathBuf::from(format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH));
+    assert!(library.exists(), "there is no {}: apt-get install libfaketime", library.display());
+    library
+}
+
+#[test]
+fn a_clock_that_jumps_makes_nobody_decide_wrongly_or_forget() {
+    let bench = Bench::start();
+    bench.may_have_any_lease();
+    let (library, clock) = (faketime(), bench.cluster.plane.file("clock"));
+    let set = |offset: &str| {
+        // At once as a whole: the program reads it at each look at its clock.
+        let next = bench.cluster.plane.file("clock.next");
+        std::fs::write(&next, offset).unwrap();
+        std::fs::rename(&next, &clock).unwrap();
+    };
+    set("+0");
+    let one = Path::new("1");
+    let environment = [
+        ("LD_PRELOAD", library.as_path()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.as_path()),
+        ("FAKETIME_NO_CACHE", one),
+        // The monotonic clock does not jump, however the other is set.
+        ("FAKETIME_DONT_FAKE_MONOTONIC", one),
+    ];
+    let controller = start(&bench, "clock", bench.cluster.plane.file("clock.log"), &environment);
+    let file = |name: &str| bench.file(name, "example.com/clock");
+    let is_approved = |name: &str| is_decided(&bench, &controller, name);
+    file("before");
+    is_approved("before");
+    let says = |what: &str, times: usize| {
+        let said = eventually(&format!("it says {what}"), LIMIT, || {
+            let log = controller.log();
+            anyhow_if(log.matches(what).count() >= times, &log)
+        });
+        said.unwrap_or_else(|error| panic!("{error:#}"));
+    };
+
+    // Two hours ahead a request has waited for longer than any may. Set right, it has not.
+    set("+2h");
+    says("the clock was set", 1);
+    file("ahead");
+    says("request-too-old", 1);
+    assert_eq!(bench.conditions("ahead"), [""; 0]);
+    set("+0");
+    is_approved("ahead");
+
+    // Two hours behind everything seems to be from the future.
+    set("-2h");
+    says("the clock was set", 3);
+    file("behind");
+    is_approved("behind");
+
+    // To and fro, while requests come: each is decided once, and by one who holds the lease.
+    for number in 0..6 {
+        set(["+30", "-30", "+0"][number % 3]);
+        file(&format!("jump-{number}"));
+        is_approved(&format!("jump-{number}"));
+    }
+    for name in ["before", "ahead", "behind", "jump-5"] {
+        assert_eq!(
+            controller.decisions().iter().filter(|line| line["name"] == name).count(),
+            2 - usize::from(name != "ahead")
+        );
+    }
+}

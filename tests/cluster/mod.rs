@@ -15,6 +15,7 @@ mod ledger;
 mod live;
 mod machine;
 pub(crate) mod nodes;
+mod outages;
 mod output;
 mod races;
 mod rate;
