@@ -320,7 +320,9 @@ mod tests {
         let order: Vec<String> = std::iter::from_fn(|| waiting.pop()).map(|queued| queued.note.name).collect();
         assert_eq!(order, ["b", "e", "f"]);
         assert!(waiting.is_empty() && waiting.size == 0);
-        (0..4).for_each(|_| drop(waiting.push(queued("g", "Denied", quarter))));
+        for _ in 0..4 {
+            waiting.push(queued("g", "Denied", quarter));
+        }
         assert_eq!(waiting.push(queued("h", "Denied", quarter)), 1);
     }
 }
