@@ -95,7 +95,9 @@ impl Flight {
 
 #[cfg(test)]
 mod tests {
-    use super::{Flight, MOST};
+    use std::time::{Duration, Instant};
+
+    use super::{Flight, LONGEST_WAIT, MOST, PACE, PATIENCE};
 
     /// How many can be sent until it is full.
     fn places(flight: &mut Flight) -> usize {
@@ -124,6 +126,27 @@ mod tests {
             flight.depart();
         }
         assert_eq!(places(&mut flight) + MOST / 2 + 1, MOST);
+    }
+
+    #[test]
+    fn while_none_comes_through_they_are_sent_one_after_the_other() {
+        let ago = |by: Duration| Instant::now().checked_sub(by).unwrap();
+        let mut flight = Flight::default();
+        flight.failed();
+        flight.depart();
+        // One failure is nothing yet.
+        assert_eq!(flight.waits_until(), None);
+        flight.failing.as_mut().unwrap().since = ago(PATIENCE * 2);
+        flight.depart();
+        assert!(flight.waits_until().is_some_and(|next| next > ago(PACE) && next <= Instant::now() + PACE));
+        flight.came_through();
+        assert_eq!(flight.waits_until(), None);
+        // Nor does a failure of long ago keep anything back.
+        flight.failed();
+        let failing = flight.failing.as_mut().unwrap();
+        (failing.since, failing.last) = (ago(LONGEST_WAIT * 3), ago(LONGEST_WAIT * 3));
+        flight.depart();
+        assert_eq!(flight.waits_until(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! its task runs again. kube-leader-election and kube-coordinate depend on older kubes.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -90,9 +90,10 @@ enum Step {
     Wait,
 }
 
-/// What was last seen of a lease that somebody else holds, and since when it has not changed.
+/// What was last seen of a lease that somebody else holds, and since when it has not changed: by the monotonic
+/// clock alone, since a clock that is set ahead must not shorten the wait.
 #[derive(Debug, Default)]
-struct Observed(Option<(Value, Moment)>);
+struct Observed(Option<(Value, Instant)>);
 
 impl Observed {
     fn step(&mut self, lease: Option<&Value>, identity: &str) -> Step {
@@ -115,7 +116,7 @@ impl Observed {
                 }
             }
             _ => {
-                self.0 = Some((lease["metadata"]["resourceVersion"].clone(), Moment::now()));
+                self.0 = Some((lease["metadata"]["resourceVersion"].clone(), Instant::now()));
                 Step::Wait
             }
         }

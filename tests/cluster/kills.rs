@@ -1,6 +1,6 @@
 //! `kill -9` of the leader at random moments under load, alone and with a second replica: every request is
 //! decided as it must be, once, and none is lost. `COUNTERSIGN_KILLS` says how many kills of each kind there
-//! are (3 unless it is set); ten run at a time, each with a lease and a signer of its own.
+//! are (3 unless it is set); eight run at a time, each with a lease and a signer of its own.
 
 #![allow(clippy::print_stdout, reason = "the figures are worth knowing")]
 
@@ -18,9 +18,10 @@ use super::ledger::{Asks, Ledger};
 use super::races::Random;
 
 /// How many of each kind are killed at the same time.
-const LANES: usize = 10;
-/// A lease that its holder did not give back is free after fifteen seconds, and looked at each second.
-const TAKEN_OVER: Duration = Duration::from_secs(30);
+const LANES: usize = 8;
+/// A lease that its holder did not give back is free after fifteen seconds, and looked at each second; but many
+/// controllers start at the same time here.
+const TAKEN_OVER: Duration = Duration::from_secs(60);
 /// How many requests are filed one after the other while the leader is killed.
 const BURST: usize = 20;
 /// What the killed one had sent is written by then.

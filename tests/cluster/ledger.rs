@@ -57,6 +57,8 @@ pub(super) struct Entry {
     filed: Instant,
     /// The conditions that it first had, and when they were seen.
     decided: Option<(Instant, Value)>,
+    /// The version that had them, in an order that holds for all objects: all are in one etcd.
+    version: u64,
     gone: bool,
 }
 
@@ -107,7 +109,7 @@ impl Ledger {
         manifest["spec"]["signerName"] = json!(signer);
         let begin = Instant::now();
         loop {
-            let entry = Entry { asks, filed: Instant::now(), decided: None, gone: false };
+            let entry = Entry { asks, filed: Instant::now(), decided: None, version: 0, gone: false };
             self.book().entries.entry(name.to_owned()).or_insert(entry.clone()).filed = entry.filed;
             match self.api.call("POST", REQUESTS, Some(&manifest)) {
                 // 409: an earlier try came through, and its answer did not.
@@ -147,6 +149,17 @@ impl Ledger {
         (book.entries.keys().cloned().collect(), with(Asks::Permitted), with(Asks::Forbidden))
     }
 
+    /// Every decision.
+    pub(super) fn decisions(&self) -> Vec<Decision> {
+        let book = self.book();
+        let decided = book.entries.iter().filter_map(|(name, entry)| {
+            let (at, _) = entry.decided.as_ref()?;
+            let Entry { asks, filed, version, .. } = *entry;
+            Some(Decision { name: name.clone(), asks, filed, at: *at, version })
+        });
+        decided.collect()
+    }
+
     /// Waits until every request is decided, then asserts that each was decided as it must be, once, and that
     /// what is still there has that one condition. `story` says what happened, for whoever has to find out.
     #[track_caller]
@@ -163,6 +176,20 @@ impl Ledger {
         assert!(book.wrong.is_empty(), "{:#?}\n{}", book.wrong, story());
         decided.unwrap_or_else(|error| panic!("{error:#}\n{}", story()));
     }
+}
+
+/// When the API server wrote an object, as a number that grows.
+pub(super) fn version(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().unwrap_or_default().parse().unwrap_or_default()
+}
+
+/// A decision that was seen.
+pub(super) struct Decision {
+    pub(super) name: String,
+    pub(super) asks: Asks,
+    pub(super) filed: Instant,
+    pub(super) at: Instant,
+    pub(super) version: u64,
 }
 
 /// A complete list, and then what changes.
@@ -211,6 +238,7 @@ impl Book {
             }
             None if !conditions.is_null() => {
                 entry.decided = Some((Instant::now(), conditions.clone()));
+                entry.version = version(object);
                 let list = conditions.as_array().map(Vec::as_slice).unwrap_or_default();
                 if list.len() != 1 || list[0]["type"] != entry.asks.decision() {
                     self.wrong.push(format!("{name} asks for what is {:?}, and is {conditions}", entry.asks));

@@ -1,9 +1,8 @@
 //! What goes wrong on the machine itself: the disk of the log is full, and the clock is set.
 
-#![allow(clippy::print_stdout, reason = "the figures are worth knowing")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use testbed::{Running, eventually, free_port};
@@ -17,7 +16,9 @@ use super::{Controller, LIMIT, anyhow_if};
 fn start(bench: &Bench, name: &str, log: PathBuf, environment: &[(&str, &Path)]) -> Controller {
     let signer = format!("example.com/{name}");
     let policy: Value = serde_json::from_str(&policy(name, &signer, Value::Null)).unwrap();
-    bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
+    // A second replica finds it there.
+    let (status, answer) = bench.api.call("POST", POLICIES, Some(&policy)).unwrap();
+    assert!([201, 409].contains(&status), "{answer}");
     let port = free_port().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command
@@ -62,27 +63,64 @@ fn faketime() -> PathBuf {
     library
 }
 
+/// The clock of a program, which `set` moves.
+struct Clock<'a> {
+    bench: &'a Bench,
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl<'a> Clock<'a> {
+    fn new(bench: &'a Bench) -> Self {
+        let clock = Self { bench, library: faketime(), file: bench.cluster.plane.file("clock") };
+        clock.set("+0");
+        clock
+    }
+
+    /// By how much it differs from that of the machine.
+    fn set(&self, offset: &str) {
+        // At once as a whole: the program reads it at each look at its clock.
+        let next = self.bench.cluster.plane.file("clock.next");
+        std::fs::write(&next, offset).unwrap();
+        std::fs::rename(&next, &self.file).unwrap();
+    }
+
+    fn environment(&self) -> [(&str, &Path); 4] {
+        [
+            ("LD_PRELOAD", &self.library),
+            ("FAKETIME_TIMESTAMP_FILE", &self.file),
+            ("FAKETIME_NO_CACHE", Path::new("1")),
+            // The monotonic clock does not jump, however the other is set.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", Path::new("1")),
+        ]
+    }
+}
+
+#[test]
+fn a_standby_whose_clock_jumps_ahead_waits_for_the_lease_all_the_same() {
+    let bench = Bench::start();
+    bench.may_have_any_lease();
+    let log = |name: &str| bench.cluster.plane.file(&format!("{name}.log"));
+    let leader = start(&bench, "lease", log("leader"), &[]);
+    let leads = eventually("it leads", LIMIT, || anyhow_if(leader.leads(), "it does not"));
+    leads.unwrap_or_else(|error| panic!("{error:#}\n{}", leader.log()));
+    let clock = Clock::new(&bench);
+    let standby = start(&bench, "lease", log("standby"), &clock.environment());
+    for hours in 1..=8 {
+        clock.set(&format!("+{hours}h"));
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    let log = standby.log();
+    assert!(log.contains("the clock was set") && !log.contains("leadership changed"), "{log}");
+    assert!(leader.leads());
+}
+
 #[test]
 fn a_clock_that_jumps_makes_nobody_decide_wrongly_or_forget() {
     let bench = Bench::start();
     bench.may_have_any_lease();
-    let (library, clock) = (faketime(), bench.cluster.plane.file("clock"));
-    let set = |offset: &str| {
-        // At once as a whole: the program reads it at each look at its clock.
-        let next = bench.cluster.plane.file("clock.next");
-        std::fs::write(&next, offset).unwrap();
-        std::fs::rename(&next, &clock).unwrap();
-    };
-    set("+0");
-    let one = Path::new("1");
-    let environment = [
-        ("LD_PRELOAD", library.as_path()),
-        ("FAKETIME_TIMESTAMP_FILE", clock.as_path()),
-        ("FAKETIME_NO_CACHE", one),
-        // The monotonic clock does not jump, however the other is set.
-        ("FAKETIME_DONT_FAKE_MONOTONIC", one),
-    ];
-    let controller = start(&bench, "clock", bench.cluster.plane.file("clock.log"), &environment);
+    let clock = Clock::new(&bench);
+    let controller = start(&bench, "clock", bench.cluster.plane.file("clock.log"), &clock.environment());
     let file = |name: &str| bench.file(name, "example.com/clock");
     let is_approved = |name: &str| is_decided(&bench, &controller, name);
     file("before");
@@ -96,23 +134,23 @@ fn a_clock_that_jumps_makes_nobody_decide_wrongly_or_forget() {
     };
 
     // Two hours ahead a request has waited for longer than any may. Set right, it has not.
-    set("+2h");
+    clock.set("+2h");
     says("the clock was set", 1);
     file("ahead");
     says("request-too-old", 1);
     assert_eq!(bench.conditions("ahead"), [""; 0]);
-    set("+0");
+    clock.set("+0");
     is_approved("ahead");
 
     // Two hours behind everything seems to be from the future.
-    set("-2h");
+    clock.set("-2h");
     says("the clock was set", 3);
     file("behind");
     is_approved("behind");
 
     // To and fro, while requests come: each is decided once, and by one who holds the lease.
     for number in 0..6 {
-        set(["+30", "-30", "+0"][number % 3]);
+        clock.set(["+30", "-30", "+0"][number % 3]);
         file(&format!("jump-{number}"));
         is_approved(&format!("jump-{number}"));
     }

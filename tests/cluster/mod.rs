@@ -20,6 +20,7 @@ mod output;
 mod races;
 mod rate;
 mod replicas;
+mod soak;
 mod story;
 
 use std::path::PathBuf;

@@ -278,3 +278,57 @@ fn a_watch_under_which_etcd_was_compacted_begins_with_a_complete_list() {
     is_told(&case, "watch-requests", "410");
     drop(refused);
 }
+
+/// The name of this test, as `isolated` runs it.
+const VANISHED: &str = "cluster::outages::connections_whose_other_side_vanished_without_a_word_are_given_up";
+
+#[test]
+fn connections_whose_other_side_vanished_without_a_word_are_given_up() {
+    // A network of its own, in which packets can be dropped without harm to others.
+    testbed::isolated(VANISHED, |_| Ok(()), |_| vanish()).unwrap();
+}
+
+fn vanish() -> testbed::Result<()> {
+    let run = |program: &str, arguments: &[&str]| {
+        let status = std::process::Command::new(program).args(arguments).status()?;
+        anyhow_if(status.success(), &format!("{program} failed"))
+    };
+    // kube-apiserver does not start without one.
+    run("ip", &["route", "add", "default", "dev", "node0"])?;
+    let bench = Bench::start();
+    let plane = &bench.cluster.plane;
+    bench.api.must("POST", POLICIES, Some(&serde_json::from_str(&policy("own", "example.com/own", Value::Null))?))?;
+    let options = ["--managed-signer=example.com/own", "--policy-settle=0s"];
+    let controller = bench.cluster.start_replica("vanished", &options);
+    controller.is_ready();
+    let decides = |what: &str| {
+        // The connections of earlier calls may be dead, too.
+        let api = plane.api()?;
+        api.must("POST", REQUESTS, Some(&Bench::manifest(what, "example.com/own")))?;
+        let since = Instant::now();
+        eventually(&format!("{what} is approved"), LIMIT * 4, || {
+            let csr = api.must("GET", &format!("{REQUESTS}/{what}"), None)?;
+            anyhow_if(csr["status"]["conditions"][0]["type"] == "Approved", &controller.log())
+        })?;
+        Ok::<_, anyhow::Error>(since.elapsed())
+    };
+    decides("before")?;
+    let port = plane.port().to_string();
+    let iptables = |action: &str| {
+        run("iptables", &[action, "OUTPUT", "--protocol", "tcp", "--source-port", &port, "--jump", "DROP"])
+    };
+    // Nobody hears that the API server is gone, and the new one knows nothing of the connections to the old: the
+    // kernel would go on closing them.
+    iptables("--append")?;
+    run("ss", &["--kill", "state", "established", "sport", "=", &format!(":{port}")])?;
+    plane.kill_api_server();
+    std::thread::sleep(outage());
+    iptables("--delete")?;
+    plane.restart_api_server()?;
+    eventually("the API server is back", LIMIT, || bench.cluster.admin.run(&["get", "--raw", "/readyz"]))?;
+    let returned = Instant::now();
+    decides("after")?;
+    let took = returned.elapsed();
+    println!("vanished for {:.0?}: decided {took:.1?} after the return of the API server", outage());
+    anyhow_if(took < RECOVERED, &format!("{took:?}\n{}", controller.log()))
+}

@@ -17,7 +17,7 @@ use super::{Controller, LIMIT, Request, anyhow_if};
 
 /// The longest time after a revocation in which an approval that was on its way may still be written:
 /// ten seconds from the consistent read, and the eight that a call may take.
-const WINDOW: Duration = Duration::from_secs(18);
+pub(super) const WINDOW: Duration = Duration::from_secs(18);
 
 /// How many of each race are run.
 fn races() -> usize {
