@@ -200,7 +200,8 @@ impl Engine {
                 }
                 _ = tick.tick() => self.tick(),
                 () = tokio::time::sleep_until(wake.into()) => {}
-                () = std::future::ready(()), if more => {}
+                // Whatever else there is has its turn.
+                () = tokio::task::yield_now(), if more => {}
             }
         }
         while !self.flight.is_empty() {

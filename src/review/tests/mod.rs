@@ -5,3 +5,4 @@ mod nodes;
 mod plain_nodes;
 mod rate;
 mod rules;
+mod shape;
