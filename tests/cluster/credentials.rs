@@ -74,40 +74,44 @@ fn bound_token(bench: &Bench, secret: &str) -> String {
 }
 
 #[test]
-fn a_token_that_is_replaced_is_used_within_seconds_also_after_it_was_refused() {
+fn credentials_that_are_replaced_are_used_within_seconds_also_after_they_were_refused() {
     let bench = Bench::start();
     bench.may_have_any_lease();
+    std::thread::scope(|scope| {
+        scope.spawn(|| replaces_a_token(&bench));
+        scope.spawn(|| replaces_a_client_certificate(&bench));
+    });
+}
+
+fn replaces_a_token(bench: &Bench) {
     let file = bench.cluster.plane.file("token");
     // As editors and `kubectl create token > FILE` write it: with a line end.
-    fs::write(&file, format!("{}\n", bound_token(&bench, "first").trim())).unwrap();
+    fs::write(&file, format!("{}\n", bound_token(bench, "first").trim())).unwrap();
     let kubeconfig = bench.cluster.plane.token_kubeconfig("token", "").unwrap();
     let text = fs::read_to_string(&kubeconfig).unwrap();
     fs::write(&kubeconfig, text.replace("token: \"\"", &format!("tokenFile: {}", file.display()))).unwrap();
-    let controller = start(&bench, "token");
+    let controller = start(bench, "token");
 
     // The kubelet renews a token while it is good.
-    fs::write(&file, bound_token(&bench, "second")).unwrap();
+    fs::write(&file, bound_token(bench, "second")).unwrap();
     let noticed = eventually("it notices", LIMIT, || {
         anyhow_if(controller.log().contains("the credentials changed"), "it does not")
     });
     noticed.unwrap_or_else(|error| panic!("{error:#}\n{}", controller.log()));
     bench.cluster.admin.run(&["delete", "secret", "first", NAMESPACE]).unwrap();
-    is_approved(&bench, &controller, "token", "renewed");
+    is_approved(bench, &controller, "token", "renewed");
     assert!(!controller.log().contains("does not accept"), "{}", controller.log());
 
     // And nobody renews one that is refused.
     bench.cluster.admin.run(&["delete", "secret", "second", NAMESPACE]).unwrap();
     let why = format!("the token in {}", file.display());
-    recovers(&bench, &controller, "token", &why, || fs::write(&file, bound_token(&bench, "third")).unwrap());
+    recovers(bench, &controller, "token", &why, || fs::write(&file, bound_token(bench, "third")).unwrap());
 }
 
-#[test]
-fn a_client_certificate_that_expired_is_named_and_its_successor_used() {
-    let bench = Bench::start();
-    bench.may_have_any_lease();
+fn replaces_a_client_certificate(bench: &Bench) {
     let account = "system:serviceaccount:countersign-system:countersign";
     let issue = |lives: Duration| bench.cluster.plane.short_lived_kubeconfig("expired", account, &[], lives).unwrap();
     issue(Duration::from_secs(12));
-    let controller = start(&bench, "expired");
-    recovers(&bench, &controller, "expired", "expired.crt, which expired at 20", || drop(issue(LIMIT * 100)));
+    let controller = start(bench, "expired");
+    recovers(bench, &controller, "expired", "expired.crt, which expired at 20", || drop(issue(LIMIT * 100)));
 }

@@ -42,15 +42,23 @@ fn is_decided(bench: &Bench, controller: &Controller, name: &str) {
 }
 
 #[test]
-fn a_full_disk_for_the_log_stops_no_decision() {
+fn a_full_disk_and_a_clock_that_jumps_make_nobody_decide_wrongly_or_forget() {
     let bench = Bench::start();
     bench.may_have_any_lease();
+    std::thread::scope(|scope| {
+        scope.spawn(|| decides_with_a_full_disk(&bench));
+        scope.spawn(|| decides_under_a_clock_that_jumps(&bench));
+        scope.spawn(|| waits_under_a_clock_that_jumps(&bench));
+    });
+}
+
+fn decides_with_a_full_disk(bench: &Bench) {
     // Every write to this device fails as on a full disk (full(4)).
-    let mut controller = start(&bench, "full", "/dev/full".into(), &[]);
+    let mut controller = start(bench, "full", "/dev/full".into(), &[]);
     for number in 0..10 {
         let name = format!("full-{number}");
         bench.file(&name, "example.com/full");
-        is_decided(&bench, &controller, &name);
+        is_decided(bench, &controller, &name);
     }
     assert!(!controller.running.has_ended());
     controller.has_counted("countersign_log_lines_lost_total");
@@ -64,15 +72,14 @@ fn faketime() -> PathBuf {
 }
 
 /// The clock of a program, which `set` moves.
-struct Clock<'a> {
-    bench: &'a Bench,
+struct Clock {
     library: PathBuf,
     file: PathBuf,
 }
 
-impl<'a> Clock<'a> {
-    fn new(bench: &'a Bench) -> Self {
-        let clock = Self { bench, library: faketime(), file: bench.cluster.plane.file("clock") };
+impl Clock {
+    fn new(bench: &Bench, name: &str) -> Self {
+        let clock = Self { library: faketime(), file: bench.cluster.plane.file(&format!("{name}.clock")) };
         clock.set("+0");
         clock
     }
@@ -80,7 +87,7 @@ impl<'a> Clock<'a> {
     /// By how much it differs from that of the machine.
     fn set(&self, offset: &str) {
         // At once as a whole: the program reads it at each look at its clock.
-        let next = self.bench.cluster.plane.file("clock.next");
+        let next = self.file.with_extension("next");
         std::fs::write(&next, offset).unwrap();
         std::fs::rename(&next, &self.file).unwrap();
     }
@@ -96,16 +103,14 @@ impl<'a> Clock<'a> {
     }
 }
 
-#[test]
-fn a_standby_whose_clock_jumps_ahead_waits_for_the_lease_all_the_same() {
-    let bench = Bench::start();
-    bench.may_have_any_lease();
+/// A replica that waits for the lease does not take it from one that is there.
+fn waits_under_a_clock_that_jumps(bench: &Bench) {
     let log = |name: &str| bench.cluster.plane.file(&format!("{name}.log"));
-    let leader = start(&bench, "lease", log("leader"), &[]);
+    let leader = start(bench, "lease", log("leader"), &[]);
     let leads = eventually("it leads", LIMIT, || anyhow_if(leader.leads(), "it does not"));
     leads.unwrap_or_else(|error| panic!("{error:#}\n{}", leader.log()));
-    let clock = Clock::new(&bench);
-    let standby = start(&bench, "lease", log("standby"), &clock.environment());
+    let clock = Clock::new(bench, "standby");
+    let standby = start(bench, "lease", log("standby"), &clock.environment());
     for hours in 1..=8 {
         clock.set(&format!("+{hours}h"));
         std::thread::sleep(Duration::from_millis(700));
@@ -115,14 +120,11 @@ fn a_standby_whose_clock_jumps_ahead_waits_for_the_lease_all_the_same() {
     assert!(leader.leads());
 }
 
-#[test]
-fn a_clock_that_jumps_makes_nobody_decide_wrongly_or_forget() {
-    let bench = Bench::start();
-    bench.may_have_any_lease();
-    let clock = Clock::new(&bench);
-    let controller = start(&bench, "clock", bench.cluster.plane.file("clock.log"), &clock.environment());
+fn decides_under_a_clock_that_jumps(bench: &Bench) {
+    let clock = Clock::new(bench, "alone");
+    let controller = start(bench, "clock", bench.cluster.plane.file("clock.log"), &clock.environment());
     let file = |name: &str| bench.file(name, "example.com/clock");
-    let is_approved = |name: &str| is_decided(&bench, &controller, name);
+    let is_approved = |name: &str| is_decided(bench, &controller, name);
     file("before");
     is_approved("before");
     let says = |what: &str, times: usize| {

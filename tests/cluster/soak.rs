@@ -1,5 +1,5 @@
 //! Twenty requests a second while policies and guardrails come, change and go: `COUNTERSIGN_SOAK` says for how
-//! many seconds (15 unless it is set). Every approval must have been permitted by what was in force, every request
+//! many seconds (10 unless it is set). Every approval must have been permitted by what was in force, every request
 //! is decided once in the end, and memory does not grow.
 
 #![allow(clippy::print_stdout, reason = "the figures are worth knowing")]
@@ -32,7 +32,7 @@ const SIGNERS: [&str; 6] = [
 const PERIOD: Duration = Duration::from_millis(50);
 
 fn soak() -> Duration {
-    let seconds = std::env::var("COUNTERSIGN_SOAK").ok().and_then(|number| number.parse().ok()).unwrap_or(15);
+    let seconds = std::env::var("COUNTERSIGN_SOAK").ok().and_then(|number| number.parse().ok()).unwrap_or(10);
     Duration::from_secs(seconds)
 }
 
