@@ -129,6 +129,7 @@ mod tests {
     use proptest::sample::{select, subsequence};
     use serde_json::{Value, json};
 
+    use super::{Arc, Compiled, Index};
     use crate::policy::{Bindings, Kind, PolicyObject, PolicySet, Settings, Truth};
     use crate::request::{Envelope, SigningRequest};
 
@@ -194,7 +195,7 @@ mod tests {
             let request = SigningRequest::decode(envelope, b"");
             let bindings = Bindings::new(&request, None);
             let envelope = &request.envelope;
-            let speaks = |object: &crate::policy::Compiled| object.matcher.matches(envelope, &bindings) != Truth::No;
+            let speaks = |object: &Compiled| object.matcher.matches(envelope, &bindings) != Truth::No;
             for (all, found) in [
                 (set.policies(), set.policies_for(envelope).collect::<Vec<_>>()),
                 (set.guardrails(), set.guardrails_for(envelope).collect::<Vec<_>>()),
@@ -232,5 +233,28 @@ mod tests {
         assert_eq!(names("a.com/x", "system:serviceaccount:n:s-8", "g-7"), ["o-7", "o-8"]);
         assert!(names("a.com/y", "u", "g-7").is_empty());
         assert!(names("a.com/x", "u", "g").is_empty());
+    }
+
+    #[test]
+    fn an_object_with_too_many_places_is_found_by_its_signers_alone() {
+        let index = |users: usize, signers: usize, any: bool| {
+            let users: Vec<String> = (0..users).map(|user| format!("u-{user}")).collect();
+            let mut entries = vec![json!({ "users": users })];
+            if any {
+                entries.push(json!({ "users": ["*"] }));
+            }
+            let signers: Vec<String> = (0..signers).map(|signer| format!("a.com/s-{signer}")).collect();
+            let spec = json!({ "match": { "signerNames": signers, "requestors": entries } });
+            let value = json!({ "apiVersion": crate::api::API_VERSION, "metadata": { "name": "o" }, "spec": spec });
+            Index::new(&[Arc::new(Compiled::new(&PolicyObject::new(Kind::CSRPolicy, value)))])
+        };
+        // Under one signer: by how many user names, and how often without regard to any.
+        let places = |index: &Index| {
+            let requestors = &index.signers["a.com/s-0"];
+            (requestors.users.len(), requestors.any.len())
+        };
+        assert_eq!(places(&index(64, 16, false)), (64, 0));
+        assert_eq!(places(&index(64, 17, false)), (0, 1));
+        assert_eq!(places(&index(2, 1, true)), (0, 1));
     }
 }

@@ -210,3 +210,28 @@ fn not_a_client_certificate(request: &Envelope) -> Truth {
         Some(ids) => ids.iter().all(|id| !id.starts_with("X509SHA256=")).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SignerPattern;
+
+    #[test]
+    fn a_signer_is_named_or_its_domain_and_all_of_them_only_where_signers_are_managed() {
+        for (source, signer, expected) in [
+            ("example.com/a", "example.com/a", true),
+            ("example.com/a", "example.com/ab", false),
+            ("example.com/*", "example.com/ab", true),
+            ("example.com/*", "example.com.org/a", false),
+            ("example.com/*", "example.org/a", false),
+            ("*", "example.org/a", true),
+        ] {
+            let pattern = SignerPattern::managed(source).unwrap();
+            assert_eq!(pattern.matches(signer), expected, "{source} and {signer}");
+            assert_eq!(pattern.to_string(), source);
+        }
+        assert!(SignerPattern::new("*").is_err());
+        for source in ["", "example.com", "/a", "example.com/", "example.com/a*", "*/a", "exa mple.com/a", "*.com/*"] {
+            assert!(SignerPattern::managed(source).is_err(), "{source}");
+        }
+    }
+}

@@ -378,6 +378,8 @@ mod tests {
             ("Admins", Field::Identity, "admins", true),
             ("admins", Field::Identity, "\u{ff21}dmins", true),
             ("admins", Field::Identity, "admins2", false),
+            ("Admins", Field::Identity, "amy", false),
+            ("admins", Field::Identity, "Amy", false),
             ("kubeadm:*", Field::Identity, "kubeadm:", true),
             ("kubeadm:*", Field::Identity, "kubeadm:a:b c", true),
             ("*admin*", Field::Identity, "cluster-admins", true),

@@ -341,3 +341,68 @@ fn every_violation_is_listed_at_once() {
         ]
     );
 }
+
+#[test]
+fn what_is_exactly_at_a_bound_is_within_it() {
+    use Kind::{CSRGuardrail as Guardrail, CSRPolicy as Policy};
+    type Within = (Kind, Value, fn(&mut SigningRequest));
+
+    let within: [Within; 8] = [
+        (Policy, json!({ "expirationSeconds": { "min": 3600, "max": 3600 } }), |_| {}),
+        // What a signer of Kubernetes gives where nothing is asked for: a year.
+        (Guardrail, json!({ "expirationSeconds": { "max": 31_536_000, "whenUnset": "SignerMaximum" } }), |r| {
+            r.envelope.signer_name = "kubernetes.io/kube-apiserver-client".into();
+            r.envelope.expiration_seconds = None;
+        }),
+        (Guardrail, json!({ "keys": { "rsa": { "minBits": 3072 } } }), |r| content(r).key = Key::Rsa { bits: 3072 }),
+        (Guardrail, json!({ "keys": { "rsa": { "maxBits": 4096 } } }), |r| content(r).key = Key::Rsa { bits: 4096 }),
+        (Policy, json!({ "dnsNames": { "allowed": ["*.b"], "min": 1, "max": 1 } }), |r| {
+            sans(r).dns_names = names(&["a.b"]);
+        }),
+        (Policy, json!({ "dnsNames": { "allowed": ["*.b"], "wildcards": "Allow" } }), |r| {
+            sans(r).dns_names = names(&["*.b"]);
+        }),
+        // A guardrail that says nothing of wildcards, or of what is allowed, leaves them alone.
+        (Guardrail, json!({ "dnsNames": { "max": 1 } }), |r| sans(r).dns_names = names(&["*.b"])),
+        (Guardrail, json!({ "ipAddresses": { "denied": ["10.0.0.0/8"] } }), |r| {
+            sans(r).ip_addresses = vec!["192.0.2.1".parse().unwrap()];
+        }),
+    ];
+    for (kind, rules, change) in within {
+        assert_eq!(found(kind, &rules, change), [], "{kind} {rules}");
+    }
+    let year = json!({ "expirationSeconds": { "max": 31_535_999, "whenUnset": "SignerMaximum" } });
+    let codes = found(Guardrail, &year, |r| {
+        r.envelope.signer_name = "kubernetes.io/kube-apiserver-client".into();
+        r.envelope.expiration_seconds = None;
+    });
+    assert_eq!(codes, [ViolationCode::ExpirationTooLong]);
+}
+
+#[test]
+fn an_asterisk_is_a_wildcard_as_the_whole_first_label_and_nowhere_else() {
+    for name in ["*", "*.", "*.*.b", "a.*.b", "a*.b"] {
+        let codes = found(Kind::CSRGuardrail, &json!({ "dnsNames": { "max": 1 } }), |request| {
+            sans(request).dns_names = names(&[name]);
+        });
+        assert_eq!(codes, [ViolationCode::DnsNameWildcard], "{name}");
+    }
+    // Where there are no rules for DNS names at all, there is nothing to say of any.
+    assert_eq!(
+        found(Kind::CSRGuardrail, &json!({ "keys": { "rsa": { "minBits": 2048 } } }), |request| {
+            sans(request).dns_names = names(&["a.*.b"]);
+        }),
+        []
+    );
+}
+
+#[test]
+fn that_nobody_asks_for_itself_is_said_once_and_beside_other_violations() {
+    let rules = json!({ "dnsNames": { "from": "Node" }, "ipAddresses": { "from": "Node" } });
+    let codes = found(Kind::CSRPolicy, &rules, |request| {
+        request.usages.push(Usage::ServerAuth);
+        sans(request).dns_names = names(&["worker-1"]);
+        sans(request).ip_addresses = vec!["192.0.2.1".parse().unwrap()];
+    });
+    assert_eq!(codes, [ViolationCode::UsageNotAllowed, ViolationCode::NodeIdentity]);
+}

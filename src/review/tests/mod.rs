@@ -1,6 +1,7 @@
 //! Verdicts, without a cluster.
 
 mod codes;
+mod identities;
 mod nodes;
 mod plain_nodes;
 mod rate;

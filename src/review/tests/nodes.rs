@@ -478,7 +478,11 @@ fn a_set_says_whether_it_needs_nodes() {
         (set.needs_nodes(), set.needs_nodes_for(&of_kubelets), set.needs_nodes_for(&other))
     };
     let plain = policy(&json!({ "allowed": ["*"] }), &json!({ "allowed": ["10.0.0.0/8"] }));
-    assert_eq!(needs(&[plain]), (false, false, false));
+    assert_eq!(needs(std::slice::from_ref(&plain)), (false, false, false));
+    let mut conditional = plain.clone();
+    conditional.spec.as_mut().unwrap()["match"]["conditions"] =
+        json!([{ "name": "gpu", "expression": "has(node.labels.gpu)" }]);
+    assert_eq!(needs(&[conditional]), (true, true, false));
     assert_eq!(needs(&[own()]), (true, true, false));
     assert_eq!(needs(&[guardrail(&json!({ "ipAddresses": { "from": "Node" } }))]), (true, true, true));
 }

@@ -221,6 +221,7 @@ fn a_set_says_what_it_counts_and_counting_needs_no_nodes() {
     let counted = set(&[policy(&json!({ "maxPerHour": 1 }))]);
     assert!(!counted.needs_nodes());
     assert!(counted.counts_approvals(SERVING) && !counted.counts_approvals("example.com/x"));
+    assert_eq!(counted.counted_signers(), [SERVING, CLIENT].map(|signer| SignerPattern::new(signer).unwrap()));
     let none = set(&[policy(&json!({ "existence": "Present" }))]);
     assert!(none.counted_signers().is_empty() && none.needs_nodes());
     let limits = json!({ "match": {}, "limits": { "node": { "maxPerHour": 1 } } });
@@ -260,6 +261,7 @@ fn what_counts_is_every_approved_request_of_the_node_from_the_time_of_its_approv
     ];
     let mut approvals = Approvals::among(&objects, |signer| signer == SERVING);
     assert_eq!(approvals.len(), 6);
+    assert!(!approvals.is_empty());
     assert!(Approvals::among(&objects, |_| false).is_empty());
     let holder = Holder::new(SERVING, "w");
     let recent = approvals.recent(holder, Some(now()), "");
@@ -272,5 +274,7 @@ fn what_counts_is_every_approved_request_of_the_node_from_the_time_of_its_approv
     assert_eq!(approvals.expire(now()), [holder].into());
     assert_eq!(approvals.expire(now() + WINDOW), [holder, Holder::new(SERVING, "w2")].into());
     assert_eq!(approvals.len(), 1);
+    assert!(approvals.has(holder, "undated") && !approvals.has(holder, "a"));
+    assert!(!approvals.has(Holder::new(SERVING, "w2"), "undated"));
     assert!(approvals.remove(holder, "undated") && !approvals.remove(holder, "undated") && approvals.is_empty());
 }
