@@ -4,6 +4,8 @@
 mod lists;
 mod matching;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use lists::network;
 

@@ -1,0 +1,261 @@
+//! Each rule of the CRD, broken in one place of an object that is Ready.
+
+use serde_json::{Value, json};
+
+use super::compile;
+use crate::api::{Mode, OnViolation};
+use crate::policy::{Compiled, Kind, PolicyObject};
+use Kind::{CSRGuardrail as Guardrail, CSRPolicy as Policy};
+
+fn spec(kind: Kind) -> Value {
+    match kind {
+        Policy => json!({
+            "match": { "signerNames": ["example.com/a"], "requestors": [{ "groups": ["g"] }] },
+            "allow": { "usages": { "allowed": ["client auth"] }, "expirationSeconds": { "max": 600 } },
+        }),
+        Guardrail => json!({ "match": {}, "limits": { "usages": { "denied": ["server auth"] } } }),
+    }
+}
+
+/// The object with this at this place of its spec, places between them made; null takes it away.
+fn compiled(kind: Kind, place: &str, value: Value) -> Compiled {
+    let mut spec = spec(kind);
+    let mut at = &mut spec;
+    for part in place.split('.').filter(|part| !part.is_empty()) {
+        at = &mut at[part];
+    }
+    *at = value;
+    let metadata = json!({ "name": "x" });
+    let value = json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec });
+    compile(&PolicyObject::new(kind, value))
+}
+
+fn paths(compiled: &Compiled) -> Vec<&str> {
+    compiled.problems().iter().map(|problem| problem.path.as_str()).collect()
+}
+
+/// Each is refused at its path.
+#[track_caller]
+fn refused(cases: impl IntoIterator<Item = (Kind, &'static str, Value, &'static str)>) {
+    for (kind, place, value, path) in cases {
+        let what = format!("{kind} {place}: {value}");
+        let compiled = compiled(kind, place, value);
+        assert!(paths(&compiled).contains(&path), "{what}: {:?}", compiled.problems());
+        assert!(!compiled.is_ready() && compiled.rules().is_none(), "{what}");
+    }
+}
+
+#[test]
+fn refuses_a_match_that_says_nothing_or_what_nobody_can_be() {
+    refused([
+        (Policy, "match.signerNames", json!([]), "spec.match.signerNames"),
+        (Policy, "match.signerNames", Value::Null, "spec.match.signerNames"),
+        (Policy, "match.signerNames", json!(["example.com/a*"]), "spec.match.signerNames[0]"),
+        (Policy, "match.requestors", json!([]), "spec.match.requestors"),
+        (Policy, "match.requestors", Value::Null, "spec.match.requestors"),
+        (Policy, "match.requestors", json!([{ "groups": [] }]), "spec.match.requestors[0].groups"),
+        (Policy, "match.requestors", json!([{ "credential": "Any" }]), "spec.match.requestors[0]"),
+        (
+            Policy,
+            "match.requestors",
+            json!([{ "serviceAccounts": ["/a"] }]),
+            "spec.match.requestors[0].serviceAccounts[0]",
+        ),
+        (
+            Policy,
+            "match.requestors",
+            json!([{ "serviceAccounts": ["N/a"] }]),
+            "spec.match.requestors[0].serviceAccounts[0]",
+        ),
+        (Policy, "match.exclude", json!({}), "spec.match.exclude"),
+        (Policy, "match.conditions", json!([]), "spec.match.conditions"),
+        (
+            Policy,
+            "match.conditions",
+            json!([{ "name": "a", "expression": "1 +" }]),
+            "spec.match.conditions[0].expression",
+        ),
+        (Guardrail, "match", Value::Null, "spec.match"),
+    ]);
+}
+
+#[test]
+fn refuses_a_subject_that_permits_nothing_or_contradicts_itself() {
+    let names = |list: Value| json!({ "commonName": list });
+    let organizations = |list: Value| json!({ "organizations": list });
+    refused([
+        (Policy, "allow.subject", json!({}), "spec.allow.subject"),
+        (Policy, "allow.subject", names(json!({})), "spec.allow.subject.commonName"),
+        (Policy, "allow.subject", names(json!({ "denied": ["a"] })), "spec.allow.subject.commonName"),
+        (
+            Policy,
+            "allow.subject",
+            names(json!({ "allowed": ["system:masters"] })),
+            "spec.allow.subject.commonName.allowed[0]",
+        ),
+        (
+            Policy,
+            "allow.subject",
+            names(json!({ "allowed": ["a"], "denied": ["a"] })),
+            "spec.allow.subject.commonName.allowed[0]",
+        ),
+        (Policy, "allow.subject", organizations(json!({})), "spec.allow.subject.organizations"),
+        (Policy, "allow.subject", organizations(json!({ "max": 1 })), "spec.allow.subject.organizations"),
+        (Policy, "allow.subject", organizations(json!({ "allowed": [] })), "spec.allow.subject.organizations.allowed"),
+        (
+            Policy,
+            "allow.subject",
+            organizations(json!({ "required": ["System:Masters"] })),
+            "spec.allow.subject.organizations.required[0]",
+        ),
+        (
+            Policy,
+            "allow.subject",
+            organizations(json!({ "allowed": ["a"], "denied": ["b", "***"] })),
+            "spec.allow.subject.organizations.denied[1]",
+        ),
+        (
+            Policy,
+            "allow.subject",
+            organizations(json!({ "required": ["a"], "denied": ["a"] })),
+            "spec.allow.subject.organizations.required[0]",
+        ),
+        (
+            Policy,
+            "allow.subject",
+            organizations(json!({ "allowed": ["a"], "min": 2, "max": 1 })),
+            "spec.allow.subject.organizations.min",
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_what_else_permits_nothing_or_contradicts_itself() {
+    refused([
+        (Policy, "allow", Value::Null, "spec.allow"),
+        (Policy, "allow.usages", Value::Null, "spec.allow.usages"),
+        (Policy, "allow.usages", json!({}), "spec.allow.usages"),
+        (Policy, "allow.usages", json!({ "denied": ["server auth"] }), "spec.allow.usages"),
+        (Policy, "allow.usages", json!({ "allowed": ["any"] }), "spec.allow.usages.allowed[0]"),
+        (
+            Policy,
+            "allow.usages",
+            json!({ "allowed": ["signing"], "denied": ["digital signature"] }),
+            "spec.allow.usages.allowed[0]",
+        ),
+        (Policy, "allow.expirationSeconds", Value::Null, "spec.allow.expirationSeconds"),
+        (Policy, "allow.expirationSeconds.max", Value::Null, "spec.allow.expirationSeconds.max"),
+        (Policy, "allow.expirationSeconds.min", json!(601), "spec.allow.expirationSeconds.min"),
+        (Policy, "allow.keys", json!({}), "spec.allow.keys"),
+        (
+            Policy,
+            "allow.keys",
+            json!({ "algorithms": ["ECDSA"], "rsa": { "minBits": 3072 } }),
+            "spec.allow.keys.algorithms",
+        ),
+        (
+            Policy,
+            "allow.keys",
+            json!({ "algorithms": ["RSA"], "ecdsa": { "curves": ["P256"] } }),
+            "spec.allow.keys.algorithms",
+        ),
+        (Policy, "allow.keys", json!({ "rsa": {} }), "spec.allow.keys.rsa"),
+        (Policy, "allow.keys", json!({ "rsa": { "minBits": 4096, "maxBits": 3072 } }), "spec.allow.keys.rsa.minBits"),
+        (Policy, "allow.keys", json!({ "ecdsa": {} }), "spec.allow.keys.ecdsa"),
+        (Policy, "allow.dnsNames", json!({ "max": 1 }), "spec.allow.dnsNames"),
+        (Policy, "allow.dnsNames", json!({ "allowed": ["a..b"] }), "spec.allow.dnsNames.allowed[0]"),
+        (Policy, "allow.ipAddresses", json!({ "allowed": [] }), "spec.allow.ipAddresses.allowed"),
+        (Policy, "allow.ipAddresses", json!({ "allowed": ["10.0.0.1/8"] }), "spec.allow.ipAddresses.allowed[0]"),
+        (
+            Policy,
+            "allow.ipAddresses",
+            json!({ "allowed": ["::ffff:10.0.0.0/104"] }),
+            "spec.allow.ipAddresses.allowed[0]",
+        ),
+        (Policy, "allow.ipAddresses", json!({ "allowed": ["::ffff:0:0/96"] }), "spec.allow.ipAddresses.allowed[0]"),
+        (Policy, "allow.node", json!({}), "spec.allow.node"),
+        (Policy, "allow.node", json!({ "existence": "Absent", "maxAgeSeconds": 1 }), "spec.allow.node.maxAgeSeconds"),
+        (Policy, "allow.validations", json!([]), "spec.allow.validations"),
+    ]);
+}
+
+#[test]
+fn refuses_limits_that_limit_nothing() {
+    let organizations = |list: Value| json!({ "organizations": list });
+    refused([
+        (Guardrail, "limits", Value::Null, "spec.limits"),
+        (Guardrail, "limits", json!({}), "spec.limits"),
+        (Guardrail, "limits.signerNames", json!({}), "spec.limits.signerNames"),
+        (
+            Guardrail,
+            "limits.signerNames",
+            json!({ "allowed": ["a.com/x"], "denied": ["a.com/x"] }),
+            "spec.limits.signerNames.allowed[0]",
+        ),
+        (Guardrail, "limits.expirationSeconds", json!({ "max": 600 }), "spec.limits.expirationSeconds.whenUnset"),
+        (
+            Guardrail,
+            "limits.subject",
+            organizations(json!({ "denied": [] })),
+            "spec.limits.subject.organizations.denied",
+        ),
+    ]);
+}
+
+#[test]
+fn takes_what_is_at_a_bound_and_what_a_guardrail_may_leave_out() {
+    let organizations = |list: Value| json!({ "organizations": list });
+    for (kind, place, value) in [
+        (Policy, "", spec(Policy)),
+        (Guardrail, "", spec(Guardrail)),
+        (Policy, "allow.expirationSeconds.min", json!(600)),
+        (Policy, "allow.keys", json!({ "algorithms": ["RSA", "ECDSA"], "rsa": { "minBits": 3072, "maxBits": 3072 } })),
+        (Policy, "allow.subject", organizations(json!({ "required": ["a"], "min": 1, "max": 1 }))),
+        (Policy, "allow.subject", organizations(json!({ "from": "Requestor" }))),
+        (Policy, "allow.subject", json!({ "organizationalUnits": { "allowed": ["system:masters"] } })),
+        (Policy, "allow.ipAddresses", json!({ "allowed": ["2001:db8::/96", "::/64", "10.1.2.3"] })),
+        (Policy, "allow.node", json!({ "existence": "Absent" })),
+        (Policy, "allow.node", json!({ "existence": "Present", "maxAgeSeconds": 1 })),
+        (Guardrail, "limits.subject", organizations(json!({ "max": 1 }))),
+        (Guardrail, "limits.subject", json!({ "commonName": { "denied": ["a"] } })),
+        (Guardrail, "limits.expirationSeconds", json!({ "max": 600, "whenUnset": "Allow" })),
+    ] {
+        let what = format!("{kind} {place}: {value}");
+        let compiled = compiled(kind, place, value);
+        assert!(compiled.is_ready() && compiled.rules().is_some(), "{what}: {:?}", compiled.problems());
+    }
+}
+
+#[test]
+fn what_is_neither_audit_nor_deny_decides_and_denies_nothing() {
+    for (mode, expected) in
+        [(json!("Audit"), Mode::Audit), (json!("Enforce"), Mode::Enforce), (json!("Later"), Mode::Enforce)]
+    {
+        assert_eq!(compiled(Policy, "mode", mode.clone()).mode, expected, "{mode}");
+    }
+    for (value, expected) in [
+        (Value::Null, OnViolation::Deny),
+        (json!("Deny"), OnViolation::Deny),
+        (json!("LeavePending"), OnViolation::LeavePending),
+        (json!("Later"), OnViolation::LeavePending),
+        (json!(1), OnViolation::LeavePending),
+    ] {
+        assert_eq!(compiled(Policy, "onViolation", value.clone()).on_violation, expected, "{value}");
+    }
+}
+
+#[test]
+fn refuses_a_name_that_the_api_server_refuses_and_a_namespace() {
+    let problems = |metadata: Value| -> Vec<String> {
+        let value = json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec(Policy) });
+        compile(&PolicyObject::new(Policy, value)).problems().iter().map(|problem| problem.path.clone()).collect()
+    };
+    let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+    for name in ["x", "x-1", "1.x", "a-b.c", &longest] {
+        assert!(problems(json!({ "name": name })).is_empty(), "{name}");
+    }
+    for name in ["X", "-x", "x-", "x.-y", "x..y", "x_y", "x.", "\u{e9}", &format!("{longest}x")] {
+        assert_eq!(problems(json!({ "name": name })), ["metadata.name"], "{name}");
+    }
+    assert_eq!(problems(json!({ "name": "x", "namespace": "n" })), ["metadata.namespace"]);
+}
