@@ -1,102 +1,72 @@
 //! A backlog: pending requests are there, the controller starts, and all are approved. Beside it, on the same control
 //! plane, a client that only sends the same approvals, as many at a time, with nothing to decide: what the API server
-//! bears. `cargo bench --bench backlog -- 1000 5000`.
+//! bears; and the same client while somebody watches the requests, as whoever decides about them has to.
+//! `cargo bench --bench backlog -- 1000 5000`; with `--alone` without that client, once.
 #![allow(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 
+mod common;
+
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use common::{EVENTS, LIMIT, REQUESTS, approved, control_plane, in_parallel, request, start};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use testbed::{Api, ControlPlane, Options, Running, eventually, hostile};
+use testbed::{Api, ControlPlane, eventually};
 
-const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
-/// As the controller has.
-const IN_FLIGHT: usize = 16;
 const ROUNDS: usize = 3;
-const LIMIT: Duration = Duration::from_secs(600);
 
 fn main() {
-    let mut numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut numbers: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     if numbers.is_empty() {
         numbers.push(1_000);
     }
-    let plane = ControlPlane::start(&Options::default()).unwrap();
-    plane.admin().run(&["apply", "--server-side", "-k", "deploy"]).unwrap();
-    eventually("the CRDs are served", LIMIT, || plane.admin().apply(&policy().to_string())).unwrap();
-    let api = plane.api().unwrap();
-    println!("requests  bare/s  from start/s  ratio  draining/s  ratio  first decision s  Events s after  peak MiB");
+    let (plane, api) = control_plane();
     for number in numbers {
-        let mut ratios = Vec::new();
-        for _ in 0..ROUNDS {
-            let bare = bare(&api, number);
+        if arguments.iter().any(|argument| argument == "--alone") {
             let ran = controller(&plane, &api, number);
-            let draining = ran.last.saturating_sub(ran.first);
-            let ratio = |lasted: Duration| bare.as_secs_f64() / lasted.as_secs_f64();
-            let rate = |lasted: Duration| f64::from(u32::try_from(number).unwrap()) / lasted.as_secs_f64();
-            println!(
-                "{number:8}  {:6.0}  {:12.0}  {:5.2}  {:10.0}  {:5.2}  {:16.2}  {:14.2}  {:8.1}",
-                rate(bare),
-                rate(ran.last),
-                ratio(ran.last),
-                rate(draining),
-                ratio(draining),
-                ran.first.as_secs_f64(),
-                ran.events.saturating_sub(ran.last).as_secs_f64(),
-                f64::from(u32::try_from(ran.peak).unwrap()) / 1024.0
-            );
-            ratios.push(ratio(draining));
+            println!("{number} requests: {}", ran.describe(number));
+        } else {
+            compare(&plane, &api, number);
         }
-        ratios.sort_by(f64::total_cmp);
-        println!(
-            "{number} requests: while draining, in the median {:.2} of the bare client's rate",
-            ratios[ROUNDS / 2]
-        );
     }
 }
 
-/// What permits all of the requests.
-fn policy() -> Value {
-    json!({
-        "apiVersion": "countersign.dev/v1alpha1",
-        "kind": "CSRPolicy",
-        "metadata": { "name": "developers" },
-        "spec": {
-            "match": {
-                "signerNames": ["kubernetes.io/kube-apiserver-client"],
-                "requestors": [{ "groups": ["system:authenticated"] }],
-            },
-            "allow": {
-                "subject": { "commonName": { "allowed": ["*"] }, "organizations": { "allowed": ["developers"] } },
-                "usages": { "allowed": ["client auth"] },
-                "expirationSeconds": { "max": 86_400 },
-            },
-        },
-    })
+/// The controller beside the bare client, in turns.
+fn compare(plane: &ControlPlane, api: &Api, number: usize) {
+    let mut ratios = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        let beside = [None, Some("?watch=true")].map(|watch| bare(api, number, watch));
+        let ran = controller(plane, api, number);
+        all_are_issued(api);
+        let ratio = |beside: &Duration| beside.as_secs_f64() / ran.draining().as_secs_f64();
+        let (alone, watched) = (ratio(&beside[0]), ratio(&beside[1]));
+        println!(
+            "{number} requests: bare client {:.0}/s, with a watch {:.0}/s; controller ÷ bare {alone:.2}, ÷ with a watch \
+             {watched:.2}; {}",
+            rate(number, beside[0]),
+            rate(number, beside[1]),
+            ran.describe(number)
+        );
+        ratios[0].push(alone);
+        ratios[1].push(watched);
+    }
+    let [alone, watched] = ratios.map(|mut ratios| {
+        ratios.sort_by(f64::total_cmp);
+        ratios[ROUNDS / 2]
+    });
+    println!(
+        "{number} requests: while draining, in the median {alone:.2} of the bare client's rate, {watched:.2} of that with \
+         a watch"
+    );
 }
 
-/// Does `work` for each number below `number`, as many at a time as the controller sends decisions.
-fn in_parallel(number: usize, work: impl Fn(usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..IN_FLIGHT {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= number {
-                        return;
-                    }
-                    work(index);
-                }
-            });
-        }
-    });
+fn rate(number: usize, lasted: Duration) -> f64 {
+    f64::from(u32::try_from(number).unwrap()) / lasted.as_secs_f64()
 }
 
 /// Files the requests, after those of the round before are gone and nobody is busy with them any more.
@@ -105,20 +75,10 @@ fn file(api: &Api, number: usize) -> Vec<Value> {
         api.must("DELETE", path, None).unwrap();
         eventually("it is empty", LIMIT, || count(api, path).map(|left| assert_eq!(left, 0))).unwrap();
     }
-    let pem = hostile::request(&hostile::key().unwrap(), "amy", "developers").unwrap();
-    let request = STANDARD.encode(pem);
+    let request = request();
     in_parallel(number, |index| {
-        let object = json!({
-            "apiVersion": "certificates.k8s.io/v1",
-            "kind": "CertificateSigningRequest",
-            "metadata": { "name": format!("request-{index}") },
-            "spec": {
-                "request": request,
-                "signerName": "kubernetes.io/kube-apiserver-client",
-                "usages": ["client auth"],
-                "expirationSeconds": 3_600,
-            },
-        });
+        let mut object = request.clone();
+        object["metadata"]["name"] = json!(format!("request-{index}"));
         api.must("POST", REQUESTS, Some(&object)).unwrap();
     });
     let list = api.must("GET", REQUESTS, None).unwrap();
@@ -146,21 +106,16 @@ fn all_are_issued(api: &Api) {
     .unwrap();
 }
 
-/// How long it takes to send the approvals and nothing else.
-fn bare(api: &Api, number: usize) -> Duration {
+/// How long it takes to send the approvals and nothing else, while somebody may watch.
+fn bare(api: &Api, number: usize, watch: Option<&str>) -> Duration {
     let bodies: Vec<(String, String)> = file(api, number)
         .into_iter()
-        .map(|mut object| {
-            object["status"]["conditions"] = json!([{
-                "type": "Approved",
-                "status": "True",
-                "reason": "PolicyApproved",
-                "message": "approved by Countersign: CSRPolicy developers permits the request",
-            }]);
+        .map(|object| {
             let path = format!("{REQUESTS}/{}/approval", object["metadata"]["name"].as_str().unwrap());
-            (path, object.to_string())
+            (path, approved(object).to_string())
         })
         .collect();
+    let _watch = watch.map(|query| api.watch(&format!("{REQUESTS}{query}")).unwrap());
     let begin = Instant::now();
     in_parallel(number, |index| {
         let (path, body) = &bodies[index];
@@ -180,25 +135,41 @@ struct Ran {
     peak: u64,
 }
 
+impl Ran {
+    /// From the first decision to the last.
+    fn draining(&self) -> Duration {
+        self.last.saturating_sub(self.first)
+    }
+
+    fn describe(&self, number: usize) -> String {
+        format!(
+            "from its start {:.0}/s, draining {:.0}/s, first decision after {:.2} s, Events complete {:.2} s after the \
+             last, {:.1} MiB at most",
+            rate(number, self.last),
+            rate(number, self.draining()),
+            self.first.as_secs_f64(),
+            self.events.saturating_sub(self.last).as_secs_f64(),
+            f64::from(u32::try_from(self.peak).unwrap()) / 1024.0
+        )
+    }
+}
+
 fn controller(plane: &ControlPlane, api: &Api, number: usize) -> Ran {
     file(api, number);
-    // The one of the round before was killed, and could not give it back.
-    let lease = "/apis/coordination.k8s.io/v1/namespaces/countersign-system/leases/countersign";
-    api.call("DELETE", lease, None).unwrap();
     let log = plane.file("backlog.log");
-    let mut command =
-        Command::new(std::env::var("COUNTERSIGN").unwrap_or(env!("CARGO_BIN_EXE_countersign").to_owned()));
-    command
-        .args(["run", "--listen=127.0.0.1:0", "--lease-namespace=countersign-system"])
-        .arg(format!("--kubeconfig={}", plane.admin().kubeconfig().display()));
     let begin = SystemTime::now();
-    let running = Running::start(&command, &log).unwrap();
-    let decisions = eventually("all are decided", LIMIT, || {
-        let decisions = decisions(&log);
-        anyhow::ensure!(decisions.len() == number, "{} are", decisions.len());
-        Ok(decisions)
-    });
-    let decisions = decisions.unwrap();
+    let running = start(plane, api, &log);
+    // Whoever looks must not take the processor from it: lines are counted, and read once at the end.
+    let (mut seen, mut lines) = (File::open(&log).unwrap(), 0);
+    eventually("all are decided", LIMIT, || {
+        let mut more = Vec::new();
+        seen.read_to_end(&mut more)?;
+        lines += more.split(|byte| *byte == b'\n').count() - 1;
+        anyhow::ensure!(lines >= number && decisions(&log).len() == number, "{lines} lines");
+        Ok(())
+    })
+    .unwrap();
+    let decisions = decisions(&log);
     eventually("all Events are there", LIMIT, || {
         let events = count(api, EVENTS)?;
         anyhow::ensure!(events >= number, "{events} are");
@@ -210,7 +181,6 @@ fn controller(plane: &ControlPlane, api: &Api, number: usize) -> Ran {
     let since = |time: &Timestamp| Duration::try_from(time.duration_since(begin)).unwrap();
     let peak = running.peak_memory().unwrap();
     drop(running);
-    all_are_issued(api);
     Ran { first: since(decisions.iter().min().unwrap()), last: since(decisions.iter().max().unwrap()), events, peak }
 }
 
