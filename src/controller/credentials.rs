@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use kube::Config;
@@ -42,6 +42,8 @@ pub(super) struct Renewed(Arc<Inner>);
 
 struct Inner {
     connection: Connection,
+    /// The API server, which stays the same: what is in memory is of its cluster.
+    server: Uri,
     state: Mutex<State>,
 }
 
@@ -78,7 +80,7 @@ impl Renewed {
             looking: false,
             answers: Answers::Accepted,
         };
-        Ok(Self(Arc::new(Inner { connection, state: Mutex::new(state) })))
+        Ok(Self(Arc::new(Inner { connection, server: config.cluster_url.clone(), state: Mutex::new(state) })))
     }
 }
 
@@ -168,6 +170,9 @@ impl Inner {
     /// whenever it is asked, and it is asked when they are refused.
     async fn made_anew(&self) -> Result<Option<(Transport, Vec<u8>, Credentials)>, Error> {
         let config = load(&self.connection).await?;
+        if config.cluster_url != self.server {
+            return Err(Error::OtherServer);
+        }
         let digest = digest(&config)?;
         let credentials = Credentials::of(&config.auth_info);
         let same = {
@@ -284,7 +289,34 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use kube::config::AuthInfo;
 
-    use super::Credentials;
+    use super::super::client::load;
+    use super::{Connection, Credentials, Error, Renewed};
+
+    #[tokio::test]
+    async fn another_token_is_taken_up_and_another_api_server_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kubeconfig");
+        let write = |server: &str, token: &str| {
+            let kubeconfig = serde_json::json!({
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{ "name": "c", "cluster": { "server": server, "insecure-skip-tls-verify": true } }],
+                "users": [{ "name": "u", "user": { "token": token } }],
+                "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
+                "current-context": "x",
+            });
+            std::fs::write(&path, kubeconfig.to_string()).unwrap();
+        };
+        write("https://127.0.0.1:1", "a");
+        let connection = Connection { kubeconfig: Some(path.clone()), ..Connection::default() };
+        let config = load(&connection).await.unwrap();
+        let Renewed(inner) = Renewed::new(connection, &config).unwrap();
+        assert!(inner.made_anew().await.unwrap().is_none());
+        write("https://127.0.0.1:1", "b");
+        assert!(inner.made_anew().await.unwrap().is_some());
+        write("https://127.0.0.1:2", "b");
+        assert!(matches!(inner.made_anew().await, Err(Error::OtherServer)));
+    }
 
     #[test]
     fn credentials_are_named_with_their_end_and_never_shown() {

@@ -24,6 +24,12 @@ pub enum Error {
     /// The API server answered with an error, or did not answer. What it quotes may be a requestor's.
     #[error("{}", one_line(&said(.0)))]
     Api(#[from] kube::Error),
+    /// The configuration came to name another API server.
+    #[error(
+        "the configuration names another API server than at the start; start again to use it, so that nothing of one \
+         cluster is decided in another"
+    )]
+    OtherServer,
     /// No API server answers where one is said to be.
     #[error(
         "cannot reach the API server {server}: {why}; is it up, and is it the one that you mean? --context, --kubeconfig \
@@ -102,7 +108,7 @@ impl Error {
             Self::Answer(_) | Self::Watch(_) => "malformed",
             Self::Timeout(_) => "timeout",
             Self::Request(_) | Self::Body(_) => "unsendable",
-            Self::Config(_) | Self::Listen { .. } | Self::Metrics(_) | Self::Task(_) => "internal",
+            Self::OtherServer | Self::Config(_) | Self::Listen { .. } | Self::Metrics(_) | Self::Task(_) => "internal",
         }
     }
 
