@@ -175,8 +175,10 @@ mod tests {
         let wide: Vec<u8> = "SYSTEM:Masters".encode_utf16().flat_map(u16::to_be_bytes).collect();
         let little: Vec<u8> = "system:masters".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let four: Vec<u8> = "system:masters".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
-        let full: Vec<u8> = "\u{ff53}ystem:masters".encode_utf16().flat_map(u16::to_be_bytes).collect();
-        for bytes in [&b"x system:masters y"[..], &wide, &little, &four, &full, "\u{ff33}ystem:masters".as_bytes()] {
+        let full: Vec<u8> = "s\u{ff59}stem:masters".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let bold = "\u{1d42c}\u{1d432}\u{1d42c}\u{1d42d}\u{1d41e}\u{1d426}:masters";
+        let narrow = ["x system:masters y", "\u{ff33}ystem:masters", bold].map(str::as_bytes);
+        for bytes in narrow.into_iter().chain([&*wide, &little, &four, &full]) {
             let odd = [&[7][..], bytes].concat();
             assert!(contains(bytes) && contains(&odd), "{bytes:02x?}");
         }
@@ -193,7 +195,9 @@ mod tests {
         // None vanishes either, which would make the window too short.
         assert_eq!(colons, COLONS);
         for colon in colons {
-            assert!(contains(format!("sy\u{fb06}em{colon}ma\u{fb06}ers").as_bytes()));
+            let text = format!("sy\u{fb06}em{colon}ma\u{fb06}ers");
+            let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+            assert!(contains(text.as_bytes()) && contains(&wide), "{colon:?}");
         }
     }
 
@@ -288,6 +292,9 @@ mod tests {
             assert_eq!(contains(&deep), depth < usize::from(super::MAX_DEPTH), "{depth}");
             assert!(contains(&[[0x30, 0x80].repeat(depth).as_slice(), b"system:masters"].concat()));
         }
+        // A part is text, whatever element it looks like.
+        let long = [&b"\x0c\x07system:\x0c\x7fmasters"[..], &[b'x'; 120]].concat();
+        assert!(contains(&long));
         // Two values are not one.
         assert!(!contains(b"\x0c\x07system:\x06\x01\x2a\x0c\x07masters"));
     }
@@ -303,6 +310,8 @@ mod tests {
         for headers in ["A: b\n", "A: bc\r\n", ":\n", "A: b\nC: def\n\n"] {
             assert!(hidden(hidden_block(headers).as_bytes()), "{headers:?}");
         }
+        // With digits to spare, of which the last is none of a byte.
+        assert!(hidden(hidden_block("").replace("\n-----END", "AAA\n-----END").as_bytes()));
         let wide: Vec<u8> = hidden_block("").bytes().flat_map(|byte| [byte, 0]).collect();
         assert!(hidden(&wide));
         let url_safe = STANDARD.encode("???system:masters>>>").replace('+', "-").replace('/', "_");

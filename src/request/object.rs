@@ -525,10 +525,12 @@ impl TypeReader {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
     use super::{CsrObject, Settled};
-    use crate::request::DecodeCode;
+    use crate::request::{DecodeCode, MAX_REQUEST_BYTES};
 
     fn object(value: serde_json::Value) -> CsrObject {
         serde_json::from_value(value).unwrap()
@@ -579,16 +581,74 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_read_up_to_its_bound() {
+        let read = |bytes: usize| {
+            let object = object(json!({"spec": {"request": STANDARD.encode(vec![b'a'; bytes])}}));
+            object.signing_request().content.unwrap_err().code
+        };
+        assert_eq!(read(MAX_REQUEST_BYTES), DecodeCode::PemMalformed);
+        assert_eq!(read(MAX_REQUEST_BYTES + 1), DecodeCode::RequestTooLarge);
+    }
+
+    #[test]
+    fn a_request_is_text_or_nothing() {
+        for value in [json!(true), json!(1), json!(-1), json!(1.5), json!([1]), json!({"a": 1})] {
+            assert_eq!(object(json!({"spec": {"request": value}})).malformed(), Some("spec.request"), "{value}");
+        }
+        assert_eq!(object(json!({"spec": {"request": null}})).malformed(), None);
+    }
+
+    /// An update without them would erase them.
+    #[test]
+    fn what_an_update_gives_back_is_kept_whole_or_not_at_all() {
+        let labels = json!({"k": "v"});
+        let finalizers = json!(["a/b"]);
+        let owners = json!([{"controller": true}]);
+        // Eight bytes for each value that is no list or object, and for each key, beside their text.
+        let others = (8 + 1 + 8 + 1) + (8 + 1 + 8) + (8 + 3) + (8 + 10 + 8);
+        let read = |text: usize| {
+            let annotations = json!({"k": "x".repeat(text)});
+            let metadata = object(json!({"metadata": {
+                "name": "a", "uid": "u", "resourceVersion": "7",
+                "labels": labels, "annotations": annotations, "finalizers": finalizers, "ownerReferences": owners,
+            }}))
+            .metadata;
+            assert_eq!((&*metadata.name, &*metadata.uid, &*metadata.resource_version), ("a", "u", "7"));
+            let kept = [metadata.labels, metadata.annotations, metadata.finalizers, metadata.owner_references];
+            let all = [labels.clone(), annotations, finalizers.clone(), owners.clone()];
+            assert_eq!(kept, if metadata.dropped { Default::default() } else { all });
+            !metadata.dropped
+        };
+        assert!(read(16_384 - others));
+        assert!(!read(16_384 - others + 1));
+    }
+
+    #[test]
+    fn who_filed_it_and_when_can_be_told_without_decoding() {
+        let csr = object(json!({
+            "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"signerName": "a/b", "username": "system:node:n", "groups": ["system:nodes"]},
+        }));
+        assert_eq!((csr.signer_name(), csr.requestor(), csr.node()), ("a/b", "system:node:n", Some("n")));
+        assert_eq!(csr.created(), "2026-01-01T00:00:00Z".parse().ok());
+    }
+
+    #[test]
     fn any_decision_settles() {
-        let with =
-            |kind: &str| object(json!({"status": {"conditions": [{"type": kind, "status": "False"}]}})).settled();
+        let settled = |value| {
+            let object = object(value);
+            assert_eq!(object.envelope().settled, object.settled());
+            object.settled()
+        };
+        let with = |kind: &str| settled(json!({"status": {"conditions": [{"type": kind, "status": "False"}]}}));
         assert_eq!(with("Approved"), Some(Settled::Approved));
         assert_eq!(with("Denied"), Some(Settled::Denied));
+        assert_eq!(Settled::Denied.to_string(), "the request is denied");
         assert_eq!(with("Failed"), Some(Settled::Failed));
         assert_eq!(with("Other"), None);
-        assert_eq!(object(json!({"status": {"certificate": "AAAA"}})).settled(), Some(Settled::Issued));
+        assert_eq!(settled(json!({"status": {"certificate": "AAAA"}})), Some(Settled::Issued));
         assert_eq!(
-            object(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})).settled(),
+            settled(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})),
             Some(Settled::Deleting)
         );
     }

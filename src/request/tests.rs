@@ -436,6 +436,7 @@ fn each_key_usage_and_purpose_is_that_of_the_name() {
         assert!(Pkcs10::from_der(&der, &[usage]).is_ok(), "{usage}");
         let error = Pkcs10::from_der(&der, &others).unwrap_err();
         assert_eq!((error.code, error.found.as_str()), (DecodeCode::UsageNotRequested, usage.name()));
+        assert!(error.message.contains(&format!("\"{}\"", usage.name())), "{error}");
     }
 }
 
@@ -620,6 +621,7 @@ fn usages_have_a_floor_too() {
     }
     assert_eq!(code(&["signing", "client auth", "signing"]), None);
     assert_eq!(request(&["signing", "digital signature"], &good).usages, [Usage::DigitalSignature]);
+    assert_eq!(request(&["s/mime"], &good).usages, [Usage::EmailProtection]);
     let long = vec![b'a'; MAX_REQUEST_BYTES + 1];
     assert_eq!(request(&["client auth"], &long).content.unwrap_err().code, DecodeCode::RequestTooLarge);
 }
