@@ -218,3 +218,54 @@ impl<'a> Estimate<'a> {
         (cost, result)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Bindings, Estimate, HashMap};
+    use crate::policy::cel::bounds;
+    use crate::request::{Envelope, SigningRequest};
+
+    /// Each as it is reckoned by hand: 16 for whatever there is, and its text; the cost, and the size of the result.
+    #[test]
+    fn what_is_read_and_made_is_counted() {
+        let envelope = Envelope {
+            username: "amy".to_owned(),
+            groups: vec!["a".to_owned(), "bcd".to_owned()],
+            extra: [("key".to_owned(), vec!["value".to_owned()])].into(),
+            ..Envelope::default()
+        };
+        let request = SigningRequest::decode(envelope, b"");
+        let bindings = Bindings::new(&request, None);
+        for (source, expected, size) in [
+            ("true", 16, (16, 0, 0)),
+            ("'abc'", 19, (19, 0, 0)),
+            ("b'ab'", 18, (18, 0, 0)),
+            ("requestor.username", 19, (19, 0, 0)),
+            ("requestor.groups", 84, (84, 2, 19)),
+            ("requestor.extra", 88, (88, 1, 56)),
+            ("requestor.extra.key", 53, (53, 1, 21)),
+            ("requestor", 16, (309, 4, 93)),
+            ("requestor.nothing", 16 + 309, (309, 4, 93)),
+            ("[1, 'ab']", 84, (82, 2, 18)),
+            ("{'a': 'bc'}", 86, (83, 2, 18)),
+            ("'ab' == 'c'", 51 + 35, (16, 0, 0)),
+            ("'ab'.indexOf('c')", 51 + 18 * 17, (16, 0, 0)),
+            ("'ab' + 'c'", 51 + 35, (35, 0, 18)),
+            ("['a'].sort()", 66 + 49 * 49, (49, 1, 49)),
+            ("'a,b'.split(',')", 52 + 19 * 32, (19 * 32, 19, 19)),
+            ("['a', 'b'].join('xy')", 118 + 82 + 2 * 18, (16 + 82 + 2 * 18, 0, 0)),
+            ("'ab'.replace('c', 'd')", 68 + 18 * 17 * 17, (16 + 18 * 17 * 17, 0, 0)),
+            ("optional.of('a')", 49 + 33, (33, 0, 17)),
+            ("['ab'].all(x, x == 'c')", 52 + 16 + (48 + 148 + 16) + 16, (16, 0, 0)),
+            ("['ab', 'c'].map(x, x)", 86 + 16 + 2 * (16 + 280 + 16) + 16, (16 + 2 * 66, 2, 50)),
+            // An item of 83 may have five items of its own.
+            ("[['ab', 'c']].all(l, l.all(x, true))", 185 + 16 + (48 + 832 + 16) + 16, (16, 0, 0)),
+            // A variable hides what has its name.
+            ("['ab'].map(requestor, requestor.username)", 52 + 16 + (16 + 232 + 16) + 16, (82, 1, 50)),
+        ] {
+            let ast = bounds::parse(source).unwrap();
+            let (cost, made) = Estimate { bindings: &bindings, variables: HashMap::new() }.expression(&ast);
+            assert_eq!((cost, (made.whole, made.items, made.item)), (expected, size), "{source}");
+        }
+    }
+}

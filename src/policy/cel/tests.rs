@@ -72,6 +72,33 @@ fn an_expression_sees_the_request_and_its_requestor() {
     assert_eq!(holds("has(requestor.serviceAccount) || has(requestor.pod)", &eve), Truth::No);
 }
 
+/// As Kubernetes' libraries have it.
+#[test]
+fn addresses_and_ranges_are_compared_as_what_they_are() {
+    let amy = request("amy", &[]);
+    for (source, expected) in [
+        ("isIP('10.0.0.1') && isIP('2001:db8::1')", Truth::Yes),
+        ("isIP('10.0.0.1/8') || isIP('10.0.0') || isIP('::ffff:10.0.0.1')", Truth::No),
+        ("isCIDR('10.0.0.0/8') && isCIDR('2001:db8::/32')", Truth::Yes),
+        ("isCIDR('10.0.0.0') || isCIDR('10.0.0.0/33')", Truth::No),
+        ("ip('10.0.0.1').family() == 4 && ip('2001:db8::1').family() == 6", Truth::Yes),
+        ("ip('127.0.0.1').isLoopback() && ip('::').isUnspecified()", Truth::Yes),
+        ("ip('10.0.0.1').isLoopback() || ip('10.0.0.1').isUnspecified()", Truth::No),
+        ("cidr('10.0.0.0/8').prefixLength() == 8", Truth::Yes),
+        ("cidr('10.0.0.0/8').containsIP('10.255.0.1') && cidr('10.0.0.0/8').containsIP(ip('10.0.0.0'))", Truth::Yes),
+        ("cidr('10.0.0.0/8').containsIP('11.0.0.1') || cidr('10.0.0.0/8').containsIP(ip('::'))", Truth::No),
+        ("cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16')", Truth::Yes),
+        ("cidr('10.0.0.0/8').containsCIDR(cidr('10.0.0.0/7'))", Truth::No),
+    ] {
+        assert_eq!(holds(source, &amy), expected, "{source}");
+    }
+    for source in
+        ["ip('::ffff:10.0.0.1').family() == 6", "cidr('10.0.0.0').prefixLength() == 32", "cidr(ip('::')) == 1"]
+    {
+        assert!(matches!(holds(source, &amy), Truth::Unknown(_)), "{source}");
+    }
+}
+
 /// As Go's `regexp` matches; the table was run through it.
 #[test]
 fn a_regular_expression_means_what_it_means_to_kubernetes() {
@@ -95,6 +122,7 @@ fn a_regular_expression_means_what_it_means_to_kubernetes() {
         (r"^[[:alpha:]]+$", "amy", true),
         (r"^[[:alpha:]]+$", "\u{e9}", false),
         (r"^[[:^alpha:]_]+$", "12_", true),
+        (r"^[[:alpha:]&&b]+$", "a&b", true),
         ("(?i)^K$", "\u{212a}", true),
         ("^a$", "a\n", false),
         ("(?m)^a$", "a\nb", true),
@@ -107,7 +135,7 @@ fn a_regular_expression_means_what_it_means_to_kubernetes() {
         let compiled = super::pattern::Pattern::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
         assert_eq!(compiled.is_match(text), expected, "{pattern} {text:?}");
     }
-    for pattern in ["(?x) a b", "(?u)a", r"\B", r"\b{start}a", r"[\b]", "[a--b]", "[a", "a\\", "(?R)a"] {
+    for pattern in ["(?x) a b", "(?ix) a b", "(?u)a", r"\B", r"\b{start}a", r"[\b]", "[a--b]", "[a", "a\\", "(?R)a"] {
         assert!(super::pattern::Pattern::new(pattern).is_err(), "{pattern}");
     }
     let amy = request("\u{430}my", &[]);
@@ -167,6 +195,7 @@ fn what_can_never_be_true_or_false_is_found_when_it_is_written() {
         ("csr.dnsNames.filter(n, n != 'x')", "a list"),
         ("csr.dnsNames.map(n, n == 'x')", "a list"),
         ("requestor.username.lowerAscii()", "a text"),
+        ("requestor.username.split(':')", "a list"),
         ("ip('10.0.0.1')", "an address"),
     ] {
         let error = Expression::new("test", source).expect_err(source);
@@ -176,6 +205,7 @@ fn what_can_never_be_true_or_false_is_found_when_it_is_written() {
         "true",
         "has(csr.subject.commonName)",
         "[true][0]",
+        "(csr.dnsNames + [true])[0]",
         "{'a': true}['a']",
         "{'a': true}.a",
         "csr.dnsNames.exists_one(n, n == 'x')",
@@ -196,11 +226,15 @@ fn a_slip_is_found_when_it_is_written_with_a_caret_under_it() {
             "csr.subject.commonname == 'x'",
             "line 1, column 13: csr.subject has no field commonname; did you mean commonName?\n  csr.subject.commonname == 'x'\n              ^",
         ),
+        ("csr.key.bit > 1", "csr.key has no field bit; did you mean bits?"),
+        ("requestor.user == 'x'", "requestor has no field user"),
+        ("requestor.serviceAccount.nam == 'x'", "requestor.serviceAccount has no field nam; did you mean name?"),
+        ("requestor.pod.nmae == 'x'", "requestor.pod has no field nmae; did you mean name?"),
         ("requester.username == 'x'", "line 1, column 1: there is no variable requester; did you mean requestor?"),
         ("csr.dnsNames.all(n, m == 'x')", "there is no variable m"),
         ("true &&\n  foo(1)", "line 2, column 3: there is no function foo"),
         ("csr.dnsNames.al(n, true)", "there is no function al; did you mean all?"),
-        ("csr.dnsNames.size( > 1", "line 1, column 20: unexpected '>'"),
+        ("csr.dnsNames.size( > 1", "line 1, column 20: unexpected '>'\n"),
         ("csr.dnsNames.size() ==", "column 23: the expression ends too early"),
         ("csr.usages.exists(csr, true)", "the variable csr would hide csr"),
         ("requestor.username.matches(requestor.uid)", "takes one regular expression as a literal"),
@@ -215,6 +249,46 @@ fn a_slip_is_found_when_it_is_written_with_a_caret_under_it() {
         let error = Expression::new("test", source).expect_err(source);
         assert!(error.contains(expected), "{source}: {error}");
     }
+}
+
+#[test]
+fn what_may_be_parsed_has_bounds_that_text_in_quotes_does_not_count_for() {
+    let text = |length: usize| format!("'{}' == ''", "x".repeat(length - 8));
+    let nested = |depth: usize| format!("{}true{}", "(".repeat(depth), ")".repeat(depth));
+    let joined = |term: &str, number: usize| vec![term; number].join(" && ");
+    for source in [
+        text(2048),
+        nested(16),
+        joined("true", 81),
+        joined("(true)", 40),
+        joined(&format!("'{}' == ''", "(&&".repeat(20)), 2),
+        format!("'\\'{}' == \"'{}\"", "(".repeat(20), "(".repeat(20)),
+    ] {
+        Expression::new("test", &source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    }
+    for (source, expected) in [
+        (text(2049), "it has 2049 bytes, and may have 2048".to_owned()),
+        (nested(17), "line 1, column 17: brackets nest deeper than 16".to_owned()),
+        (format!("'' == '' &&\n{}", nested(17)), "line 2, column 17: brackets nest deeper than 16".to_owned()),
+        (joined("true", 82), format!("line 1, column {}: it has more than 80 operators", 80 * 8 + 6)),
+        (format!("!{}", joined("true", 81)), format!("column {}: it has more than 80 operators", 1 + 79 * 8 + 7)),
+        (joined("(true)", 60), "it has more than 80 operators".to_owned()),
+    ] {
+        let error = Expression::new("test", &source).expect_err(&source);
+        assert!(error.contains(&expected), "{source}: {error}");
+    }
+}
+
+#[test]
+fn expressions_are_the_same_where_name_and_text_are() {
+    let named = |name, source| Expression::new(name, source).unwrap();
+    let one = named("a", "csr.key.bits > 1");
+    assert_eq!(one, named("a", "csr.key.bits > 1"));
+    assert_ne!(one, named("b", "csr.key.bits > 1"));
+    assert_ne!(one, named("a", "csr.key.bits > 2"));
+    let functions = super::expression_functions();
+    assert!(["size", "matches", "isIP", "all"].iter().all(|name| functions.contains(name)), "{functions:?}");
+    assert!(!functions.contains(&"_&&_"));
 }
 
 #[test]
@@ -262,6 +336,19 @@ fn an_expression_sees_the_node_of_a_requestor_that_is_one() {
     assert!(!Expression::new("test", "requestor.?node.?name.orValue('') == ''").unwrap().reads_node());
     let slip = Expression::new("test", "node.lables.pool == 'x'").unwrap_err();
     assert!(slip.contains("node has no field lables; did you mean labels?"), "{slip}");
+}
+
+#[test]
+fn what_might_cost_too_much_is_unknown() {
+    let crowd = request("amy", &["g"; 300]);
+    for source in [
+        "requestor.groups.all(a, requestor.groups.all(b, a != b || a == b))",
+        "requestor.groups.join('').replace('g', requestor.groups.join('')).size() > 0",
+    ] {
+        let Truth::Unknown(said) = holds(source, &crowd) else { panic!("{source} is not unknown") };
+        assert!(said.contains("on this request it might cost"), "{said}");
+        assert_eq!(holds(source, &request("amy", &["g"])), Truth::Yes, "{source}");
+    }
 }
 
 /// The most hostile expressions are refused or stopped, also on a debug build, and the process lives.
