@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::compile;
 use crate::api::{Mode, OnViolation};
-use crate::policy::{Compiled, Kind, PolicyObject};
+use crate::policy::{Compiled, Kind, PolicyObject, PolicySet, Problem, Settings};
 use Kind::{CSRGuardrail as Guardrail, CSRPolicy as Policy};
 
 fn spec(kind: Kind) -> Value {
@@ -242,6 +242,48 @@ fn what_is_neither_audit_nor_deny_decides_and_denies_nothing() {
     ] {
         assert_eq!(compiled(Policy, "onViolation", value.clone()).on_violation, expected, "{value}");
     }
+}
+
+#[test]
+fn refuses_a_field_that_no_object_has_beside_its_spec() {
+    let metadata = json!({ "name": "x", "labels": {}, "mode": "Audit" });
+    let value = json!({
+        "apiVersion": crate::api::API_VERSION, "kind": "CSRPolicy", "metadata": metadata, "spec": spec(Policy), "mode": "Audit",
+    });
+    assert_eq!(paths(&compile(&PolicyObject::new(Policy, value))), ["mode", "metadata.mode"]);
+}
+
+#[test]
+fn a_policy_that_is_being_deleted_stops_and_a_guardrail_holds() {
+    let object = |kind: Kind| {
+        let metadata = json!({ "name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        let value = json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec(kind) });
+        PolicyObject::new(kind, value)
+    };
+    let set = PolicySet::compile(&Kind::ALL.map(object), Settings::default());
+    assert_eq!((set.policies().len(), set.guardrails().len()), (0, 1));
+}
+
+#[test]
+fn a_problem_is_at_a_path_or_below_it() {
+    for (path, expected) in [
+        ("spec.match", true),
+        ("spec.match.x", true),
+        ("spec.match[0]", true),
+        ("spec.matches", false),
+        ("spec", false),
+    ] {
+        let problem = Problem { path: path.to_owned(), message: String::new() };
+        assert_eq!(problem.is_within("spec.match"), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_kind_is_known_by_its_name() {
+    for kind in Kind::ALL {
+        assert_eq!(Kind::from_name(kind.name()), Some(kind));
+    }
+    assert_eq!(Kind::from_name("csrpolicies"), None);
 }
 
 #[test]

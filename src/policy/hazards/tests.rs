@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{HazardCode, hazards};
+use super::{Hazard, HazardCode, hazards};
 use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
 
 const SERVING: &str = "kubernetes.io/kubelet-serving";
@@ -138,6 +138,9 @@ fn each_hazard_is_found_alone_and_a_harmless_policy_has_none() {
         assert_eq!(codes(&with(&changes), &others), [expected], "{changes:?}");
         seen.insert(expected);
     }
+    let one = Hazard { code: Code::AnyGroup, path: "spec".to_owned(), why: "so".to_owned() };
+    assert_eq!(one.to_string(), "so: write from: Requestor, or name the groups");
+    assert_eq!(one.code.severity().as_str(), "high");
     let spec = with(&[("/match/signerNames", json!(["other.example.org/x"]))]);
     assert_eq!(codes(&spec, &[]), [Code::SignerNotManaged, Code::ExpirationIgnored]);
     seen.insert(Code::SignerNotManaged);
@@ -359,5 +362,107 @@ fn what_was_said_to_be_written_instead_is_no_hazard() {
         (vec![("/allow/keys", json!({ "algorithms": ["RSA"] }))], json!({ "keys": { "algorithms": ["ECDSA"] } })),
     ] {
         assert_eq!(codes(&with(&changes), &[guardrail(limits)]), [HazardCode::AlwaysForbidden], "{changes:?}");
+    }
+}
+
+#[test]
+fn who_may_come_back_is_told_from_patterns_in_either_direction() {
+    let name = "/allow/subject/commonName";
+    let groups = "/allow/subject/organizations";
+    let (user, member) = (|user: &str| json!([{ "users": [user] }]), |group: &str| json!([{ "groups": [group] }]));
+    for (requestors, field, list, expected) in [
+        (member("dev*"), groups, json!({ "allowed": ["developers"] }), true),
+        (member("developers"), groups, json!({ "allowed": ["dev*"] }), true),
+        (member("developers"), groups, json!({ "required": ["developers"] }), true),
+        (member("ops"), groups, json!({ "allowed": ["dev*"] }), false),
+        (user("oidc:amy"), name, json!({ "from": "Requestor" }), true),
+        (user("oidc:*"), name, json!({ "allowed": ["oidc:amy"] }), true),
+        (user("oidc:amy"), name, json!({ "allowed": ["oidc:*"] }), true),
+        (user("oidc:amy"), name, json!({ "allowed": ["ci:*"] }), false),
+    ] {
+        let spec = with(&[("/match/requestors", requestors), (field, list)]);
+        assert_eq!(codes(&spec, &[]).contains(&HazardCode::EndlessRenewal), expected, "{spec}");
+    }
+}
+
+#[test]
+fn the_signers_of_a_domain_are_known_and_managed_as_one() {
+    let of = |signer: &str| codes(&with(&[("/match/signerNames", json!([signer]))]), &[]);
+    assert_eq!(of("kubernetes.io/*"), []);
+    assert_eq!(of("example.com/*"), [HazardCode::ExpirationIgnored]);
+    assert_eq!(of("example.org/*"), [HazardCode::SignerNotManaged, HazardCode::ExpirationIgnored]);
+}
+
+#[test]
+fn all_of_a_list_that_must_have_something_is_no_hazard() {
+    let subject = |list: &str, rules: &Value| json!({ "commonName": { "from": "Requestor" }, list: rules });
+    for (path, list, value) in [
+        ("csr.subject.organizations", "organizations", "a"),
+        ("csr.subject.organizationalUnits", "organizationalUnits", "a"),
+        ("csr.dnsNames", "dnsNames", "a.example.com"),
+        ("csr.ipAddresses", "ipAddresses", "10.0.0.1"),
+        ("csr.uris", "uris", "spiffe://a/b"),
+        ("csr.emailAddresses", "emailAddresses", "a@example.com"),
+    ] {
+        for (rules, expected) in [
+            (json!({ "allowed": [value] }), true),
+            (json!({ "allowed": [value], "min": 0 }), true),
+            (json!({ "allowed": [value], "min": 1 }), false),
+            (json!({ "required": [value] }), false),
+        ] {
+            let place = if path.starts_with("csr.subject") {
+                ("/allow/subject", subject(list, &rules))
+            } else {
+                (&*format!("/allow/{list}"), rules.clone())
+            };
+            let all = json!([{ "name": "v", "expression": format!("{path}.all(x, x != '')") }]);
+            let found = codes(&with(&[place, ("/allow/validations", all)]), &[]);
+            assert_eq!(found.contains(&HazardCode::AllOfNothing), expected, "{path} {rules}");
+        }
+    }
+}
+
+/// Only a guardrail that speaks about every request of the policy, and permits none of them.
+#[test]
+fn a_guardrail_that_permits_anything_does_not_forbid_everything() {
+    let policy = with(&[
+        ("/allow/usages", json!({ "allowed": ["client auth"], "required": ["client auth"] })),
+        ("/allow/expirationSeconds", json!({ "min": 700, "max": 800 })),
+    ]);
+    let forbidden = |matching: Value, limits: Value| {
+        let guardrail = object(Kind::CSRGuardrail, "limits", &json!({ "match": matching, "limits": limits }));
+        codes(&policy, &[guardrail]).contains(&HazardCode::AlwaysForbidden)
+    };
+    let denied = json!({ "usages": { "denied": ["client auth"] } });
+    for (matching, expected) in [
+        (json!({}), true),
+        (json!({ "signerNames": ["kubernetes.io/*"] }), true),
+        (json!({ "signerNames": ["kubernetes.io/kubelet-serving"] }), false),
+        (json!({ "requestors": [{ "groups": ["developers"] }] }), false),
+        (json!({ "exclude": { "requestors": [{ "groups": ["developers"] }] } }), false),
+        (json!({ "conditions": [{ "name": "a", "expression": "requestor.uid != ''" }] }), false),
+    ] {
+        assert_eq!(forbidden(matching.clone(), denied.clone()), expected, "{matching}");
+    }
+    for (limits, expected) in [
+        (json!({ "signerNames": { "allowed": ["example.com/*"] } }), true),
+        (json!({ "signerNames": { "allowed": ["kubernetes.io/*"] } }), false),
+        (json!({ "expirationSeconds": { "max": 699, "whenUnset": "Deny" } }), true),
+        (json!({ "expirationSeconds": { "max": 700, "whenUnset": "Deny" } }), false),
+        (json!({ "usages": { "allowed": ["server auth"] } }), true),
+        (json!({ "usages": { "allowed": ["client auth"] } }), false),
+        (json!({ "usages": { "allowed": ["server auth"], "required": ["client auth"] } }), false),
+    ] {
+        assert_eq!(forbidden(json!({}), limits.clone()), expected, "{limits}");
+    }
+}
+
+#[test]
+fn a_user_that_is_no_node_satisfies_no_rule_about_nodes() {
+    for (user, expected) in [("amy*", true), ("system:", true), ("system:node:a", false), ("system:*", false)] {
+        let requestors = json!([{ "users": [user], "credential": "NotClientCertificate" }]);
+        let names = json!({ "from": "Node", "allowed": ["worker-*"] });
+        let spec = with(&[("/match/requestors", requestors), ("/allow/dnsNames", names)]);
+        assert_eq!(codes(&spec, &[]).contains(&HazardCode::NeverANode), expected, "{user}");
     }
 }
