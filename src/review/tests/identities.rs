@@ -1,5 +1,9 @@
-//! Who asks: which requestors a policy speaks about, and whose names they may ask for.
+//! Who asks: which requestors a policy speaks about, and whose names they may ask for; and what must be so before anything
+//! is approved.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::{Decision, Facts, Review, Says, ViolationCode, explain, review};
@@ -183,6 +187,53 @@ fn an_explanation_names_the_part_of_the_match_that_does_not_hold() {
 }
 
 #[test]
+fn nothing_is_approved_without_a_guardrail_that_must_be_there() {
+    let permits = policy(&json!([{ "groups": ["g"] }]), &json!({ "allowed": ["x"] }));
+    let guardrail = |mode: &str, limits: Value| {
+        // It speaks about another signer, so that nothing but its being there matters.
+        let spec = json!({ "mode": mode, "match": { "signerNames": [SERVING] }, "limits": limits });
+        object(Kind::CSRGuardrail, &spec)
+    };
+    let limits = || json!({ "usages": { "denied": ["server auth"] } });
+    let mut other = guardrail("Enforce", limits());
+    other.name = "other".to_owned();
+    for (guardrail, expected) in [
+        (None, "does not exist"),
+        (Some(other), "does not exist"),
+        (Some(guardrail("Enforce", json!({}))), "is not Ready"),
+        (Some(guardrail("Audit", limits())), "is not enforced"),
+        (Some(guardrail("Enforce", limits())), ""),
+    ] {
+        let settings = Settings {
+            managed_signers: vec![SignerPattern::All],
+            required_guardrails: vec!["csrguardrails".to_owned()],
+            ..Settings::default()
+        };
+        let set = PolicySet::compile(guardrail.iter().chain([&permits]), settings);
+        let review = review(&set, &request(SIGNER, "amy", &["g"], "x"), &Facts::default());
+        assert_eq!(review.decision == Decision::Approve, expected.is_empty(), "{}", review.reason);
+        assert!(review.reason.ends_with(expected), "{}", review.reason);
+    }
+}
+
+#[test]
+fn a_request_may_be_as_old_as_the_settings_say_and_no_older() {
+    let permits = policy(&json!([{ "groups": ["g"] }]), &json!({ "allowed": ["x"] }));
+    let settings = Settings {
+        managed_signers: vec![SignerPattern::All],
+        max_request_age: Some(Duration::from_secs(100)),
+        ..Settings::default()
+    };
+    let set = PolicySet::compile([&permits], settings);
+    let mut request = request(SIGNER, "amy", &["g"], "x");
+    request.envelope.created = Some(Timestamp::UNIX_EPOCH);
+    for (age, expected) in [(100, Decision::Approve), (101, Decision::NoOpinion)] {
+        let now = Timestamp::from_second(age).ok();
+        assert_eq!(review(&set, &request, &Facts { now, ..Facts::default() }).decision, expected, "{age}");
+    }
+}
+
+#[test]
 fn a_denial_names_the_one_policy_that_it_rests_on() {
     let permits = |name: &str| policy(&json!([{ "groups": ["g"] }]), &json!({ "allowed": [name] }));
     let mut other = permits("y");
@@ -197,6 +248,7 @@ fn a_denial_names_the_one_policy_that_it_rests_on() {
     assert_eq!(verdict(&[permits("x"), other], &asks).policy, None);
     let guarded = verdict(&[limit, permits("z")], &asks);
     assert_eq!((guarded.decision, guarded.policy), (Decision::Deny, None));
+    assert_eq!(guarded.decision.to_string(), "Deny");
 }
 
 #[test]
