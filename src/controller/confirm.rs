@@ -9,9 +9,8 @@ use super::client::get;
 use super::moment::Moment;
 use super::policies::{Version, Versions};
 use super::skew::{self, RightUrl, Skew};
-use super::watch::{PolicyEntry, RawPolicy};
 use crate::api::{GROUP, VERSION};
-use crate::policy::Kind;
+use crate::policy::{Kind, ServedPolicy, UnreadPolicy};
 
 /// What the API server has, and since when that is known.
 #[derive(Debug)]
@@ -46,13 +45,13 @@ struct List {
 
 /// The name of an object, and the state that it is in: nothing else of it is kept.
 #[derive(Deserialize)]
-#[serde(from = "RawPolicy")]
+#[serde(from = "UnreadPolicy")]
 struct Item(String, Version);
 
-impl From<RawPolicy> for Item {
-    fn from(raw: RawPolicy) -> Self {
+impl From<UnreadPolicy> for Item {
+    fn from(unread: UnreadPolicy) -> Self {
         // The kind is no part of a version.
-        let object = PolicyEntry::of_list(Kind::CSRPolicy, raw).object;
+        let object = ServedPolicy::of_list(Kind::CSRPolicy, unread).object;
         let version = Version::from(&object);
         Self(object.name, version)
     }

@@ -27,10 +27,10 @@ use super::record::Recorder;
 use super::server::Readiness;
 use super::skew::{RightUrl, Skew};
 use super::status;
-use super::watch::{PolicyEntry, Seen};
+use super::watch::Seen;
 use super::{Config, Error};
 use crate::node::Node;
-use crate::policy::{Kind, ObjectRef, PolicySet};
+use crate::policy::{Kind, ObjectRef, PolicySet, ServedPolicy};
 use crate::request::{CsrObject, SigningRequest};
 use crate::review::{Decision, Facts, Holder, Review, review};
 
@@ -53,7 +53,7 @@ const STATUS_RETRY: Duration = Duration::from_secs(5);
 #[expect(clippy::large_enum_variant, reason = "nearly all that comes in is requests")]
 pub(super) enum Input {
     Request(Seen<CsrObject>),
-    Policy(Kind, Seen<PolicyEntry>),
+    Policy(Kind, Seen<ServedPolicy>),
     Node(Seen<Node>),
     Skew(Skew),
     /// A permission that was missing is there again.
@@ -292,7 +292,7 @@ impl Engine {
         }
     }
 
-    fn policy(&mut self, kind: Kind, seen: Seen<PolicyEntry>) {
+    fn policy(&mut self, kind: Kind, seen: Seen<ServedPolicy>) {
         let change = self.policies.see(kind, seen);
         if change == Change::None {
             return;

@@ -8,10 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use super::client::{self, get, segment};
-use super::watch::{PolicyEntry, RawPolicy};
 use crate::api::{GROUP, VERSION};
 use crate::node::{Node, Nodes};
-use crate::policy::{Kind, PolicyObject};
+use crate::policy::{Kind, PolicyObject, ServedPolicy, UnreadPolicy};
 use crate::request::CsrObject;
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
@@ -84,7 +83,7 @@ impl Live {
         let mut objects = Vec::new();
         for kind in Kind::ALL {
             let items = self.list(&format!("/apis/{GROUP}/{VERSION}/{}", kind.plural()), |_| {}).await?;
-            objects.extend(items.into_iter().map(|raw: RawPolicy| PolicyEntry::of_list(kind, raw).object));
+            objects.extend(items.into_iter().map(|unread: UnreadPolicy| ServedPolicy::of_list(kind, unread).object));
         }
         Ok(objects)
     }

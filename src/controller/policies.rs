@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::watch::{PolicyEntry, Seen};
-use crate::policy::{Compiled, Hazard, Kind, ObjectRef, PolicyObject, PolicySet, Settings, hazards};
+use super::watch::Seen;
+use crate::policy::{Compiled, Hazard, Kind, ObjectRef, PolicyObject, PolicySet, ServedPolicy, Settings, hazards};
 
 /// What identifies one state of an object: neither its status nor its labels change what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn new(entry: PolicyEntry) -> Self {
-        let PolicyEntry { object, status, resource_version } = entry;
+    fn new(entry: ServedPolicy) -> Self {
+        let ServedPolicy { object, status, resource_version } = entry;
         let compiled = Arc::new(Compiled::new(&object));
         let version = Version::from(&object);
         Self { object, compiled, version, status, resource_version }
@@ -107,7 +107,7 @@ impl Policies {
     }
 
     /// Takes in what the watch of `kind` brought.
-    pub(super) fn see(&mut self, kind: Kind, seen: Seen<PolicyEntry>) -> Change {
+    pub(super) fn see(&mut self, kind: Kind, seen: Seen<ServedPolicy>) -> Change {
         let store = self.store_mut(kind);
         let (reliability, content) = match seen {
             Seen::Restarted => {

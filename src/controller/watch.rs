@@ -10,7 +10,6 @@ use kube::client::Body;
 use kube::core::{ApiResource, WatchEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
 use tokio::sync::{self, Notify};
 
 use super::Error;
@@ -19,7 +18,7 @@ use super::metrics::Metrics;
 use crate::api::{GROUP, VERSION};
 use crate::escape::printable;
 use crate::node::Node;
-use crate::policy::{Kind, PolicyObject};
+use crate::policy::{Kind, ServedPolicy, UnreadPolicy};
 use crate::request::CsrObject;
 
 /// How long a watch lasts, in seconds, before the API server ends it and the next goes on from there.
@@ -94,75 +93,13 @@ impl Tolerant for Node {
     }
 }
 
-/// A policy or a guardrail as the API server has it.
-#[derive(Debug, Clone)]
-pub(super) struct PolicyEntry {
-    /// The object, not yet compiled.
-    pub(super) object: PolicyObject,
-    /// `status`.
-    pub(super) status: Value,
-    /// `metadata.resourceVersion`.
-    pub(super) resource_version: String,
-}
-
-/// What is read of one: not `managedFields`, which whoever writes the object can nest so deep that
-/// no parser follows.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RawPolicy {
-    #[serde(default)]
-    api_version: Value,
-    #[serde(default)]
-    metadata: RawMetadata,
-    spec: Option<Value>,
-    #[serde(default)]
-    status: Value,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct RawMetadata {
-    name: Value,
-    uid: Value,
-    generation: Value,
-    resource_version: Value,
-    deletion_timestamp: Value,
-}
-
-impl PolicyEntry {
-    fn new(kind: Kind, raw: RawPolicy) -> Self {
-        let RawPolicy { api_version, metadata, spec, status } = raw;
-        let resource_version = metadata.resource_version.as_str().unwrap_or_default().to_owned();
-        let mut value = json!({
-            "apiVersion": api_version,
-            "metadata": {
-                "name": metadata.name,
-                "uid": metadata.uid,
-                "generation": metadata.generation,
-                "deletionTimestamp": metadata.deletion_timestamp,
-            },
-        });
-        if let Some(spec) = spec {
-            value["spec"] = spec;
-        }
-        Self { object: PolicyObject::new(kind, value), status, resource_version }
-    }
-
-    /// An item of a list does not say what it is.
-    pub(super) fn of_list(kind: Kind, raw: RawPolicy) -> Self {
-        let mut entry = Self::new(kind, raw);
-        entry.object.known_version = true;
-        entry
-    }
-}
-
-macro_rules! entry_of {
+macro_rules! tolerant {
     ($name:ident, $kind:expr) => {
-        struct $name(PolicyEntry);
+        struct $name(ServedPolicy);
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                RawPolicy::deserialize(deserializer).map(|raw| Self(PolicyEntry::new($kind, raw)))
+                UnreadPolicy::deserialize(deserializer).map(|unread| Self(ServedPolicy::new($kind, unread)))
             }
         }
 
@@ -183,8 +120,8 @@ macro_rules! entry_of {
     };
 }
 
-entry_of!(Policy, Kind::CSRPolicy);
-entry_of!(Guardrail, Kind::CSRGuardrail);
+tolerant!(Policy, Kind::CSRPolicy);
+tolerant!(Guardrail, Kind::CSRGuardrail);
 
 /// Where one watch reports to, and what makes it start over.
 pub(super) struct Watch {
@@ -269,7 +206,7 @@ pub(super) async fn nodes<F: AsyncFnMut(Seen<Node>) + Clone>(
 }
 
 /// Watches the objects of `kind` for ever.
-pub(super) async fn policies<F: AsyncFnMut(Seen<PolicyEntry>)>(watch: Watch, kind: Kind, seen: F) {
+pub(super) async fn policies<F: AsyncFnMut(Seen<ServedPolicy>)>(watch: Watch, kind: Kind, seen: F) {
     let resource = ApiResource {
         group: GROUP.to_owned(),
         version: VERSION.to_owned(),

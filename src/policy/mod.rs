@@ -13,6 +13,7 @@ mod object;
 mod pattern;
 mod reserved;
 mod rules;
+mod served;
 mod set;
 mod truth;
 
@@ -27,6 +28,7 @@ pub use rules::{
     CommonNameRules, Count, DnsRules, ExpirationRules, IpRules, KeyRules, ListRules, NodeRules, Rules, SignerRules,
     Source, UsageRules, ValidationRule,
 };
+pub use served::{ServedPolicy, UnreadPolicy};
 pub use set::{PolicySet, Settings};
 pub use truth::Truth;
 

@@ -87,6 +87,8 @@ pub struct PolicyObject {
     pub known_version: bool,
     /// `spec`, whatever it is; nothing where there is none.
     pub spec: Option<Value>,
+    /// Whether `spec` consists of more values than a schema lets there be, so that none of it was kept.
+    pub too_large: bool,
     /// The paths of fields that no Kubernetes object has beside `spec`, such as a `mode` that was not indented. An API
     /// server drops them, and files may have them.
     pub unknown: Vec<String>,
@@ -137,6 +139,7 @@ impl PolicyObject {
             deleting: !metadata["deletionTimestamp"].is_null(),
             known_version: value["apiVersion"] == API_VERSION,
             unknown,
+            too_large: false,
             spec: value.get_mut("spec").map(Value::take),
         }
     }

@@ -30,9 +30,7 @@ const LONGEST: usize = 1_500_000;
 /// What one input may take of a processor, and allocate in bytes.
 fn limits(name: &str) -> (Duration, usize) {
     let (milliseconds, mebibytes) = match name {
-        // The schema of the API server bounds what there is in a policy, and files are one's own: a value of two bytes
-        // takes some hundred.
-        "policy" => (100, 64),
+        // A file is one's own: a value of two bytes takes some hundred.
         "manifest" => (1500, 160),
         _ => (50, 16),
     };

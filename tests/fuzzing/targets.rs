@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use countersign::escape::{is_visible, printable};
 use countersign::node::{Node, Nodes};
 use countersign::policy::{
-    Field, Kind, Pattern, PolicyObject, PolicySet, Settings, SignerPattern, WidePattern, hazards,
+    Field, Kind, Pattern, PolicyObject, PolicySet, ServedPolicy, Settings, SignerPattern, WidePattern, hazards,
 };
 use countersign::request::{CsrObject, Envelope, Pkcs10, SigningRequest, Usage};
 use countersign::review::{Decision, Facts, review};
@@ -131,28 +131,31 @@ pub fn object(bytes: &[u8]) {
 
 /// A policy or guardrail as the API server sends it.
 pub fn policy(bytes: &[u8]) {
-    if let Ok(value) = serde_json::from_slice::<Value>(bytes) {
-        compiled(&value);
+    for kind in Kind::ALL {
+        if let Ok(unread) = serde_json::from_slice(bytes) {
+            compiled(&ServedPolicy::new(kind, unread).object);
+        }
     }
 }
-
-fn compiled(value: &Value) {
-    for kind in Kind::ALL {
-        let object = PolicyObject::new(kind, value.clone());
-        let set = PolicySet::compile([&object], settings());
-        for object in set.policies().iter().chain(set.guardrails()) {
-            assert_eq!(object.is_ready(), object.problems().is_empty());
-            let _ = hazards(&set, object);
-        }
-        reviewed(&set, &SigningRequest::decode(envelope(), REQUEST.as_bytes()));
+/// Compiles it, and reviews a request under it.
+fn compiled(object: &PolicyObject) {
+    let set = PolicySet::compile([object], settings());
+    for object in set.policies().iter().chain(set.guardrails()) {
+        assert_eq!(object.is_ready(), object.problems().is_empty());
+        let _ = hazards(&set, object);
     }
+    reviewed(&set, &SigningRequest::decode(envelope(), REQUEST.as_bytes()));
 }
 
 /// YAML or JSON in a file.
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(documents) = documents(text) {
-        documents.iter().for_each(compiled);
+        for document in documents {
+            for kind in Kind::ALL {
+                compiled(&PolicyObject::new(kind, document.clone()));
+            }
+        }
     }
 }
 

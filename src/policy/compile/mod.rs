@@ -24,6 +24,9 @@ pub(super) fn compile(object: &PolicyObject) -> Compiled {
     if !object.known_version {
         compiler.report("apiVersion", format!("this version of Countersign reads {} only", api::API_VERSION));
     }
+    if object.too_large {
+        compiler.report("spec", "has more values than any that this version allows: write less, or several objects");
+    }
     for path in &object.unknown {
         compiler.report(path, api::schema::beside_spec(object.kind, path));
     }
