@@ -30,12 +30,10 @@ use super::status;
 use super::watch::Seen;
 use super::{Config, Error};
 use crate::node::Node;
-use crate::policy::{Kind, ObjectRef, PolicySet, ServedPolicy};
+use crate::policy::{Kind, PolicySet, ServedPolicy};
 use crate::request::{CsrObject, SigningRequest};
 use crate::review::{Decision, Facts, Holder, Review, review};
 
-/// How many status updates are sent at a time.
-const STATUS_IN_FLIGHT: usize = 16;
 /// How many reviews are made, or events of watches taken in, before other work gets its turn.
 const BATCH: usize = 64;
 /// After how long a consistent read is repeated while there is something to decide: early enough
@@ -45,8 +43,6 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 const LAG: Duration = Duration::from_secs(3);
 /// The longest wait, in seconds, that the API server can ask for before the next consistent read.
 const LONGEST_RETRY_AFTER: u64 = 30;
-/// How long after a failed status update the object is tried again.
-const STATUS_RETRY: Duration = Duration::from_secs(5);
 
 /// What comes in.
 #[derive(Debug)]
@@ -64,7 +60,7 @@ pub(super) enum Input {
 enum Done {
     Sent { name: String, decided: Decided, sent: Sent },
     Confirmed(Result<Current, Error>),
-    Status(ObjectRef, Result<(), Error>),
+    Status(status::Written),
 }
 
 /// A decision, and what it rests on.
@@ -126,8 +122,7 @@ pub(super) struct Engine {
     flight: Flight,
     /// Decisions whose answer did not come, by the name of their request.
     unanswered: HashMap<String, Decided>,
-    status_in_flight: HashSet<ObjectRef>,
-    status_retry_at: HashMap<ObjectRef, Instant>,
+    status: status::Updates,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
     clock: Clock,
 }
@@ -168,8 +163,7 @@ impl Engine {
             lagging_since: None,
             flight: Flight::default(),
             unanswered: HashMap::new(),
-            status_in_flight: HashSet::new(),
-            status_retry_at: HashMap::new(),
+            status: status::Updates::default(),
             calls: FuturesUnordered::new(),
             clock: Clock::new(),
         };
@@ -528,15 +522,10 @@ impl Engine {
                 let at_least = error.retry_after_seconds().map_or(0, u64::from);
                 self.confirm(Duration::from_secs(at_least.clamp(1, LONGEST_RETRY_AFTER)));
             }
-            Done::Status(object, result) => {
-                self.status_in_flight.remove(&object);
-                if let Err(error) = result {
-                    // A conflict means that the object changed: the watch brings the new one.
-                    if error.status() != Some(409) && error.status() != Some(404) {
-                        self.metrics.api_error("status", &error);
-                        tracing::warn!(error = %error, object = %object, "cannot write the status");
-                    }
-                    self.status_retry_at.insert(object, Instant::now() + STATUS_RETRY);
+            Done::Status(written) => {
+                for (object, error) in self.status.done(written) {
+                    self.metrics.api_error("status", &error);
+                    tracing::warn!(error = %error, object = %object, "cannot write the status");
                 }
             }
         }
@@ -684,28 +673,15 @@ impl Engine {
         self.write_status();
     }
 
-    /// Writes what `status` should say where it does not, one object after the other.
+    /// Writes what `status` should say where it does not.
     fn write_status(&mut self) {
         if !self.gate.is_leader() || self.not_ready().is_some() {
             return;
         }
-        let now = Instant::now();
-        let patches: Vec<status::Patch> = self
-            .policies
-            .held()
-            .filter(|held| !self.status_in_flight.contains(&held.compiled.object))
-            .filter(|held| self.status_retry_at.get(&held.compiled.object).is_none_or(|at| *at <= now))
-            .filter_map(|held| status::patch(held, self.policies.hazards(&held.compiled.object)))
-            .take(STATUS_IN_FLIGHT.saturating_sub(self.status_in_flight.len()))
-            .collect();
-        for patch in patches {
-            self.status_retry_at.remove(&patch.object);
-            self.status_in_flight.insert(patch.object.clone());
-            let client = self.client.clone();
-            self.calls.push(Box::pin(async move {
-                let (object, result) = status::write(client, patch).await;
-                Done::Status(object, result)
-            }));
+        let patches = self.status.next(&self.policies);
+        if !patches.is_empty() {
+            let written = status::write(self.client.clone(), Arc::clone(&self.gate), patches);
+            self.calls.push(Box::pin(async { Done::Status(written.await) }));
         }
     }
 }

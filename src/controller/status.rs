@@ -1,5 +1,9 @@
 //! `status` of policies and guardrails: whether each is Ready, and if not, where and why.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use http::Method;
 use jiff::Timestamp;
 use kube::Client;
@@ -8,10 +12,17 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::client::{call, segment};
-use super::policies::Held;
+use super::gate::Gate;
+use super::policies::{Held, Policies};
 use crate::api::{GROUP, VERSION};
 use crate::escape::cut;
 use crate::policy::{Compiled, Hazard, ObjectRef};
+
+/// How many are written after each look at the policies at most.
+const AT_ONCE: usize = 64;
+
+/// How long after a failure an object is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The longest message of a condition, in bytes (the CRD allows 32768 characters).
 const MAX_MESSAGE: usize = 8192;
@@ -29,7 +40,7 @@ pub(super) struct Patch {
 }
 
 /// What is to be written about `held`, or nothing if it is there already.
-pub(super) fn patch(held: &Held, hazards: &[Hazard]) -> Option<Patch> {
+fn patch(held: &Held, hazards: &[Hazard]) -> Option<Patch> {
     let compiled = &held.compiled;
     let wanted = ready(compiled);
     let empty = Vec::new();
@@ -87,13 +98,64 @@ fn ready(compiled: &Compiled) -> Value {
     })
 }
 
-/// Writes `patch`, unless the object changed since it was read.
-pub(super) async fn write(client: Client, patch: Patch) -> (ObjectRef, Result<(), Error>) {
-    let path = format!(
-        "/apis/{GROUP}/{VERSION}/{}/{}/status?fieldManager=countersign",
-        patch.object.kind.plural(),
-        segment(&patch.object.name)
-    );
-    let result = call::<IgnoredAny>(&client, Method::PATCH, &path, "application/merge-patch+json", &patch.body).await;
-    (patch.object, result.map(|_| ()))
+/// What became of each patch that was sent.
+pub(super) type Written = Vec<(ObjectRef, Result<(), Error>)>;
+
+/// When what is written: a few after each look at the policies, one after the other, so that decisions need not wait for
+/// them, and an object that failed not at once again.
+#[derive(Debug, Default)]
+pub(super) struct Updates {
+    under_way: bool,
+    retry_at: HashMap<ObjectRef, Instant>,
+}
+
+impl Updates {
+    /// What is to be written about `policies` now, if nothing is being written.
+    pub(super) fn next(&mut self, policies: &Policies) -> Vec<Patch> {
+        if self.under_way {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        self.retry_at.retain(|_, at| *at > now);
+        let due = policies.held().filter(|held| !self.retry_at.contains_key(&held.compiled.object));
+        let patches: Vec<Patch> =
+            due.filter_map(|held| patch(held, policies.hazards(&held.compiled.object))).take(AT_ONCE).collect();
+        self.under_way = !patches.is_empty();
+        patches
+    }
+
+    /// Takes what became of them; the failures of which no watch will tell are to be told.
+    pub(super) fn done(&mut self, written: Written) -> Vec<(ObjectRef, Error)> {
+        self.under_way = false;
+        let failed: Vec<_> = written.into_iter().filter_map(|(object, result)| Some((object, result.err()?))).collect();
+        self.retry_at.extend(failed.iter().map(|(object, _)| (object.clone(), Instant::now() + RETRY)));
+        failed.into_iter().filter(|(_, error)| !is_told(error)).collect()
+    }
+}
+
+/// Whether the object changed or is gone, of which the watch tells.
+fn is_told(error: &Error) -> bool {
+    matches!(error.status(), Some(404 | 409))
+}
+
+/// Writes `patches`, each unless its object changed since it was read, while this replica leads and none fails.
+pub(super) async fn write(client: Client, gate: Arc<Gate>, patches: Vec<Patch>) -> Written {
+    let mut written = Vec::new();
+    for Patch { object, body } in patches {
+        if !gate.is_leader() {
+            break;
+        }
+        let path = format!(
+            "/apis/{GROUP}/{VERSION}/{}/{}/status?fieldManager=countersign",
+            object.kind.plural(),
+            segment(&object.name)
+        );
+        let result = call::<IgnoredAny>(&client, Method::PATCH, &path, "application/merge-patch+json", &body).await;
+        let fails = result.as_ref().is_err_and(|error| !is_told(error));
+        written.push((object, result.map(|_| ())));
+        if fails {
+            break;
+        }
+    }
+    written
 }
