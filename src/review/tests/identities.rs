@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::{Decision, Facts, Review, Says, ViolationCode, explain, review};
+use super::super::{Decision, Facts, ReasonCode, Review, Says, ViolationCode, explain, review};
 use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
 use crate::request::{Envelope, Key, Pkcs10, Sans, SigningRequest, Subject, Usage};
 
@@ -184,6 +184,31 @@ fn an_explanation_names_the_part_of_the_match_that_does_not_hold() {
     assert_eq!(says(SIGNER, "amy", "g", "x"), Says::Satisfied);
     let Says::Violated(violations) = says(SIGNER, "amy", "g", "y") else { panic!("the CN is not allowed") };
     assert_eq!(violations[0].code, ViolationCode::CommonNameNotAllowed);
+}
+
+#[test]
+fn a_request_for_a_signer_that_is_not_managed_is_not_ours_whatever_a_policy_says() {
+    let permits = policy(&json!([{ "groups": ["g"] }]), &json!({ "allowed": ["x"] }));
+    for (managed, decision, reason) in [
+        ("example.com/*", Decision::Approve, ReasonCode::PolicySatisfied),
+        ("example.org/*", Decision::NoOpinion, ReasonCode::SignerNotManaged),
+    ] {
+        let managed_signers = vec![SignerPattern::new(managed).unwrap()];
+        let set = PolicySet::compile([&permits], Settings { managed_signers, ..Settings::default() });
+        let review = review(&set, &request(SIGNER, "amy", &["g"], "x"), &Facts::default());
+        assert_eq!((review.decision, review.reason_code), (decision, reason), "{managed}");
+    }
+}
+
+#[test]
+fn system_masters_is_denied_with_a_policy_and_without() {
+    let permits = policy(&json!([{ "groups": ["g"] }]), &json!({ "allowed": ["x"] }));
+    let mut request = request(SIGNER, "amy", &["g"], "x");
+    request.asks_for_masters = true;
+    for objects in [vec![], vec![permits]] {
+        let review = verdict(&objects, &request);
+        assert_eq!((review.decision, review.reason_code), (Decision::Deny, ReasonCode::SystemMasters));
+    }
 }
 
 #[test]
