@@ -3,8 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use serde_json::json;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use countersign::request::{Pkcs10, Usage};
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
 
 const POLICIES: usize = 100;
 
@@ -87,16 +92,39 @@ fn review(directory: &Path, expected: &str) -> f64 {
     (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
 }
 
+/// Seconds of processor time that decoding the requests takes and nothing else, their signatures checked: the least of
+/// three.
+fn decoding(directory: &Path) -> f64 {
+    let pems: Vec<Vec<u8>> = fs::read_dir(directory.join("requests"))
+        .unwrap()
+        .map(|entry| {
+            let object: Value = serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
+            STANDARD.decode(object["spec"]["request"].as_str().unwrap()).unwrap()
+        })
+        .collect();
+    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+    let once = || {
+        let begin = now();
+        assert!(pems.iter().all(|pem| Pkcs10::from_pem(pem, &[Usage::ClientAuth]).is_ok()));
+        (now() - begin).as_secs_f64()
+    };
+    (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
+}
+
 #[test]
 #[expect(clippy::print_stdout, reason = "figures, with --nocapture")]
-fn a_thousand_requests_under_a_hundred_policies_take_less_than_a_second() {
+fn a_review_takes_little_more_than_decoding_and_grows_with_requests_alone() {
     let (few, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make(few.path(), 1_000);
     make(many.path(), 4_000);
     let of_few = review(few.path(), "500 approved, 500 denied, 0 undecided");
     let of_many = review(many.path(), "2000 approved, 2000 denied, 0 undecided");
-    println!("1,000 requests: {of_few:.3} s of processor time; 4,000: {of_many:.3} s");
-    assert!(of_few < 1.0, "{of_few} s");
+    let alone = decoding(few.path());
+    println!(
+        "1,000 requests: {of_few:.3} s of processor time, {alone:.3} s to decode them alone; 4,000: {of_many:.3} s"
+    );
+    // Six times without optimisation on an idle machine, and fourteen on one that is busy.
+    assert!(of_few < alone * 25.0, "{of_few} s, and {alone} s to decode them alone");
     assert!(of_many < of_few * 6.0, "{of_few} s for 1,000 and {of_many} s for 4,000");
 }
 
