@@ -46,8 +46,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn new(entry: ServedPolicy) -> Self {
-        let ServedPolicy { object, status, resource_version } = entry;
+    fn new(served: ServedPolicy) -> Self {
+        let ServedPolicy { object, status, resource_version } = served;
         let compiled = Arc::new(Compiled::new(&object));
         let version = Version::from(&object);
         Self { object, compiled, version, status, resource_version }

@@ -123,7 +123,7 @@ fn a_review_takes_little_more_than_decoding_and_grows_with_requests_alone() {
     println!(
         "1,000 requests: {of_few:.3} s of processor time, {alone:.3} s to decode them alone; 4,000: {of_many:.3} s"
     );
-    // Six times without optimisation on an idle machine, and fourteen on one that is busy.
+    // Twelve to fourteen times, without optimisation and on a busy machine.
     assert!(of_few < alone * 25.0, "{of_few} s, and {alone} s to decode them alone");
     assert!(of_many < of_few * 6.0, "{of_few} s for 1,000 and {of_many} s for 4,000");
 }

@@ -137,6 +137,7 @@ pub fn policy(bytes: &[u8]) {
         }
     }
 }
+
 /// Compiles it, and reviews a request under it.
 fn compiled(object: &PolicyObject) {
     let set = PolicySet::compile([object], settings());
