@@ -67,7 +67,8 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<So
                 problem(path, format!("a {kind} has apiVersion: {API_VERSION}; write that"));
                 continue;
             }
-            (Some(name), None) if ours => {
+            // The version is misspelt too, perhaps.
+            (Some(name), None) if api_version.starts_with(GROUP) => {
                 problem("kind", misspelt(name));
                 continue;
             }

@@ -133,7 +133,12 @@ impl hyper::body::Body for Guarded {
         if self.look.as_ref().is_some_and(|look| !look.0()) {
             return Poll::Ready(Some(Err("no longer to be sent".into())));
         }
-        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+        let frame = Pin::new(&mut self.body).poll_frame(context).map_err(Into::into);
+        if matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            // What is written cannot be taken back.
+            self.look = None;
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -36,9 +36,12 @@ use crate::review::{Decision, Facts, Holder, Review, review};
 
 /// How many reviews are made, or events of watches taken in, before other work gets its turn.
 const BATCH: usize = 64;
-/// After how long a consistent read is repeated while there is something to decide: early enough
-/// that what is sent rests on one within [`super::gate::FRESH`].
+/// How often what changes with time alone is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// After how long a consistent read is repeated while there is something to decide, beside which decisions go on.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
+/// After how long decisions wait for it: early enough that what is sent rests on one within [`super::gate::FRESH`].
+const WAIT_AFTER: Duration = Duration::from_secs(8);
 /// How long the watch may lag behind a consistent read before it is restarted.
 const LAG: Duration = Duration::from_secs(3);
 /// The longest wait, in seconds, that the API server can ask for before the next consistent read.
@@ -123,6 +126,8 @@ pub(super) struct Engine {
     /// Decisions whose answer did not come, by the name of their request.
     unanswered: HashMap<String, Decided>,
     status: status::Updates,
+    /// When time itself is looked at next.
+    ticks_at: Instant,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
     clock: Clock,
 }
@@ -164,6 +169,7 @@ impl Engine {
             flight: Flight::default(),
             unanswered: HashMap::new(),
             status: status::Updates::default(),
+            ticks_at: Instant::now(),
             calls: FuturesUnordered::new(),
             clock: Clock::new(),
         };
@@ -174,10 +180,19 @@ impl Engine {
 
     /// Works until `stop`, then waits for the decisions on their way.
     pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut received = Vec::new();
         loop {
+            // However much there is to send and to answer: what was seen comes before what is decided.
+            while received.len() < BATCH
+                && let Ok(input) = inputs.try_recv()
+            {
+                received.push(input);
+            }
+            self.take_in(&mut received);
+            if self.ticks_at <= Instant::now() {
+                self.tick();
+                self.ticks_at = Instant::now() + TICK;
+            }
             let more = self.work();
             self.recorder.events.give_way(!self.flight.is_empty());
             let wake = self.next_wake();
@@ -189,10 +204,8 @@ impl Engine {
                     if number == 0 {
                         break;
                     }
-                    received.drain(..).for_each(|input| self.input(input));
-                    self.show_readiness();
+                    self.take_in(&mut received);
                 }
-                _ = tick.tick() => self.tick(),
                 () = tokio::time::sleep_until(wake.into()) => {}
                 // Whatever else there is has its turn.
                 () = tokio::task::yield_now(), if more => {}
@@ -201,6 +214,13 @@ impl Engine {
         while !self.flight.is_empty() {
             let Some(done) = self.calls.next().await else { break };
             self.done(done);
+        }
+    }
+
+    fn take_in(&mut self, received: &mut Vec<Input>) {
+        if !received.is_empty() {
+            received.drain(..).for_each(|input| self.input(input));
+            self.show_readiness();
         }
     }
 
@@ -348,16 +368,15 @@ impl Engine {
     }
 
     fn review_all(&mut self) {
-        let names: Vec<String> = self.pending.names().map(str::to_owned).collect();
-        for name in names {
+        for name in self.pending.names() {
             self.enqueue(&name);
         }
     }
 
     /// The pending request of this name is to be reviewed.
     fn enqueue(&mut self, name: &str) {
-        if let Some(entry) = self.pending.get(name) {
-            self.queue.push(name, entry.object.requestor());
+        if let Some((name, entry)) = self.pending.get(name) {
+            self.queue.push(Arc::clone(name), entry.object.requestor());
         }
     }
 
@@ -396,9 +415,8 @@ impl Engine {
 
     fn next_wake(&self) -> Instant {
         let settles = (self.settles_at > Instant::now() && !self.queue.is_empty()).then_some(self.settles_at);
-        let far = Instant::now() + Duration::from_secs(60);
         let paced = self.flight.waits_until().filter(|_| !self.queue.is_empty());
-        [settles, paced, self.queue.next_wake()].into_iter().flatten().min().unwrap_or(far).min(far)
+        [settles, paced, self.queue.next_wake()].into_iter().flatten().fold(self.ticks_at, Instant::min)
     }
 
     /// Reviews what is due, if anything may be decided now; whether there is more to do at once.
@@ -412,8 +430,11 @@ impl Engine {
         {
             return false;
         }
-        if self.gate.confirmed_ago().is_none_or(|ago| ago > CONFIRM_AFTER) {
+        let confirmed = self.gate.confirmed_ago();
+        if confirmed.is_none_or(|ago| ago > CONFIRM_AFTER) {
             self.confirm(Duration::ZERO);
+        }
+        if confirmed.is_none_or(|ago| ago > WAIT_AFTER) {
             return false;
         }
         for _ in 0..BATCH {
@@ -444,7 +465,7 @@ impl Engine {
         }
         let set = Arc::clone(self.policies.set());
         // The answer brings one in flight back here if it is still pending.
-        let Some(entry) = self.pending.get(name).filter(|entry| !entry.in_flight) else { return };
+        let Some((_, entry)) = self.pending.get(name).filter(|(_, entry)| !entry.in_flight) else { return };
         let began = Instant::now();
         let request = entry.object.signing_request();
         let now = Timestamp::now();
@@ -517,6 +538,7 @@ impl Engine {
             Done::Confirmed(Ok(current)) => self.confirmed(current),
             Done::Confirmed(Err(error)) => {
                 self.confirming = false;
+                self.gate.doubt();
                 self.metrics.api_error("confirm-policies", &error);
                 tracing::warn!(error = %error, "cannot confirm that the policies are current, so nothing is decided");
                 let at_least = error.retry_after_seconds().map_or(0, u64::from);
@@ -550,6 +572,7 @@ impl Engine {
             return;
         }
         // The watch is behind, or has just gone ahead: look again, soon at first, and do not wait for ever.
+        self.gate.doubt();
         let lags = self.lagging_since.get_or_insert_with(Instant::now).elapsed();
         if lags > LAG {
             tracing::warn!("the watch of the policies lags behind a consistent read and starts over");

@@ -51,6 +51,11 @@ impl Gate {
         *self.confirmed() = Some((revision, since));
     }
 
+    /// A consistent read failed, or showed something else: nothing is sent until the next one confirms.
+    pub(super) fn doubt(&self) {
+        *self.confirmed() = None;
+    }
+
     /// How long ago the present revision was confirmed, if it was.
     pub(super) fn confirmed_ago(&self) -> Option<Duration> {
         let confirmed = *self.confirmed();
@@ -92,6 +97,9 @@ mod tests {
         assert_eq!(gate.check(reviewed), Err(Refusal::NotFresh));
         gate.confirm(reviewed, Moment::now());
         assert_eq!(gate.check(reviewed), Ok(()));
+        gate.doubt();
+        assert_eq!(gate.check(reviewed), Err(Refusal::NotFresh));
+        gate.confirm(reviewed, Moment::now());
         gate.advance();
         assert_eq!(gate.check(reviewed), Err(Refusal::PoliciesChanged));
         assert_eq!(gate.check(gate.revision()), Err(Refusal::NotFresh));

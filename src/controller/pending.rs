@@ -30,24 +30,24 @@ pub(super) struct Entry {
     pub(super) holder: Option<Holder>,
 }
 
-/// Pending requests by name.
+/// Pending requests by name, which the queue has too.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    entries: HashMap<String, Entry>,
+    entries: HashMap<Arc<str>, Entry>,
 }
 
 impl Pending {
     /// Takes in a request; whether it is to be reviewed.
     pub(super) fn upsert(&mut self, object: CsrObject, set: &PolicySet) -> bool {
-        let name = object.metadata.name.clone();
+        let name = object.metadata.name.as_str();
         if object.settled().is_some() || !set.manages(object.signer_name()) {
-            self.entries.remove(&name);
+            self.entries.remove(name);
             return false;
         }
         let same = |entry: &Entry| entry.object.metadata.uid == object.metadata.uid;
         let (said, in_flight) =
-            self.entries.get(&name).filter(|entry| same(entry)).map_or((None, false), |e| (e.said, e.in_flight));
-        let created = object.created();
+            self.entries.get(name).filter(|entry| same(entry)).map_or((None, false), |e| (e.said, e.in_flight));
+        let (name, created) = (Arc::from(name), object.created());
         let entry = Entry {
             object: Arc::new(object),
             created,
@@ -70,8 +70,8 @@ impl Pending {
         here
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
-        self.entries.get(name)
+    pub(super) fn get(&self, name: &str) -> Option<(&Arc<str>, &Entry)> {
+        self.entries.get_key_value(name)
     }
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
@@ -79,36 +79,36 @@ impl Pending {
     }
 
     /// Every name.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.entries.keys().cloned().collect()
     }
 
     /// The requests that a change of Nodes concerns.
-    pub(super) fn concerned(&self, change: &Change) -> Vec<String> {
+    pub(super) fn concerned(&self, change: &Change) -> Vec<Arc<str>> {
         let concerned = self.entries.iter().filter(|(_, entry)| change.concerns(entry.concern.as_ref()));
-        concerned.map(|(name, _)| name.clone()).collect()
+        concerned.map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// The requests about which these certificates were counted.
-    pub(super) fn held_up(&self, holders: &HashSet<Holder>) -> Vec<String> {
+    pub(super) fn held_up(&self, holders: &HashSet<Holder>) -> Vec<Arc<str>> {
         let held_up =
             self.entries.iter().filter(|(_, entry)| entry.holder.is_some_and(|holder| holders.contains(&holder)));
-        held_up.map(|(name, _)| name.clone()).collect()
+        held_up.map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// Drops what a complete list did not bring.
     pub(super) fn retain(&mut self, listed: &HashSet<String>) {
-        self.entries.retain(|name, _| listed.contains(name));
+        self.entries.retain(|name, _| listed.contains(&**name));
     }
 
     /// The requests that have become older than `max` since they were last reviewed.
-    pub(super) fn grown_too_old(&mut self, max: Duration) -> Vec<String> {
+    pub(super) fn grown_too_old(&mut self, max: Duration) -> Vec<Arc<str>> {
         let now = Timestamp::now();
         let mut names = Vec::new();
         for (name, entry) in &mut self.entries {
             if entry.may_grow_too_old && age(entry.created, now).is_some_and(|age| age > max + Duration::from_secs(1)) {
                 entry.may_grow_too_old = false;
-                names.push(name.clone());
+                names.push(Arc::clone(name));
             }
         }
         names

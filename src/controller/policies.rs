@@ -72,6 +72,8 @@ pub(super) struct Policies {
     set: Arc<PolicySet>,
     /// What each object lets through, beside all the others.
     hazards: BTreeMap<ObjectRef, Vec<Hazard>>,
+    /// How often anything was seen.
+    revision: u64,
 }
 
 /// What a watch event meant.
@@ -88,7 +90,8 @@ pub(super) enum Change {
 impl Policies {
     pub(super) fn new(settings: Settings) -> Self {
         let set = Arc::new(PolicySet::new([], settings.clone()));
-        Self { policies: Store::default(), guardrails: Store::default(), settings, set, hazards: BTreeMap::new() }
+        let (policies, guardrails) = (Store::default(), Store::default());
+        Self { policies, guardrails, settings, set, hazards: BTreeMap::new(), revision: 0 }
     }
 
     /// The set of what is in memory now.
@@ -108,6 +111,7 @@ impl Policies {
 
     /// Takes in what the watch of `kind` brought.
     pub(super) fn see(&mut self, kind: Kind, seen: Seen<ServedPolicy>) -> Change {
+        self.revision += 1;
         let store = self.store_mut(kind);
         let (reliability, content) = match seen {
             Seen::Restarted => {
@@ -150,6 +154,11 @@ impl Policies {
     /// The versions in memory, to compare with what the API server has.
     pub(super) fn versions(&self, kind: Kind) -> Versions {
         self.store(kind).objects.iter().map(|(name, held)| (name.clone(), held.version.clone())).collect()
+    }
+
+    /// The state of all this: another number after anything was seen.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Everything in memory.

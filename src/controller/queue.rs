@@ -3,6 +3,7 @@
 //! time has come.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The first wait after a failure.
@@ -14,26 +15,26 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(7_500);
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     /// The keys of each requestor that has any, in order.
-    ready: HashMap<String, VecDeque<String>>,
+    ready: HashMap<String, VecDeque<Arc<str>>>,
     /// The requestors that have any, in the order of their turns.
     turns: VecDeque<String>,
-    queued: HashSet<String>,
+    queued: HashSet<Arc<str>>,
     /// When, the key, and its requestor.
-    later: BTreeSet<(Instant, String, String)>,
+    later: BTreeSet<(Instant, Arc<str>, String)>,
     failures: HashMap<String, u32>,
 }
 
 impl Queue {
     /// `key` of `requestor` is to be reviewed, once, however often this is called before it is.
-    pub(super) fn push(&mut self, key: &str, requestor: &str) {
-        if !self.queued.insert(key.to_owned()) {
+    pub(super) fn push(&mut self, key: Arc<str>, requestor: &str) {
+        if !self.queued.insert(Arc::clone(&key)) {
             return;
         }
         match self.ready.get_mut(requestor) {
-            Some(keys) => keys.push_back(key.to_owned()),
+            Some(keys) => keys.push_back(key),
             None => {
                 self.turns.push_back(requestor.to_owned());
-                self.ready.insert(requestor.to_owned(), VecDeque::from([key.to_owned()]));
+                self.ready.insert(requestor.to_owned(), VecDeque::from([key]));
             }
         }
     }
@@ -46,7 +47,7 @@ impl Queue {
         *failures = failures.saturating_add(1);
         let wait = wait.max(at_least.unwrap_or_default());
         let jitter = wait.mul_f64(f64::from(jitter(key, *failures)) / 1024.0);
-        self.later.insert((Instant::now() + wait + jitter, key.to_owned(), requestor.to_owned()));
+        self.later.insert((Instant::now() + wait + jitter, Arc::from(key), requestor.to_owned()));
     }
 
     /// `key` was dealt with, or is gone.
@@ -59,13 +60,13 @@ impl Queue {
         let now = Instant::now();
         while self.later.first().is_some_and(|(at, ..)| *at <= now) {
             if let Some((_, key, requestor)) = self.later.pop_first() {
-                self.push(&key, &requestor);
+                self.push(key, &requestor);
             }
         }
     }
 
     /// The next key to review: the first one of the requestor whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<String> {
+    pub(super) fn pop(&mut self) -> Option<Arc<str>> {
         let requestor = self.turns.pop_front()?;
         let keys = self.ready.get_mut(&requestor)?;
         let key = keys.pop_front();
@@ -103,12 +104,12 @@ mod tests {
     #[test]
     fn a_key_is_queued_once() {
         let mut queue = Queue::default();
-        queue.push("a", "amy");
-        queue.push("b", "amy");
-        queue.push("a", "amy");
+        queue.push("a".into(), "amy");
+        queue.push("b".into(), "amy");
+        queue.push("a".into(), "amy");
         assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some("a".into()), Some("b".into()), None));
         assert!(queue.is_empty());
-        queue.push("a", "amy");
+        queue.push("a".into(), "amy");
         assert_eq!(queue.pop(), Some("a".into()));
     }
 
@@ -116,13 +117,14 @@ mod tests {
     fn each_requestor_has_its_turn() {
         let mut queue = Queue::default();
         for index in 0..1000 {
-            queue.push(&format!("flood-{index}"), "mallory");
+            queue.push(format!("flood-{index}").into(), "mallory");
         }
-        queue.push("a", "amy");
-        queue.push("b", "bob");
-        queue.push("c", "amy");
-        let order: Vec<String> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order[..6], ["flood-0", "a", "b", "flood-1", "c", "flood-2"]);
+        queue.push("a".into(), "amy");
+        queue.push("b".into(), "bob");
+        queue.push("c".into(), "amy");
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        let first: Vec<&str> = order[..6].iter().map(AsRef::as_ref).collect();
+        assert_eq!(first, ["flood-0", "a", "b", "flood-1", "c", "flood-2"]);
         assert_eq!(order.len(), 1003);
         assert!(order[6..].is_sorted_by_key(|key| key["flood-".len()..].parse::<u32>().unwrap()));
         assert!(queue.is_empty());

@@ -4,7 +4,7 @@
 //! policy a condition. So nothing is decided until the CRDs are upgraded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use serde::Deserialize;
@@ -54,6 +54,7 @@ pub(super) type RightUrl = Option<String>;
 pub(super) async fn observe(client: Client, now: Arc<Notify>, mut found: impl AsyncFnMut(Skew)) {
     let mut right = None;
     loop {
+        let looked = Instant::now();
         let skew = match look(&client, right.clone()).await {
             Ok((skew, url)) => {
                 right = url;
@@ -68,7 +69,11 @@ pub(super) async fn observe(client: Client, now: Arc<Notify>, mut found: impl As
         found(skew).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = now.notified() => {}
+            () = now.notified() => {
+                // Somebody saw another schema. Not at once, in case that two API servers differ for a while.
+                tokio::time::sleep(WHILE_WRONG.saturating_sub(looked.elapsed())).await;
+                right = None;
+            }
         }
     }
 }

@@ -107,26 +107,34 @@ pub(super) type Written = Vec<(ObjectRef, Result<(), Error>)>;
 pub(super) struct Updates {
     under_way: bool,
     retry_at: HashMap<ObjectRef, Instant>,
+    /// The last one that was tried: the others come before it.
+    last: Option<ObjectRef>,
+    /// The revision of the policies at which nothing was to be written.
+    written: Option<u64>,
 }
 
 impl Updates {
     /// What is to be written about `policies` now, if nothing is being written.
     pub(super) fn next(&mut self, policies: &Policies) -> Vec<Patch> {
-        if self.under_way {
+        if self.under_way || self.written == Some(policies.revision()) {
             return Vec::new();
         }
         let now = Instant::now();
         self.retry_at.retain(|_, at| *at > now);
-        let due = policies.held().filter(|held| !self.retry_at.contains_key(&held.compiled.object));
+        let after = |held: &&Held| self.last.as_ref() < Some(&held.compiled.object);
+        let in_turn = policies.held().filter(after).chain(policies.held().filter(|held| !after(held)));
+        let due = in_turn.filter(|held| !self.retry_at.contains_key(&held.compiled.object));
         let patches: Vec<Patch> =
             due.filter_map(|held| patch(held, policies.hazards(&held.compiled.object))).take(AT_ONCE).collect();
         self.under_way = !patches.is_empty();
+        self.written = (patches.is_empty() && self.retry_at.is_empty()).then(|| policies.revision());
         patches
     }
 
     /// Takes what became of them; the failures of which no watch will tell are to be told.
     pub(super) fn done(&mut self, written: Written) -> Vec<(ObjectRef, Error)> {
         self.under_way = false;
+        self.last = written.last().map(|(object, _)| object.clone());
         let failed: Vec<_> = written.into_iter().filter_map(|(object, result)| Some((object, result.err()?))).collect();
         self.retry_at.extend(failed.iter().map(|(object, _)| (object.clone(), Instant::now() + RETRY)));
         failed.into_iter().filter(|(_, error)| !is_told(error)).collect()
@@ -158,4 +166,48 @@ pub(super) async fn write(client: Client, gate: Arc<Gate>, patches: Vec<Patch>) 
         }
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::super::policies::Policies;
+    use super::super::watch::Seen;
+    use super::{Error, Updates};
+    use crate::policy::{Kind, ServedPolicy, Settings, UnreadPolicy};
+
+    fn served(kind: Kind, name: &str) -> ServedPolicy {
+        let object = json!({ "metadata": { "name": name, "uid": name, "resourceVersion": "1" }, "spec": {} });
+        ServedPolicy::new(kind, serde_json::from_value::<UnreadPolicy>(object).unwrap())
+    }
+
+    #[test]
+    fn objects_whose_status_cannot_be_written_hold_up_no_others() {
+        let mut policies = Policies::new(Settings::default());
+        for name in ["a", "b", "c"] {
+            policies.see(Kind::CSRPolicy, Seen::Changed(served(Kind::CSRPolicy, name)));
+        }
+        policies.see(Kind::CSRGuardrail, Seen::Changed(served(Kind::CSRGuardrail, "limits")));
+        let (mut updates, mut tried) = (Updates::default(), BTreeSet::new());
+        for _ in 0..4 {
+            let first = updates.next(&policies).swap_remove(0).object;
+            tried.insert(first.name.clone());
+            updates.done(vec![(first, Err(Error::Timeout(8)))]);
+            // As if it were late enough to try them all again.
+            updates.retry_at.clear();
+        }
+        assert_eq!(tried.len(), 4, "{tried:?}");
+    }
+
+    #[test]
+    fn what_is_written_is_looked_at_again_once_something_was_seen() {
+        let mut policies = Policies::new(Settings::default());
+        let mut updates = Updates::default();
+        assert!(updates.next(&policies).is_empty() && updates.written.is_some());
+        policies.see(Kind::CSRPolicy, Seen::Changed(served(Kind::CSRPolicy, "a")));
+        assert_eq!(updates.next(&policies).len(), 1);
+    }
 }
