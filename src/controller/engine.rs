@@ -39,9 +39,9 @@ const BATCH: usize = 64;
 /// How often what changes with time alone is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// After how long a consistent read is repeated while there is something to decide, beside which decisions go on.
-const CONFIRM_AFTER: Duration = Duration::from_secs(5);
+const CONFIRM_AFTER: Duration = Duration::from_secs(4);
 /// After how long decisions wait for it: early enough that what is sent rests on one within [`super::gate::FRESH`].
-const WAIT_AFTER: Duration = Duration::from_secs(8);
+const WAIT_AFTER: Duration = Duration::from_secs(5);
 /// How long the watch may lag behind a consistent read before it is restarted.
 const LAG: Duration = Duration::from_secs(3);
 /// The longest wait, in seconds, that the API server can ask for before the next consistent read.
