@@ -105,4 +105,10 @@ impl Problem {
     pub fn is_within(&self, path: &str) -> bool {
         self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
+
+    /// The same in one line, for a reason: without the expression and the caret under it.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        format!("{}: {}", self.path, self.message.lines().next().unwrap_or_default())
+    }
 }

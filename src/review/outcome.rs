@@ -1,7 +1,7 @@
 //! What one object says about one request.
 
 use super::{Facts, Violation, checks};
-use crate::policy::{Bindings, Compiled, PolicySet, Truth};
+use crate::policy::{Bindings, Compiled, PolicySet, Problem, Truth};
 use crate::request::SigningRequest;
 
 /// All that an object is held against a request with.
@@ -52,7 +52,7 @@ impl Outcome {
             Truth::Yes => {}
         }
         let Some(rules) = object.rules() else {
-            let problem = object.problems().first().map(ToString::to_string).unwrap_or_default();
+            let problem = object.problems().first().map(Problem::in_one_line).unwrap_or_default();
             return Self::Unknown(format!("it is not Ready: {problem}"));
         };
         let pkcs10 = match &request.content {

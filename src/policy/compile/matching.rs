@@ -58,7 +58,7 @@ impl Compiler {
                         || (problem.is_within(path)
                             && !known.iter().any(|part| problem.is_within(&format!("{path}.{part}"))))
                 })
-                .map_or(Part::Unstated, |problem| Part::Unreadable(format!("{}: {}", problem.path, problem.message))),
+                .map_or(Part::Unstated, |problem| Part::Unreadable(problem.in_one_line())),
         }
     }
 

@@ -93,10 +93,7 @@ impl Compiler {
 
     /// Whether something at or below `path` is wrong.
     fn broken(&self, path: &str) -> Option<String> {
-        self.problems
-            .iter()
-            .find(|problem| problem.is_within(path))
-            .map(|problem| format!("{}: {}", problem.path, problem.message))
+        self.problems.iter().find(|problem| problem.is_within(path)).map(Problem::in_one_line)
     }
 
     /// The value at `path` as the API's own type, unless something in it is wrong.
