@@ -19,7 +19,7 @@ pub const LIMIT: Duration = Duration::from_secs(600);
 
 /// A control plane with what Countersign needs, and a policy that permits all of the requests.
 pub fn control_plane() -> (ControlPlane, Api) {
-    let plane = ControlPlane::start(&Options::default()).unwrap();
+    let plane = ControlPlane::start(&Options { durable: true, ..Options::default() }).unwrap();
     plane.admin().run(&["apply", "--server-side", "-k", "deploy"]).unwrap();
     let policy = policy("developers", "system:authenticated");
     eventually("the CRDs are served", LIMIT, || plane.admin().apply(&policy.to_string())).unwrap();

@@ -261,7 +261,7 @@ async fn limited<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, E
 mod tests {
     use http::{HeaderMap, HeaderValue, StatusCode};
 
-    use super::{refusal, segment};
+    use super::{Duration, Error, refusal, segment};
 
     #[test]
     fn no_name_leaves_its_segment() {
@@ -276,7 +276,10 @@ mod tests {
         let said = refusal(StatusCode::TOO_MANY_REQUESTS, &headers, b"Too many requests, please try again later.\n");
         assert_eq!((said.code, said.reason.as_str()), (429, "TooManyRequests"));
         assert_eq!(said.message, "Too many requests, please try again later.");
-        assert_eq!(said.details.as_ref().map(|details| details.retry_after_seconds), Some(7));
+        assert_eq!(Error::from(kube::Error::Api(said)).retry_after(), Duration::from_secs(7));
+        headers.insert("retry-after", HeaderValue::from_static("3600"));
+        let said = refusal(StatusCode::SERVICE_UNAVAILABLE, &headers, b"");
+        assert_eq!(Error::from(kube::Error::Api(said)).retry_after(), Duration::from_secs(30));
         let said = refusal(StatusCode::NOT_FOUND, &HeaderMap::new(), br#"{"kind":"Status","message":"no","code":404}"#);
         assert_eq!((said.message.as_str(), said.details.is_none()), ("no", true));
     }

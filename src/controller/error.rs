@@ -1,6 +1,10 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::escape::one_line;
+
+/// The longest wait that is granted to whoever asks for one.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Why the controller could not start, or a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
@@ -137,14 +141,16 @@ impl Error {
         matches!(self, Self::Timeout(_)) || matches!(self.status(), Some(429 | 503 | 504))
     }
 
-    /// What the API server wants to wait for before the next try, in seconds.
+    /// How long the API server, or what stands between, wants to be left alone (`Retry-After`), at most 30 s: more would
+    /// let one answer hold up decisions for as long as somebody likes. Zero where it says nothing.
     #[must_use]
-    pub fn retry_after_seconds(&self) -> Option<u32> {
-        match self {
+    pub fn retry_after(&self) -> Duration {
+        let seconds = match self {
             Self::Api(kube::Error::Api(status)) => {
-                status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0)
+                status.details.as_ref().map_or(0, |details| details.retry_after_seconds)
             }
-            _ => None,
-        }
+            _ => 0,
+        };
+        Duration::from_secs(seconds.into()).min(LONGEST_RETRY_AFTER)
     }
 }

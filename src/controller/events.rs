@@ -235,9 +235,7 @@ impl Writer {
         let passes = error.is_open() || error.status() == Some(429);
         let reason = queued.note.reason;
         if passes && queued.tries < TRIES {
-            let asked =
-                error.retry_after_seconds().map_or(Duration::ZERO, |seconds| Duration::from_secs(seconds.into()));
-            let wait = (FIRST_WAIT * (1 << (queued.tries - 1))).max(asked).min(LONGEST_WAIT);
+            let wait = (FIRST_WAIT * (1 << (queued.tries - 1))).max(error.retry_after()).min(LONGEST_WAIT);
             self.paused_until = self.paused_until.max(Instant::now() + wait);
             self.waiting.push_front(queued);
         } else {

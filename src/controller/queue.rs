@@ -41,11 +41,11 @@ impl Queue {
 
     /// `key` failed: it comes again after a wait that doubles with each failure, by up to a
     /// quarter longer so that many do not come at once, or after `at_least`.
-    pub(super) fn retry(&mut self, key: &str, requestor: &str, at_least: Option<Duration>) {
+    pub(super) fn retry(&mut self, key: &str, requestor: &str, at_least: Duration) {
         let failures = self.failures.entry(key.to_owned()).or_default();
         let wait = FIRST_WAIT.saturating_mul(1 << (*failures).min(6)).min(LONGEST_WAIT);
         *failures = failures.saturating_add(1);
-        let wait = wait.max(at_least.unwrap_or_default());
+        let wait = wait.max(at_least);
         let jitter = wait.mul_f64(f64::from(jitter(key, *failures)) / 1024.0);
         self.later.insert((Instant::now() + wait + jitter, Arc::from(key), requestor.to_owned()));
     }
@@ -139,13 +139,13 @@ mod tests {
             queue.retry("a", "amy", at_least);
             queue.next_wake().unwrap() - before
         };
-        let first = wait(&mut queue, None);
+        let first = wait(&mut queue, Duration::ZERO);
         assert!(first >= Duration::from_secs(1) && first < Duration::from_secs(2), "{first:?}");
-        assert!(wait(&mut queue, None) >= Duration::from_secs(2));
-        assert!(wait(&mut queue, Some(Duration::from_secs(90))) >= Duration::from_secs(90));
+        assert!(wait(&mut queue, Duration::ZERO) >= Duration::from_secs(2));
+        assert!(wait(&mut queue, Duration::from_secs(90)) >= Duration::from_secs(90));
         queue.wake();
         assert_eq!(queue.pop(), None);
         queue.forget("a");
-        assert!(wait(&mut queue, None) < Duration::from_secs(2));
+        assert!(wait(&mut queue, Duration::ZERO) < Duration::from_secs(2));
     }
 }

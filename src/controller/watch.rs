@@ -29,8 +29,6 @@ const SILENCE: Duration = Duration::from_secs(75);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// After how long a watch that breaks is no longer taken for one that always does.
 const STEADY: Duration = Duration::from_secs(10);
-/// The longest wait, in seconds, that the API server can ask for before the next watch.
-const LONGEST_RETRY_AFTER: u64 = 30;
 /// The longest name of a request, in bytes: escaped, each may take three of the 65,534 that a URL may have.
 const MAX_NAME: usize = 20_000;
 /// Small pages bound what is in memory at once.
@@ -264,8 +262,7 @@ impl Watch {
             self.metrics.api_error(operation, &error);
             tracing::warn!(error = %error, operation, "the watch broke and starts over from a complete list");
             failures = failures.saturating_add(1);
-            let asked = error.retry_after_seconds().map_or(0, u64::from).min(LONGEST_RETRY_AFTER);
-            tokio::time::sleep(backoff(failures).max(Duration::from_secs(asked))).await;
+            tokio::time::sleep(backoff(failures).max(error.retry_after())).await;
         }
     }
 

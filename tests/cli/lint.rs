@@ -153,6 +153,12 @@ fn the_head_of_an_object_is_looked_at_too() {
             "2:7",
             "countersign.dev/v1alpha1 has no kind CSRPolcy; did you mean CSRPolicy?",
         ),
+        (
+            "countersign.dev/v1alpha1\nkind: CSRPolicy",
+            "countersign.dev\nkind: CSRPolcy",
+            "2:7",
+            "countersign.dev/v1alpha1 has no kind CSRPolcy; did you mean CSRPolicy?",
+        ),
         ("kind: CSRPolicy", "kind: Rule", "2:7", "there are CSRPolicy, CSRGuardrail, CSRPolicyTest"),
         (
             "countersign.dev/v1alpha1",

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::{Bindings, Expression};
@@ -11,7 +13,11 @@ const PEM: &str = include_str!("../../../examples/requests/amy.yaml");
 
 /// The request of an example, with a requestor of this name and these groups.
 fn request(username: &str, groups: &[&str]) -> SigningRequest {
-    let encoded = PEM.lines().find_map(|line| line.trim().strip_prefix("request: ")).unwrap();
+    request_with(PEM.lines().find_map(|line| line.trim().strip_prefix("request: ")).unwrap(), username, groups)
+}
+
+/// A request with this `spec.request`.
+fn request_with(encoded: &str, username: &str, groups: &[&str]) -> SigningRequest {
     let object: CsrObject = serde_json::from_value(json!({
         "metadata": { "name": "a", "uid": "u" },
         "spec": {
@@ -67,6 +73,10 @@ fn an_expression_sees_the_request_and_its_requestor() {
         assert_eq!(holds(source, &amy), Truth::Yes, "{source}");
         assert_eq!(holds(&format!("!({source})"), &amy), Truth::No, "{source}");
     }
+    let curve = "csr.key.algorithm == 'ECDSA' && csr.key.curve == 'P-256' && csr.key.bits == 256";
+    let pem = include_str!("../../../benches/requests/p256.pem");
+    assert_eq!(holds(curve, &request_with(&STANDARD.encode(pem), "amy", &[])), Truth::Yes);
+    assert!(matches!(holds("csr.key.curve == 'P-256'", &amy), Truth::Unknown(_)));
     // A certificate with a service account's name is not a service account.
     let eve = request("system:serviceaccount:ci:runner", &["system:authenticated"]);
     assert_eq!(holds("has(requestor.serviceAccount) || has(requestor.pod)", &eve), Truth::No);

@@ -75,6 +75,15 @@ fn refuses_a_match_that_says_nothing_or_what_nobody_can_be() {
             json!([{ "name": "a", "expression": "1 +" }]),
             "spec.match.conditions[0].expression",
         ),
+        (
+            Policy,
+            "match.conditions",
+            json!([
+                { "name": "a", "expression": "requestor.username == 'a'" },
+                { "name": "a", "expression": "requestor.uid == 'a'" },
+            ]),
+            "spec.match.conditions[1].name",
+        ),
         (Guardrail, "match", Value::Null, "spec.match"),
     ]);
 }
@@ -251,6 +260,18 @@ fn refuses_a_field_that_no_object_has_beside_its_spec() {
         "apiVersion": crate::api::API_VERSION, "kind": "CSRPolicy", "metadata": metadata, "spec": spec(Policy), "mode": "Audit",
     });
     assert_eq!(paths(&compile(&PolicyObject::new(Policy, value))), ["mode", "metadata.mode"]);
+}
+
+#[test]
+fn an_object_of_another_version_is_not_ready() {
+    for version in [json!("countersign.dev/v1"), json!("v1"), json!(1), Value::Null] {
+        for kind in Kind::ALL {
+            let value = json!({ "apiVersion": version, "metadata": { "name": "x" }, "spec": spec(kind) });
+            let compiled = compile(&PolicyObject::new(kind, value));
+            assert_eq!(paths(&compiled), ["apiVersion"], "{kind} {version}");
+            assert!(!compiled.is_ready() && compiled.rules().is_none(), "{kind} {version}");
+        }
+    }
 }
 
 #[test]

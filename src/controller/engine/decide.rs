@@ -1,0 +1,135 @@
+//! Reviews of what is due, under policies that a consistent read has confirmed, and decisions that go out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{Decided, Done, Engine};
+use crate::controller::nodes::Concern;
+use crate::controller::pending::age;
+use crate::controller::{approval, confirm};
+use crate::review::{Decision, Facts, review};
+
+/// For how long reviews are made before other work gets its turn.
+const TURN: Duration = Duration::from_millis(20);
+/// After how long a consistent read is repeated while there is something to decide, beside which decisions go on.
+const CONFIRM_AFTER: Duration = Duration::from_secs(4);
+/// After how long decisions wait for it: early enough that what is sent rests on one within [`crate::controller::gate::FRESH`].
+const WAIT_AFTER: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Reviews what is due, if anything may be decided now; whether there is more to do at once.
+    pub(super) fn work(&mut self) -> bool {
+        self.take_over();
+        self.queue.wake();
+        if self.queue.is_empty()
+            || self.not_ready().is_some()
+            || !self.gate.is_leader()
+            || Instant::now() < self.settles_at
+        {
+            return false;
+        }
+        let confirmed = self.gate.confirmed_ago();
+        if confirmed.is_none_or(|ago| ago > CONFIRM_AFTER) {
+            self.confirm(Duration::ZERO);
+        }
+        if confirmed.is_none_or(|ago| ago > WAIT_AFTER) {
+            return false;
+        }
+        let turn = Instant::now();
+        while turn.elapsed() < TURN {
+            if self.flight.is_full() || self.flight.waits_until().is_some() {
+                return false;
+            }
+            let Some(name) = self.queue.pop() else { return false };
+            self.review(&name);
+        }
+        true
+    }
+
+    pub(super) fn confirm(&mut self, after: Duration) {
+        if self.confirming {
+            return;
+        }
+        self.confirming = true;
+        let (client, right) = (self.client.clone(), self.right_schema.clone());
+        self.calls.push(Box::pin(async move {
+            tokio::time::sleep(after).await;
+            Done::Confirmed(confirm::read(&client, right).await)
+        }));
+    }
+
+    fn review(&mut self, name: &str) {
+        if self.look_at_unanswered(name) {
+            return;
+        }
+        let set = Arc::clone(self.policies.set());
+        // The answer brings one in flight back here if it is still pending.
+        let Some((_, entry)) = self.pending.get(name).filter(|(_, entry)| !entry.in_flight) else { return };
+        let began = Instant::now();
+        let request = entry.object.signing_request();
+        let now = Timestamp::now();
+        let facts = Facts { now: Some(now), nodes: self.nodes.known(), approvals: self.counted.known() };
+        let verdict = review(&set, &request, &facts);
+        self.metrics.reviewed(began.elapsed());
+        if verdict.decision != Decision::Approve {
+            let fewer = self.counted.withdraw(&request.envelope.uid);
+            self.review_held_up(fewer);
+        }
+        let Some(entry) = self.pending.get_mut(name) else { return };
+        let needs_nodes = set.needs_nodes_for(&request.envelope);
+        entry.concern = needs_nodes.then(|| Concern::of(&request)).flatten();
+        entry.holder = self.counted.holder(&request);
+        if verdict.decision == Decision::NoOpinion {
+            if entry.concern.is_some() && self.nodes.are_awaited() {
+                // The Nodes bring it back here, or it is said when they have not come for a while.
+                return;
+            }
+            let said = (verdict.decision, verdict.reason_code, verdict.audit.as_ref().map(|audit| audit.decision));
+            if entry.said.replace(said) != Some(said) {
+                self.recorder.record(&set, &request, &verdict, age(entry.created, Timestamp::now()));
+            }
+            return;
+        }
+        if verdict.node.is_some() && self.nodes.distrust() {
+            // The list that follows brings it back here.
+            self.prompts.restart_nodes.notify_one();
+            return;
+        }
+        entry.in_flight = true;
+        if let Some(holder) = entry.holder
+            && verdict.decision == Decision::Approve
+        {
+            self.counted.send(&request.envelope.uid, holder, now);
+        }
+        self.flight.depart();
+        let object = Arc::clone(&entry.object);
+        let decided = Decided { object, request: Arc::new(request), review: Arc::new(verdict), set };
+        let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
+        let name = name.to_owned();
+        self.calls.push(Box::pin(async move {
+            let (object, review) = (Arc::clone(&decided.object), Arc::clone(&decided.review));
+            let sent = approval::send(client, gate, object, review, revision).await;
+            Done::Sent { name, decided, sent }
+        }));
+    }
+
+    /// Finds out what became of a decision whose answer did not come, if there is one about the request
+    /// of this name: it may have been written, and then it is ours to record. Whether that comes first.
+    fn look_at_unanswered(&mut self, name: &str) -> bool {
+        let Some(decided) = self.unanswered.remove(name) else { return false };
+        let entry = self.pending.get_mut(name);
+        let other = entry.as_ref().is_some_and(|entry| entry.object.metadata.uid != decided.object.metadata.uid);
+        if let Some(entry) = entry.filter(|_| !other) {
+            entry.in_flight = true;
+        }
+        self.flight.depart();
+        let (client, name) = (self.client.clone(), name.to_owned());
+        self.calls.push(Box::pin(async move {
+            let sent = approval::look_at(client, Arc::clone(&decided.object), Arc::clone(&decided.review)).await;
+            Done::Sent { name, decided, sent }
+        }));
+        !other
+    }
+}

@@ -1,0 +1,300 @@
+//! All state in one task: what was seen goes in (`seen`), what is due is reviewed and decided (`decide`), and what became
+//! of it comes back (`answers`).
+
+mod answers;
+mod decide;
+mod seen;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::approval::Sent;
+use super::confirm::Current;
+use super::counted::Counted;
+use super::flight::Flight;
+use super::gate::Gate;
+use super::metrics::Metrics;
+use super::moment::Clock;
+use super::nodes::{self, Nodes};
+use super::pending::Pending;
+use super::policies::Policies;
+use super::queue::Queue;
+use super::record::Recorder;
+use super::server::Readiness;
+use super::skew::{RightUrl, Skew};
+use super::status;
+use super::watch::Seen;
+use super::{Config, Error};
+use crate::node::Node;
+use crate::policy::{Kind, PolicySet, ServedPolicy};
+use crate::request::{CsrObject, SigningRequest};
+use crate::review::Review;
+
+/// How many events of watches are taken in before other work gets its turn.
+const BATCH: usize = 64;
+/// How often what changes with time alone is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the watch may lag behind a consistent read before it is restarted.
+const LAG: Duration = Duration::from_secs(3);
+
+/// What comes in.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all that comes in is requests")]
+pub(super) enum Input {
+    Request(Seen<CsrObject>),
+    Policy(Kind, Seen<ServedPolicy>),
+    Node(Seen<Node>),
+    Skew(Skew),
+    /// A permission that was missing is there again.
+    Permitted,
+}
+
+/// What comes back from a call that the engine made.
+enum Done {
+    Sent { name: String, decided: Decided, sent: Sent },
+    Confirmed(Result<Current, Error>),
+    Status(status::Written),
+}
+
+/// A decision, and what it rests on.
+#[derive(Clone)]
+struct Decided {
+    object: Arc<CsrObject>,
+    /// What was decoded of it.
+    request: Arc<SigningRequest>,
+    review: Arc<Review>,
+    /// The policies of the review: by the time of the answer there may be others.
+    set: Arc<PolicySet>,
+}
+
+/// What makes other tasks do something now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Prompts {
+    /// The watches of policies and guardrails start over.
+    pub(super) restart_policies: [Arc<Notify>; 2],
+    /// The watch of requests starts over.
+    pub(super) restart_requests: Arc<Notify>,
+    /// Whether Nodes are watched at all.
+    pub(super) need_nodes: watch::Sender<bool>,
+    /// The watch of Nodes starts over.
+    pub(super) restart_nodes: Arc<Notify>,
+    /// The own permissions are looked at.
+    pub(super) look_at_permissions: Arc<Notify>,
+    /// The served schema is looked at.
+    pub(super) look_at_schema: Arc<Notify>,
+}
+
+pub(super) struct Engine {
+    pub(super) client: Client,
+    pub(super) gate: Arc<Gate>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) recorder: Recorder,
+    pub(super) readiness: Readiness,
+    pub(super) prompts: Prompts,
+    policy_settle: Duration,
+    max_age: Option<Duration>,
+    pending: Pending,
+    policies: Policies,
+    nodes: Nodes,
+    counted: Counted,
+    queue: Queue,
+    /// Names that a list in progress has brought so far.
+    listed: Option<HashSet<String>>,
+    requests_synced: bool,
+    /// Whether the lease was held when there was last something to do.
+    led: bool,
+    skew: Skew,
+    /// The schema that the last consistent read found right.
+    right_schema: RightUrl,
+    /// Policies were complete at least once: later changes settle.
+    policies_seen: bool,
+    settles_at: Instant,
+    confirming: bool,
+    /// Since when consistent reads and the watch disagree.
+    lagging_since: Option<Instant>,
+    flight: Flight,
+    /// Decisions whose answer did not come, by the name of their request.
+    unanswered: HashMap<String, Decided>,
+    status: status::Updates,
+    /// When time itself is looked at next.
+    ticks_at: Instant,
+    calls: FuturesUnordered<BoxFuture<'static, Done>>,
+    clock: Clock,
+}
+
+impl Engine {
+    pub(super) fn new(
+        config: &Config,
+        client: Client,
+        gate: Arc<Gate>,
+        metrics: Arc<Metrics>,
+        recorder: Recorder,
+        readiness: Readiness,
+        prompts: Prompts,
+    ) -> Self {
+        let nodes = Nodes::new(prompts.need_nodes.clone());
+        let engine = Self {
+            client,
+            gate,
+            metrics,
+            recorder,
+            readiness,
+            prompts,
+            policy_settle: config.policy_settle,
+            max_age: config.settings.max_request_age,
+            pending: Pending::default(),
+            policies: Policies::new(config.settings.clone()),
+            nodes,
+            counted: Counted::default(),
+            queue: Queue::default(),
+            listed: None,
+            requests_synced: false,
+            led: false,
+            skew: Skew::Unknown("the CRDs were not looked at yet".to_owned()),
+            right_schema: None,
+            policies_seen: false,
+            settles_at: Instant::now(),
+            confirming: false,
+            lagging_since: None,
+            flight: Flight::default(),
+            unanswered: HashMap::new(),
+            status: status::Updates::default(),
+            ticks_at: Instant::now(),
+            calls: FuturesUnordered::new(),
+            clock: Clock::new(),
+        };
+        engine.show_readiness();
+        engine.metrics.policies(engine.policies.set());
+        engine
+    }
+
+    /// Works until `stop`, then waits for the decisions on their way.
+    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, stop: CancellationToken) {
+        let mut received = Vec::new();
+        loop {
+            // However much there is to send and to answer: what was seen comes before what is decided.
+            while received.len() < BATCH
+                && let Ok(input) = inputs.try_recv()
+            {
+                received.push(input);
+            }
+            self.take_in(&mut received);
+            if self.ticks_at <= Instant::now() {
+                self.tick();
+                self.ticks_at = Instant::now() + TICK;
+            }
+            let more = self.work();
+            self.recorder.events.give_way(!self.flight.is_empty());
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(done) = self.calls.next(), if !self.calls.is_empty() => self.done(done),
+                number = inputs.recv_many(&mut received, BATCH) => {
+                    if number == 0 {
+                        break;
+                    }
+                    self.take_in(&mut received);
+                }
+                () = tokio::time::sleep_until(wake.into()) => {}
+                // Whatever else there is has its turn.
+                () = tokio::task::yield_now(), if more => {}
+            }
+        }
+        while !self.flight.is_empty() {
+            let Some(done) = self.calls.next().await else { break };
+            self.done(done);
+        }
+    }
+
+    fn take_in(&mut self, received: &mut Vec<Input>) {
+        if !received.is_empty() {
+            received.drain(..).for_each(|input| self.input(input));
+            self.show_readiness();
+        }
+    }
+
+    fn restart_policies(&self) {
+        for restart in &self.prompts.restart_policies {
+            restart.notify_one();
+        }
+    }
+
+    /// Why nothing can be decided now, apart from the lease and from freshness.
+    fn not_ready(&self) -> Option<(&'static str, String)> {
+        self.gates().into_iter().find_map(|(gate, why_not)| why_not.map(|why| (gate, why)))
+    }
+
+    fn gates(&self) -> [(&'static str, Option<String>); 4] {
+        let unsynced = |synced: bool| (!synced).then(|| "no complete list yet, or the watch broke".to_owned());
+        [
+            ("requests", unsynced(self.requests_synced)),
+            ("policies", unsynced(self.policies.synced(Kind::CSRPolicy))),
+            ("guardrails", unsynced(self.policies.synced(Kind::CSRGuardrail))),
+            (
+                "crds",
+                match &self.skew {
+                    Skew::None => None,
+                    Skew::Unknown(why) | Skew::Older(why) => Some(why.clone()),
+                },
+            ),
+        ]
+    }
+
+    fn show_readiness(&self) {
+        for (gate, why_not) in self.gates() {
+            self.readiness.set(gate, why_not);
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let settles = (self.settles_at > Instant::now() && !self.queue.is_empty()).then_some(self.settles_at);
+        let paced = self.flight.waits_until().filter(|_| !self.queue.is_empty());
+        [settles, paced, self.queue.next_wake()].into_iter().flatten().fold(self.ticks_at, Instant::min)
+    }
+
+    fn tick(&mut self) {
+        if self.clock.was_set() {
+            tracing::warn!("the clock was set, or the machine slept: what is pending is reviewed again");
+            self.pending.grow_young();
+            self.review_all();
+        }
+        self.metrics.pending(&self.pending.by_signer(self.policies.set()));
+        if let Some(max) = self.max_age {
+            for name in self.pending.grown_too_old(max) {
+                self.enqueue(&name);
+            }
+        }
+        let fewer = self.counted.expire(Timestamp::now());
+        self.review_held_up(fewer);
+        if self.nodes.have_not_come() {
+            self.review_concerned(&nodes::Change::All);
+        }
+        if self.nodes.lag(LAG) {
+            tracing::warn!("the watch of the Nodes lags behind a consistent read and starts over");
+            self.prompts.restart_nodes.notify_one();
+        }
+        self.write_status();
+    }
+
+    /// Writes what `status` should say where it does not.
+    fn write_status(&mut self) {
+        if !self.gate.is_leader() || self.not_ready().is_some() {
+            return;
+        }
+        let patches = self.status.next(&self.policies);
+        if !patches.is_empty() {
+            let written = status::write(self.client.clone(), Arc::clone(&self.gate), patches);
+            self.calls.push(Box::pin(async { Done::Status(written.await) }));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What the watches bring, and which requests are to be reviewed because of it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Engine, Input};
+use crate::controller::nodes;
+use crate::controller::policies::Change;
+use crate::controller::skew::Skew;
+use crate::controller::watch::Seen;
+use crate::node::Node;
+use crate::policy::{Kind, ServedPolicy};
+use crate::request::CsrObject;
+use crate::review::Holder;
+
+impl Engine {
+    pub(super) fn input(&mut self, input: Input) {
+        match input {
+            Input::Request(seen) => self.request(seen),
+            Input::Policy(kind, seen) => self.policy(kind, seen),
+            Input::Node(seen) => self.node(seen),
+            Input::Skew(skew) => self.skew(skew),
+            Input::Permitted => self.review_all(),
+        }
+    }
+
+    pub(super) fn skew(&mut self, skew: Skew) {
+        if skew == self.skew {
+            return;
+        }
+        match &skew {
+            Skew::None => tracing::info!("the API server serves every field of the CRDs"),
+            Skew::Older(why) => tracing::error!(
+                why,
+                "nothing is approved until the CRDs are upgraded: countersign crd | kubectl apply -f -"
+            ),
+            Skew::Unknown(why) => tracing::warn!(why, "cannot tell whether the CRDs are current"),
+        }
+        let before = std::mem::replace(&mut self.skew, skew);
+        if matches!(before, Skew::Older(_)) || matches!(self.skew, Skew::Older(_)) {
+            // What was pruned may be back, or gone: only a new list tells.
+            self.gate.advance();
+            self.restart_policies();
+        }
+    }
+
+    fn request(&mut self, seen: Seen<CsrObject>) {
+        match seen {
+            Seen::Restarted => {
+                self.listed = Some(HashSet::new());
+                self.counted.begin_list();
+            }
+            Seen::Listed(object) => {
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(object.metadata.name.clone());
+                }
+                self.upsert(object);
+            }
+            Seen::Synced => {
+                // The rest of a list that began earlier is not all there is.
+                if let Some(listed) = self.listed.take() {
+                    self.pending.retain(&listed);
+                    self.requests_synced = true;
+                    let fewer = self.counted.end_list();
+                    self.review_held_up(fewer);
+                }
+            }
+            Seen::Changed(object) => self.upsert(object),
+            Seen::Deleted(object) => {
+                let fewer = self.counted.gone(&object);
+                self.forget(&object.metadata.name, &object.metadata.uid);
+                self.review_held_up(fewer);
+            }
+            Seen::Lost => {
+                self.requests_synced = false;
+                self.counted.lose();
+            }
+        }
+    }
+
+    /// Nothing is left to do about the request with `uid`; one filed again under its name has its turn.
+    pub(super) fn forget(&mut self, name: &str, uid: &str) {
+        if self.pending.remove(name, uid) {
+            self.queue.forget(name);
+        }
+    }
+
+    pub(super) fn upsert(&mut self, object: CsrObject) {
+        let name = object.metadata.name.clone();
+        let fewer = self.counted.see(&object);
+        self.review_held_up(fewer);
+        if self.pending.upsert(object, self.policies.set()) {
+            self.enqueue(&name);
+        } else {
+            self.queue.forget(&name);
+        }
+    }
+
+    fn policy(&mut self, kind: Kind, seen: Seen<ServedPolicy>) {
+        let change = self.policies.see(kind, seen);
+        if change == Change::None {
+            return;
+        }
+        self.gate.advance();
+        if change == Change::Content {
+            self.metrics.policies(self.policies.set());
+            if self.nodes.need(self.policies.set().needs_nodes()) {
+                self.prompts.restart_nodes.notify_one();
+            }
+            if self.counted.need(self.policies.set().counted_signers()) {
+                self.list_requests_again();
+            }
+            if self.policies_seen {
+                self.settles_at = Instant::now() + self.policy_settle;
+            }
+            self.review_all();
+        }
+        self.policies_seen |= Kind::ALL.into_iter().all(|kind| self.policies.synced(kind));
+    }
+
+    fn node(&mut self, seen: Seen<Node>) {
+        let change = self.nodes.see(seen);
+        self.review_concerned(&change);
+    }
+
+    pub(super) fn review_concerned(&mut self, change: &nodes::Change) {
+        for name in self.pending.concerned(change) {
+            self.enqueue(&name);
+        }
+    }
+
+    /// Fewer certificates of these count than before.
+    pub(super) fn review_held_up(&mut self, fewer: impl IntoIterator<Item = Holder>) {
+        let fewer: HashSet<Holder> = fewer.into_iter().collect();
+        if !fewer.is_empty() {
+            for name in self.pending.held_up(&fewer) {
+                self.enqueue(&name);
+            }
+        }
+    }
+
+    /// What was approved is to be rebuilt from the requests that exist, and nothing decided until it is.
+    fn list_requests_again(&mut self) {
+        self.counted.lose();
+        self.listed = None;
+        self.requests_synced = false;
+        self.prompts.restart_requests.notify_one();
+    }
+
+    /// Whoever led before may have approved what the watch has not brought here yet.
+    pub(super) fn take_over(&mut self) {
+        let leads = self.gate.is_leader();
+        if leads && !self.led && self.counted.is_needed() {
+            self.list_requests_again();
+            self.show_readiness();
+        }
+        self.led = leads;
+    }
+
+    pub(super) fn review_all(&mut self) {
+        for name in self.pending.names() {
+            self.enqueue(&name);
+        }
+    }
+
+    /// The pending request of this name is to be reviewed.
+    pub(super) fn enqueue(&mut self, name: &str) {
+        if let Some((name, entry)) = self.pending.get(name) {
+            self.queue.push(Arc::clone(name), entry.object.requestor());
+        }
+    }
+}
