@@ -236,6 +236,27 @@ pub fn large(name: &str, length: usize) -> Vec<Vec<u8>> {
             inputs.push(filled(r#"{"metadata":{"name":""#, "n", r#""}}"#));
             inputs.push(many("labels", length));
         }
+        "policy" => {
+            // As long as a schema lets a list be, each value as long as fits; and as many as fit.
+            let long = format!(r#""{}*{}","#, "a".repeat(90), "b".repeat(90));
+            for (begin, unit, end) in [
+                (r#""allow":{"subject":{"organizations":{"allowed":["#, long.as_str(), r#""c"]}}}}}"#),
+                (r#""allow":{"subject":{"commonName":{"denied":["#, long.as_str(), r#""c"]}}}}}"#),
+                (r#""allow":{"dnsNames":{"allowed":["#, r#""*.example.com","#, r#""c"]}}}}"#),
+                (r#""allow":{"uris":{"denied":["#, r#""spiffe://example.com/**","#, r#""c"]}}}}"#),
+                (r#""limits":{"ipAddresses":{"denied":["#, r#""10.0.0.0/8","#, r#""10.0.0.1"]}}}}"#),
+                (r#""limits":{"usages":{"denied":["#, r#""client auth","#, r#""x"]}}}}"#),
+                (r#""match":{"requestors":["#, r#"{"groups":["a*","b"]},"#, r#"{}]}}}"#),
+                (r#""match":{"conditions":["#, r#"{"name":"a","expression":"csr.key.bits > 1"},"#, r#"{}]}}}"#),
+                (r#""allow":{"validations":["#, r#"{"name":"a","expression":"a.b(c.all(d,e)))"},"#, r#"{}]}}}"#),
+            ] {
+                let object = r#"{"apiVersion":"countersign.dev/v1alpha1","metadata":{"name":"a"},"spec":{"#;
+                for length in [length, length / 8] {
+                    let times = (length - object.len() - begin.len() - end.len()) / unit.len();
+                    inputs.push(format!("{object}{begin}{}{end}", unit.repeat(times)).into_bytes());
+                }
+            }
+        }
         "pattern" => {
             let (deep, wide) = ("*a".repeat(128), "a**".repeat(85));
             inputs.push(format!("{deep}\n{}", "a".repeat(length)).into_bytes());
