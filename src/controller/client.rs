@@ -253,7 +253,8 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Box<Status> 
     Box::new(said)
 }
 
-async fn limited<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// `call`, unless it takes too long.
+pub(super) async fn limited<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Error::Timeout(CALL_TIMEOUT.as_secs())))
 }
 

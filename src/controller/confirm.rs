@@ -5,12 +5,15 @@ use kube::Client;
 use serde::Deserialize;
 
 use super::Error;
-use super::client::get;
+use super::client::{get, limited, segment};
 use super::moment::Moment;
 use super::policies::{Version, Versions};
 use super::skew::{self, RightUrl, Skew};
 use crate::api::{GROUP, VERSION};
 use crate::policy::{Kind, ServedPolicy, UnreadPolicy};
+
+/// How many objects are read at a time.
+const PAGE: usize = 100;
 
 /// What the API server has, and since when that is known.
 #[derive(Debug)]
@@ -23,14 +26,21 @@ pub(super) struct Current {
 }
 
 /// Lists both kinds without a `resourceVersion`, which makes the API server read consistently
-/// (Kubernetes API concepts, "resource versions": unset is most recent).
+/// (Kubernetes API concepts, "resource versions": unset is most recent; all pages of a list are of one).
 pub(super) async fn read(client: &Client, right: RightUrl) -> Result<Current, Error> {
     let since = Moment::now();
-    let (policies, guardrails, (skew, right)) = tokio::try_join!(
-        versions(client, Kind::CSRPolicy),
-        versions(client, Kind::CSRGuardrail),
-        skew::look(client, right)
-    )?;
+    let read = async {
+        let (policies, guardrails, (skew, right)) = tokio::try_join!(
+            versions(client, Kind::CSRPolicy),
+            versions(client, Kind::CSRGuardrail),
+            skew::look(client, right)
+        )?;
+        // Between two pages a CRD may have been changed, too.
+        let again = policies.len().max(guardrails.len()) > PAGE && skew == Skew::None;
+        let (skew, right) = if again { skew::look(client, right).await? } else { (skew, right) };
+        Ok((policies, guardrails, skew, right))
+    };
+    let (policies, guardrails, skew, right) = limited(Box::pin(read)).await?;
     Ok(Current { since, policies, guardrails, skew, right })
 }
 
@@ -58,23 +68,40 @@ impl From<UnreadPolicy> for Item {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
 struct ListMetadata {
-    #[serde(default, rename = "continue")]
-    next: Option<String>,
+    #[serde(rename = "continue")]
+    next: String,
+    resource_version: String,
 }
 
 /// Whole objects are asked for, and not their metadata alone: for some seconds after a CRD was changed the API server
 /// may bring, in a watch that began before, objects without the fields that only the new one has, and their
-/// generation does not tell.
+/// generation does not tell. In pages, between which decisions have their turn, here and at the API server.
 async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
     let path = format!("/apis/{GROUP}/{VERSION}/{}", kind.plural());
-    let list: List = get(client, &path, "application/json").await?;
-    // Half a list, or none, would pass for a shorter one.
-    if list.kind.is_none_or(|said| said != format!("{kind}List")) {
-        return Err(Error::Answer("a list"));
+    let (mut versions, mut next, mut moment) = (Versions::new(), String::new(), None);
+    loop {
+        let page = format!("{path}?limit={PAGE}&continue={}", segment(&next));
+        let List { kind: said, metadata, items } = get(client, &page, "application/json").await?;
+        // Half a list, or none, would pass for a shorter one; pages of several moments for what never was.
+        if said.is_none_or(|said| said != format!("{kind}List")) || metadata.resource_version.is_empty() {
+            return Err(Error::Answer("a list"));
+        }
+        if *moment.get_or_insert_with(|| metadata.resource_version.clone()) != metadata.resource_version {
+            return Err(Error::Answer("pages of one list"));
+        }
+        for Item(name, version) in items.into_iter().flatten() {
+            if versions.insert(name, version).is_some() {
+                return Err(Error::Answer("a list without repetitions"));
+            }
+        }
+        if metadata.next.is_empty() {
+            return Ok(versions);
+        }
+        if metadata.next == next {
+            return Err(Error::Answer("the whole list"));
+        }
+        next = metadata.next;
     }
-    if list.metadata.next.is_some_and(|next| !next.is_empty()) {
-        return Err(Error::Answer("the whole list"));
-    }
-    Ok(list.items.into_iter().flatten().map(|Item(name, version)| (name, version)).collect())
 }

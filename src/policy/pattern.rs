@@ -107,8 +107,11 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, value: &str, wildcards: bool) -> bool {
         let value = self.field.normalize(value);
-        if let [Token::Literal(text)] = self.tokens.as_slice() {
-            return *text == value;
+        match self.tokens.as_slice() {
+            [Token::Literal(text)] => return *text == value,
+            [Token::Literal(text), ..] if !value.starts_with(text) => return false,
+            [.., Token::Literal(text)] if !value.ends_with(text) => return false,
+            _ => {}
         }
         // The positions (in bytes) that the tokens so far can end at.
         let mut reachable = vec![false; value.len() + 1];
@@ -145,8 +148,8 @@ impl Pattern {
 pub struct WidePattern {
     source: String,
     field: Field,
-    plain: Vec<Step>,
-    folded: Vec<Step>,
+    plain: Glob,
+    folded: Glob,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,9 +167,10 @@ impl WidePattern {
         if field == Field::DnsName {
             check_dns(source)?;
         }
-        let plain = steps(&tokens(&field.normalize(source)), str::to_owned);
+        let tokens = tokens(&field.normalize(source));
+        let plain = Glob::new(&tokens, str::to_owned);
         // Each literal is folded by itself, and then without trimming: the space in `a *` counts.
-        let folded = steps(&tokens(&field.normalize(source)), fold_untrimmed);
+        let folded = Glob::new(&tokens, fold_untrimmed);
         Ok(Self { source: source.to_owned(), field, plain, folded })
     }
 
@@ -178,27 +182,37 @@ impl WidePattern {
 
     /// The one value that matches, if there is no `*`. Its field's form is that of the value as it is.
     pub(super) fn literal(&self) -> Option<&str> {
-        (self.field == Field::Identity && !self.plain.contains(&Step::Any)).then_some(self.source.as_str())
+        (self.field == Field::Identity && self.plain.is_literal()).then_some(self.source.as_str())
     }
 
     /// Whether the whole of `value` matches as it is.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
-        simulate(&self.plain, &self.field.normalize(value), false)
+        self.plain.matches(&self.field.normalize(value))
     }
 
     /// Whether `value` matches as it is, or folded (trimmed, ignoring case and Unicode variants),
     /// or, for DNS names, as a wildcard name that covers something that matches.
     #[must_use]
     pub fn hits(&self, value: &str) -> bool {
-        let value = self.field.normalize(value);
-        let wildcards = self.field == Field::DnsName;
-        let hits = |steps: &[Step], value: &str| simulate(steps, value, wildcards);
-        if hits(&self.plain, &value) || (self.folded != self.plain && hits(&self.folded, &value)) {
-            return true;
-        }
-        let folded = fold(&value);
-        folded != value && hits(&self.folded, &folded)
+        Self::first_hit(std::slice::from_ref(self), value).is_some()
+    }
+
+    /// The first of `patterns`, all of one field, that [hits](Self::hits) `value`, which is folded once for all of them.
+    #[must_use]
+    pub fn first_hit<'a>(patterns: &'a [Self], value: &str) -> Option<&'a Self> {
+        let field = patterns.first()?.field;
+        let value = field.normalize(value);
+        let folded = Some(fold(&value)).filter(|folded| *folded != value);
+        let meets = |glob: &Glob, value: &str| {
+            if field == Field::DnsName && value.contains('*') { glob.meets(value) } else { glob.matches(value) }
+        };
+        patterns.iter().find(|pattern| {
+            debug_assert_eq!(pattern.field, field, "patterns of several fields in one list");
+            meets(&pattern.plain, &value)
+                || (pattern.folded != pattern.plain && meets(&pattern.folded, &value))
+                || folded.as_ref().is_some_and(|folded| meets(&pattern.folded, folded))
+        })
     }
 }
 
@@ -207,51 +221,90 @@ fn fold_untrimmed(text: &str) -> String {
     guarded.strip_prefix('|').and_then(|text| text.strip_suffix('|')).unwrap_or(text).to_owned()
 }
 
-fn steps(tokens: &[Token], literal: impl Fn(&str) -> String) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for token in tokens {
-        match token {
-            Token::Literal(text) => steps.extend(literal(text).chars().map(Step::Char)),
-            Token::Run | Token::DeepRun => steps.push(Step::Any),
-        }
-    }
-    steps
+/// What stands between the `*` of a wide pattern: what begins a value, what is in it, in this order, and what ends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Glob {
+    parts: Vec<String>,
+    /// The same, character by character.
+    steps: Vec<Step>,
 }
 
-/// Follows all ways through `steps` at once. With `wildcards`, a `*` in `value` stands for any
-/// text without a dot, so the answer is whether the two have anything in common.
-fn simulate(steps: &[Step], value: &str, wildcards: bool) -> bool {
-    let mut states = vec![false; steps.len() + 1];
-    let mut next = states.clone();
-    states[0] = true;
-    skip_any(steps, &mut states);
-    for c in value.chars() {
-        if wildcards && c == '*' {
-            for at in 0..steps.len() {
-                let passes = matches!(steps[at], Step::Char(step) if step != '.') || steps[at] == Step::Any;
-                if states[at] && passes {
-                    states[at + 1] = true;
-                }
+impl Glob {
+    fn new(tokens: &[Token], literal: impl Fn(&str) -> String) -> Self {
+        let mut parts = vec![String::new()];
+        for token in tokens {
+            match (token, parts.last_mut()) {
+                (Token::Literal(text), Some(part)) => part.push_str(&literal(text)),
+                _ => parts.push(String::new()),
             }
-            continue;
         }
-        next.fill(false);
-        let mut alive = false;
-        for (at, step) in steps.iter().enumerate().filter(|(at, _)| states[*at]) {
-            match step {
-                Step::Char(step) if *step == c => next[at + 1] = true,
-                Step::Char(_) => continue,
-                Step::Any => next[at] = true,
-            }
-            alive = true;
-        }
-        if !alive {
+        let characters: Vec<Vec<Step>> = parts.iter().map(|part| part.chars().map(Step::Char).collect()).collect();
+        let steps = characters.join(&Step::Any);
+        Self { parts, steps }
+    }
+
+    /// Whether it has no `*`.
+    fn is_literal(&self) -> bool {
+        self.parts.len() == 1
+    }
+
+    /// Whether the whole of `value` matches, in time that grows with its length: what comes first is found first, which
+    /// leaves the most to what comes after it.
+    fn matches(&self, value: &str) -> bool {
+        let [begin, within @ .., end] = self.parts.as_slice() else {
+            return self.parts.first().is_some_and(|text| text == value);
+        };
+        let Some(rest) = value.strip_prefix(begin.as_str()).and_then(|rest| rest.strip_suffix(end.as_str())) else {
+            return false;
+        };
+        within.iter().try_fold(rest, |rest, part| rest.split_once(part.as_str()).map(|(_, after)| after)).is_some()
+    }
+
+    /// Whether something that matches is covered by `value`, in which `*` stands for any text without a dot: all ways
+    /// are followed at once.
+    fn meets(&self, value: &str) -> bool {
+        // Both begin with what stands before their first `*`, and end with what stands after their last.
+        let (head, tail) = (value.split('*').next().unwrap_or_default(), value.rsplit('*').next().unwrap_or_default());
+        let (begin, end) =
+            (self.parts.first().map_or("", String::as_str), self.parts.last().map_or("", String::as_str));
+        let begins = begin.starts_with(head) || head.starts_with(begin);
+        let ends = end.ends_with(tail) || tail.ends_with(end);
+        if !begins || !ends {
             return false;
         }
-        std::mem::swap(&mut states, &mut next);
+        let steps = self.steps.as_slice();
+        let mut states = vec![false; steps.len() + 1];
+        let mut next = states.clone();
+        states[0] = true;
         skip_any(steps, &mut states);
+        for c in value.chars() {
+            if c == '*' {
+                for at in 0..steps.len() {
+                    let passes = matches!(steps[at], Step::Char(step) if step != '.') || steps[at] == Step::Any;
+                    if states[at] && passes {
+                        states[at + 1] = true;
+                    }
+                }
+                continue;
+            }
+            next.fill(false);
+            let mut alive = false;
+            for (at, step) in steps.iter().enumerate().filter(|(at, _)| states[*at]) {
+                match step {
+                    Step::Char(step) if *step == c => next[at + 1] = true,
+                    Step::Char(_) => continue,
+                    Step::Any => next[at] = true,
+                }
+                alive = true;
+            }
+            if !alive {
+                return false;
+            }
+            std::mem::swap(&mut states, &mut next);
+            skip_any(steps, &mut states);
+        }
+        states[steps.len()]
     }
-    states[steps.len()]
 }
 
 fn skip_any(steps: &[Step], states: &mut [bool]) {
@@ -311,7 +364,9 @@ fn check_dns(source: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Field, Pattern, WidePattern};
+    use proptest::prelude::*;
+
+    use super::{Field, Glob, Pattern, WidePattern, tokens};
 
     fn permits(pattern: &str, field: Field, value: &str) -> bool {
         Pattern::new(pattern, field).unwrap().matches(value, false)
@@ -393,6 +448,45 @@ mod tests {
         ] {
             assert_eq!(hits(pattern, field, value), expected, "{pattern:?} and {value:?}");
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn a_wildcard_name_covers_what_some_name_of_it_matches(pattern in "[ab.]{0,2}(\\*[ab.]{0,2})?", value in "[ab.]{0,2}\\*[ab.]{0,2}(\\*[ab.]{0,1})?") {
+            let glob = Glob::new(&tokens(&pattern), str::to_owned);
+            // A text as long as all of the pattern says all that a longer one would.
+            let longer = |texts: Vec<String>| texts.iter().flat_map(|text| ["", "a", "b"].map(|c| format!("{text}{c}"))).collect();
+            let mut texts: Vec<String> = (0..4).fold(vec![String::new()], |texts, _| longer(texts));
+            texts.sort();
+            texts.dedup();
+            let mut names = vec![String::new()];
+            for c in value.chars() {
+                let with = |c: &str| names.iter().map(|name| format!("{name}{c}")).collect::<Vec<_>>();
+                names = if c == '*' { texts.iter().flat_map(|text| with(text)).collect() } else { with(&c.to_string()) };
+            }
+            prop_assert_eq!(glob.meets(&value), names.iter().any(|name| glob.matches(name)));
+        }
+
+        /// What is found from left to right is what is found when all ways are followed at once.
+        #[test]
+        fn the_first_place_of_each_part_is_enough(pattern in "[ab\u{e9}]{0,3}(\\*{1,2}[ab\u{e9}]{1,3}){0,4}\\*?", value in "[ab\u{e9}]{0,12}") {
+            if let Ok(pattern) = WidePattern::new(&pattern, Field::Identity) {
+                prop_assert_eq!(pattern.matches(&value), pattern.plain.meets(&value));
+                prop_assert_eq!(pattern.folded.matches(&value), pattern.folded.meets(&value));
+                if pattern.matches(&value) {
+                    prop_assert!(pattern.hits(&value));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_that_hits_is_named() {
+        let patterns = ["x*", "*B*", "*b"].map(|source| WidePattern::new(source, Field::Identity).unwrap());
+        let first = |value| WidePattern::first_hit(&patterns, value).map(WidePattern::source);
+        assert_eq!((first("ab"), first("b"), first("xb"), first("c")), (Some("*B*"), Some("*B*"), Some("x*"), None));
+        assert_eq!(WidePattern::first_hit(&[], "a"), None);
     }
 
     #[test]

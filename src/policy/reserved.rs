@@ -40,8 +40,8 @@ impl Reserved {
     /// pattern spells the prefix out byte for byte.
     #[must_use]
     pub fn permits(&self, pattern: &Pattern, name: &str) -> bool {
-        let spelled = self.prefix_of(name).is_none_or(|prefix| pattern.literal_prefix().starts_with(prefix));
-        spelled && pattern.matches(name, false)
+        let spelled = || self.prefix_of(name).is_none_or(|prefix| pattern.literal_prefix().starts_with(prefix));
+        pattern.matches(name, false) && spelled()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::escape::printable;
 use crate::node::Host;
 use crate::policy::{
     Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, ObjectRef, Reserved, Rules, SignerRules, Source,
-    UsageRules,
+    UsageRules, WidePattern,
 };
 use crate::request::{Envelope, Key, Pkcs10, SigningRequest, Usage};
 
@@ -164,7 +164,7 @@ impl Checks<'_> {
             (Some(rules), Some(name)) => (rules, name),
         };
         let shown = printable(name);
-        if let Some(pattern) = rules.denied.iter().find(|pattern| pattern.hits(name)) {
+        if let Some(pattern) = WidePattern::first_hit(&rules.denied, name) {
             let message =
                 format!("common name (user name) \"{shown}\" is denied by {} (\"{}\")", self.name, pattern.source());
             self.violation(ViolationCode::CommonNameDenied, FIELD, &shown, not(&rules.denied), message);

@@ -111,7 +111,7 @@ impl Checks<'_> {
 
     fn name(&mut self, kind: &ListKind, rules: &ListRules, value: &str, wildcards: bool) {
         let shown = printable(value);
-        if let Some(pattern) = rules.denied.iter().find(|pattern| pattern.hits(value)) {
+        if let Some(pattern) = WidePattern::first_hit(&rules.denied, value) {
             let message = format!("{} \"{shown}\" is denied by {} (\"{}\")", kind.noun, self.name, pattern.source());
             self.violation(kind.denied, kind.field, &shown, not(&rules.denied), message);
         }
@@ -210,12 +210,12 @@ impl Checks<'_> {
 }
 
 /// Up to ten names in a row, for people.
-pub(super) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.map(printable).collect();
-    match names.len() {
-        0 => "none".to_owned(),
-        1..=10 => names.join(", "),
-        more => format!("{} and {} more", names[..10].join(", "), more - 10),
+pub(super) fn list<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
+    let shown: Vec<String> = names.by_ref().take(10).map(printable).collect();
+    match (shown.len(), names.count()) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => shown.join(", "),
+        (_, more) => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

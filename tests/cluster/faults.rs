@@ -200,8 +200,9 @@ fn reads_schema(call: &Call) -> bool {
 #[test]
 fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
     let body = |text: &str| Fault::Body(text.to_owned());
-    let empty = r#"{"kind":"CSRPolicyList","apiVersion":"countersign.dev/v1alpha1","metadata":{},"items":[]}"#;
-    let page = empty.replace("Policy", "Guardrail").replace("{},", r#"{"continue":"x"},"#);
+    let empty = r#"{"kind":"CSRPolicyList","apiVersion":"countersign.dev/v1alpha1","metadata":{"resourceVersion":"1"},"items":[]}"#;
+    let no_version = empty.replace("Policy", "Guardrail").replace(r#""resourceVersion":"1""#, "");
+    let page = empty.replace("Policy", "Guardrail").replace("},", r#","continue":"x"},"#);
     let table: &[(&str, (OnCall, Fault))] = &[
         ("list-500", (lists_policies, answers(500))),
         ("list-503", (lists_guardrails, answers(503))),
@@ -217,6 +218,7 @@ fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
         ("list-cut", (lists_guardrails, body(&empty[..40]))),
         ("list-status", (lists_guardrails, body(r#"{"kind":"Status","apiVersion":"v1","status":"Failure"}"#))),
         ("list-page", (lists_guardrails, body(&page))),
+        ("list-without-version", (lists_guardrails, body(&no_version))),
         ("schema-500", (reads_schema, answers(500))),
         ("schema-429", (reads_schema, Fault::Answer(429, Some(1)))),
         ("schema-hangs", (reads_schema, Fault::Hang)),
@@ -406,8 +408,21 @@ fn a_change_that_the_watch_did_not_bring_stops_approvals_within_the_window() {
         ("created-garbled", ("csrguardrails", broken())),
     ];
     let bench = Bench::start();
+    // What changes stands on the second page of its list.
+    for index in 0..=100 {
+        let (name, signer) = (format!("a-{index:03}"), "example.org/nobody");
+        bench
+            .api
+            .must("POST", POLICIES, Some(&serde_json::from_str(&policy(&name, signer, Value::Null)).unwrap()))
+            .unwrap();
+        let mut limits: Value = serde_json::from_str(&guardrail(&name, &permits())).unwrap();
+        limits["spec"]["match"] = json!({ "signerNames": [signer] });
+        bench.api.must("POST", GUARDRAILS, Some(&limits)).unwrap();
+    }
     bench.each(table, |case, (plural, fault)| {
         case.is_approved(&case.file("before"));
+        let second = |call: &Call| call.lists(plural) && call.path.contains("&continue=e");
+        assert!(case.proxy.calls().iter().any(second), "{}", case.story());
         let watched = (*plural).to_owned();
         let injected = case.proxy.inject(move |call| call.watches(&watched), fault.clone());
         if *plural == "csrpolicies" {

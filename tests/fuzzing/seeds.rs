@@ -202,7 +202,18 @@ pub fn large(name: &str, length: usize) -> Vec<Vec<u8>> {
             let (begin, end) = ("-----BEGIN CERTIFICATE REQUEST-----\n", "-----END CERTIFICATE REQUEST-----\n");
             // At the bound of what is read, and beyond it.
             for limit in [countersign::request::MAX_REQUEST_BYTES, length] {
-                for unit in ["Ojo6", "OnN5c3RlbTptYXN0ZXI6", ":", "MIAwgDCA", "LAwsDCwM", "-----\n", "\n"] {
+                for unit in [
+                    "Ojo6",
+                    "OnN5c3RlbTptYXN0ZXI6",
+                    ":",
+                    "m:",
+                    "\u{e9}:",
+                    "system:",
+                    "MIAwgDCA",
+                    "LAwsDCwM",
+                    "-----\n",
+                    "\n",
+                ] {
                     let times = (limit - begin.len() - end.len() - 1) / unit.len();
                     inputs.push(format!("{begin}{}\n{end}", unit.repeat(times)).into_bytes());
                 }
@@ -236,27 +247,7 @@ pub fn large(name: &str, length: usize) -> Vec<Vec<u8>> {
             inputs.push(filled(r#"{"metadata":{"name":""#, "n", r#""}}"#));
             inputs.push(many("labels", length));
         }
-        "policy" => {
-            // As long as a schema lets a list be, each value as long as fits; and as many as fit.
-            let long = format!(r#""{}*{}","#, "a".repeat(90), "b".repeat(90));
-            for (begin, unit, end) in [
-                (r#""allow":{"subject":{"organizations":{"allowed":["#, long.as_str(), r#""c"]}}}}}"#),
-                (r#""allow":{"subject":{"commonName":{"denied":["#, long.as_str(), r#""c"]}}}}}"#),
-                (r#""allow":{"dnsNames":{"allowed":["#, r#""*.example.com","#, r#""c"]}}}}"#),
-                (r#""allow":{"uris":{"denied":["#, r#""spiffe://example.com/**","#, r#""c"]}}}}"#),
-                (r#""limits":{"ipAddresses":{"denied":["#, r#""10.0.0.0/8","#, r#""10.0.0.1"]}}}}"#),
-                (r#""limits":{"usages":{"denied":["#, r#""client auth","#, r#""x"]}}}}"#),
-                (r#""match":{"requestors":["#, r#"{"groups":["a*","b"]},"#, r#"{}]}}}"#),
-                (r#""match":{"conditions":["#, r#"{"name":"a","expression":"csr.key.bits > 1"},"#, r#"{}]}}}"#),
-                (r#""allow":{"validations":["#, r#"{"name":"a","expression":"a.b(c.all(d,e)))"},"#, r#"{}]}}}"#),
-            ] {
-                let object = r#"{"apiVersion":"countersign.dev/v1alpha1","metadata":{"name":"a"},"spec":{"#;
-                for length in [length, length / 8] {
-                    let times = (length - object.len() - begin.len() - end.len()) / unit.len();
-                    inputs.push(format!("{object}{begin}{}{end}", unit.repeat(times)).into_bytes());
-                }
-            }
-        }
+        "policy" => inputs.extend(long_policies(length)),
         "pattern" => {
             let (deep, wide) = ("*a".repeat(128), "a**".repeat(85));
             inputs.push(format!("{deep}\n{}", "a".repeat(length)).into_bytes());
@@ -272,4 +263,28 @@ pub fn large(name: &str, length: usize) -> Vec<Vec<u8>> {
 fn many(field: &str, length: usize) -> Vec<u8> {
     let entries: String = (0..length / 18).map(|index| format!("\"a{index:08}\":\"b\",")).collect();
     format!(r#"{{"metadata":{{"name":"n","{field}":{{{entries}"x":""}}}}}}"#).into_bytes()
+}
+
+/// Policies and guardrails as long as `length` with one list, and an eighth of that.
+fn long_policies(length: usize) -> Vec<Vec<u8>> {
+    let mut inputs = Vec::new();
+    let long = format!(r#""{}*{}","#, "a".repeat(90), "b".repeat(90));
+    for (begin, unit, end) in [
+        (r#""allow":{"subject":{"organizations":{"allowed":["#, long.as_str(), r#""c"]}}}}}"#),
+        (r#""allow":{"subject":{"commonName":{"denied":["#, long.as_str(), r#""c"]}}}}}"#),
+        (r#""allow":{"dnsNames":{"allowed":["#, r#""*.example.com","#, r#""c"]}}}}"#),
+        (r#""allow":{"uris":{"denied":["#, r#""spiffe://example.com/**","#, r#""c"]}}}}"#),
+        (r#""limits":{"ipAddresses":{"denied":["#, r#""10.0.0.0/8","#, r#""10.0.0.1"]}}}}"#),
+        (r#""limits":{"usages":{"denied":["#, r#""client auth","#, r#""x"]}}}}"#),
+        (r#""match":{"requestors":["#, r#"{"groups":["a*","b"]},"#, "{}]}}}"),
+        (r#""match":{"conditions":["#, r#"{"name":"a","expression":"csr.key.bits > 1"},"#, "{}]}}}"),
+        (r#""allow":{"validations":["#, r#"{"name":"a","expression":"a.b(c.all(d,e)))"},"#, "{}]}}}"),
+    ] {
+        let object = r#"{"apiVersion":"countersign.dev/v1alpha1","metadata":{"name":"a"},"spec":{"#;
+        for length in [length, length / 8] {
+            let times = (length - object.len() - begin.len() - end.len()) / unit.len();
+            inputs.push(format!("{object}{begin}{}{end}", unit.repeat(times)).into_bytes());
+        }
+    }
+    inputs
 }
