@@ -25,8 +25,9 @@ fn every_code_stands_in_the_table_once() {
 fn every_log_line_is_explained() {
     let docs = std::fs::read_to_string("docs/troubleshooting.md").unwrap().replace("\\|", "|");
     let mut messages = 0;
-    for entry in std::fs::read_dir("src/controller").unwrap() {
-        let path = entry.unwrap().path();
+    let entries = ["src/controller", "src/controller/engine"].map(|directory| std::fs::read_dir(directory).unwrap());
+    let paths = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.is_file()) {
         let source = std::fs::read_to_string(&path).unwrap();
         for call in ["tracing::info!(", "tracing::warn!(", "tracing::error!("] {
             for (_, rest) in source.match_indices(call).map(|(at, _)| source[at..].split_at(call.len())) {
