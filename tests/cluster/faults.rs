@@ -241,6 +241,32 @@ fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
     });
 }
 
+/// Together they would be all the guardrails that there are.
+#[test]
+fn pages_of_several_moments_are_no_list() {
+    let page = |metadata: &str| {
+        let list = r#""kind":"CSRGuardrailList","apiVersion":"countersign.dev/v1alpha1","items":[]"#;
+        Fault::Body(format!(r#"{{{list},"metadata":{{{metadata}}}}}"#))
+    };
+    let bench = Bench::start();
+    bench.each(&[("pages-of-one", "1"), ("pages-of-two", "2")], |case, version| {
+        case.is_approved(&case.file("before"));
+        let begins = |call: &Call| lists_guardrails(call) && call.path.ends_with("&continue=");
+        let goes_on = |call: &Call| lists_guardrails(call) && call.path.ends_with("&continue=x");
+        let first = case.proxy.inject(begins, page(r#""resourceVersion":"1","continue":"x""#));
+        let second = case.proxy.inject(goes_on, page(&format!(r#""resourceVersion":"{version}""#)));
+        std::thread::sleep(UNTIL_NEXT_READ);
+        let name = case.file("during");
+        if *version == "1" {
+            case.is_approved(&name);
+        } else {
+            case.is_pending_after(&name, Duration::from_secs(3));
+        }
+        drop((first, second));
+        case.is_approved(&name);
+    });
+}
+
 #[test]
 fn without_a_watch_nothing_is_approved_until_it_is_back() {
     let requests = "certificatesigningrequests";
