@@ -92,9 +92,10 @@ fn flatten(mut bytes: &[u8], depth: u8, leaves: &mut Vec<u8>) {
 /// Whether the name is read in these bytes, whatever their encoding. Only what stands around a colon is decoded: there are few,
 /// and most requests that do not decode are bytes at random.
 fn is_read_in(bytes: &[u8]) -> bool {
+    let text = |at: usize| bytes[at..].iter().copied().filter(|byte| is_text(*byte));
     memchr_iter(b':', bytes).any(|at| is_read_around_ascii(bytes, at))
         || memchr3_iter(0xef, 0xfe, 0xff, bytes).any(|at| match bytes[at..] {
-            [0xef, 0xb8, 0x93, ..] | [0xef, 0xb9, 0x95, ..] | [0xef, 0xbc, 0x9a, ..] => is_read_as_utf8(bytes, at),
+            [0xef, ..] => COLONS_IN_UTF8.iter().any(|colon| text(at).take(3).eq(*colon)) && is_read_as_utf8(bytes, at),
             [0xfe, 0x13 | 0x55, ..] | [0xff, 0x1a, ..] => is_read_wide(bytes, at),
             _ => false,
         })
@@ -103,33 +104,45 @@ fn is_read_in(bytes: &[u8]) -> bool {
 /// With a colon of ASCII at `at`.
 fn is_read_around_ascii(bytes: &[u8], at: usize) -> bool {
     let (before, after) = bytes.split_at(at);
-    let mut narrow = before.iter().rev().filter(|byte| **byte != 0).peekable();
+    let before_text = before.iter().rev().filter(|byte| is_text(**byte));
+    let end = before_text.clone().next().copied();
     // Without its zeros, ASCII text is the same in UTF-8, Latin-1, UTF-16 and UTF-32.
-    let is_narrow = narrow.peek().is_some_and(|byte| ends_the_first_word(char::from(**byte))) && {
+    let is_narrow = end.is_some_and(|end| ends_the_first_word(char::from(end))) && {
         let char = |byte: &u8| char::from(*byte);
-        let after = after.iter().filter(|byte| **byte != 0).take(room(1));
-        is_spelled(last(narrow, 1).into_iter().map(char), after.map(char))
+        let after = after.iter().filter(|byte| is_text(**byte)).take(room(1));
+        is_spelled(last(before_text, 1).into_iter().map(char), after.map(char))
     };
     is_narrow
-        || (matches!(before.last(), Some(b'm' | b'M' | 0x80..)) && is_read_as_utf8(bytes, at))
+        || (matches!(end, Some(b'm' | b'M' | 0x80..)) && is_read_as_utf8(bytes, at))
         || (before.last() == Some(&0) && is_read_wide(bytes, at - 1))
 }
 
 fn is_read_as_utf8(bytes: &[u8], at: usize) -> bool {
     let (before, after) = bytes.split_at(at);
-    let before = &before[before.len().saturating_sub(room(4))..];
-    let after = &after[..after.len().min(room(4))];
-    is_spelled(String::from_utf8_lossy(before).chars(), String::from_utf8_lossy(after).chars())
+    let before = last(before.iter().rev().copied().filter(|byte| is_text(*byte)), 4);
+    let after: Vec<u8> = after.iter().copied().filter(|byte| is_text(*byte)).take(room(4)).collect();
+    is_spelled(String::from_utf8_lossy(&before).chars(), String::from_utf8_lossy(&after).chars())
 }
 
 /// In UTF-16, of which a unit begins at `at`. Without zeros, UTF-32 is the same up to U+FFFF.
 fn is_read_wide(bytes: &[u8], at: usize) -> bool {
     let unit = |pair: &[u8]| u16::from_be_bytes([pair[0], pair[1]]);
     let (before, after) = bytes.split_at(at);
-    let before = last(before.rchunks_exact(2).map(unit).filter(|unit| *unit != 0), 2);
-    let after = after.chunks_exact(2).map(unit).filter(|unit| *unit != 0).take(room(2));
+    let before = last(before.rchunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit)), 2);
+    let after = after.chunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit)).take(room(2));
     let char = |c: Result<char, _>| c.unwrap_or(char::REPLACEMENT_CHARACTER);
     is_spelled(char::decode_utf16(before).map(char), char::decode_utf16(after).map(char))
+}
+
+/// Whether a byte counts as text. No control character does: tag and length of a part of a string are two, and where the
+/// elements around it are broken, [`flatten`] may not have met it as one.
+fn is_text(byte: u8) -> bool {
+    byte >= b' '
+}
+
+/// The same of two bytes, which may be tag and length of a part of a `BMPString` or `UniversalString`, too.
+fn is_wide_text(unit: u16) -> bool {
+    !matches!(unit, 0 | 0x1c00..=0x1c7f | 0x1e00..=0x1e7f)
 }
 
 /// How much of each side of a colon is looked at: the name, at `width` for a character, and two characters more, since
@@ -148,6 +161,9 @@ fn last<T>(before: impl Iterator<Item = T>, width: usize) -> Vec<T> {
 /// What folds to a colon between two letters.
 #[cfg(test)]
 const COLONS: [char; 4] = [':', '\u{fe13}', '\u{fe55}', '\u{ff1a}'];
+
+/// Those beyond ASCII.
+const COLONS_IN_UTF8: [[u8; 3]; 3] = [[0xef, 0xb8, 0x93], [0xef, 0xb9, 0x95], [0xef, 0xbc, 0x9a]];
 
 /// Whether the first word of the name may end with `c`: nearly every colon is done with here.
 fn ends_the_first_word(c: char) -> bool {
@@ -230,11 +246,13 @@ mod tests {
         let spells = |text: String| crate::fold::fold(&text).contains(MASTERS);
         let wide = |start: usize| {
             let pairs = bytes.get(start..).unwrap_or_default().chunks_exact(2);
-            let units = pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]])).filter(|unit| *unit != 0);
-            char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            let units = pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            let text = units.filter(|unit| !matches!(unit.to_be_bytes(), [0, 0] | [0x1c | 0x1e, ..0x80]));
+            char::decode_utf16(text).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
         };
-        spells(bytes.iter().filter(|byte| **byte != 0).map(|byte| char::from(*byte)).collect())
-            || spells(String::from_utf8_lossy(bytes).into_owned())
+        let text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte >= 0x20).collect();
+        spells(text.iter().map(|byte| char::from(*byte)).collect())
+            || spells(String::from_utf8_lossy(&text).into_owned())
             || spells(wide(0))
             || spells(wide(1))
     }
@@ -257,12 +275,14 @@ mod tests {
             3 => text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect(),
             _ => text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect(),
         });
-        let cut = (encoded, any::<prop::sample::Index>(), 0..4_u8).prop_map(|(mut bytes, at, how)| {
+        let cut = (encoded, any::<prop::sample::Index>(), 0..6_u8).prop_map(|(mut bytes, at, how)| {
             let at = at.index(bytes.len());
             match how {
                 0 => bytes.truncate(at),
                 1 => drop(bytes.drain(..at)),
                 2 => bytes[at] = 0,
+                3 => drop(bytes.splice(at..at, [0x0c, 3])),
+                4 => drop(bytes.splice(at..at, [0x1e, 14])),
                 _ => {}
             }
             bytes
@@ -314,13 +334,31 @@ mod tests {
             assert!(contains(&bytes), "{bytes:02x?}");
         }
         for depth in [30, 31, 32, 33, 34, 100] {
-            let deep = [[0x30, 0x80].repeat(depth).as_slice(), parts].concat();
+            // A length that is a letter, so that only as an element is it not read.
+            let parts = [&b"\x0c\x05syste\x0c\x61m:masters"[..], &[b'x'; 88]].concat();
+            let deep = [[0x30, 0x80].repeat(depth).as_slice(), &parts].concat();
             assert_eq!(contains(&deep), depth < usize::from(super::MAX_DEPTH), "{depth}");
             assert!(contains(&[[0x30, 0x80].repeat(depth).as_slice(), b"system:masters"].concat()));
         }
         // A part is text, whatever element it looks like.
         let long = [&b"\x0c\x07system:\x0c\x7fmasters"[..], &[b'x'; 120]].concat();
         assert!(contains(&long));
+        // Behind an element of a wrong length, of which they seem to be the content.
+        let spellings = [
+            (0x0c, "system:masters".as_bytes().to_vec()),
+            (0x0c, "\u{ff33}ystem:Masters".into()),
+            (0x1e, "SYSTEM:masters".encode_utf16().flat_map(u16::to_be_bytes).collect()),
+            (0x1e, "\u{ff33}ystem\u{ff1a}masters".encode_utf16().flat_map(u16::to_be_bytes).collect()),
+            (0x1c, "\u{ff33}ystem:masters".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect()),
+        ];
+        for (tag, text) in spellings {
+            for end in (4..text.len()).step_by(if tag == 0x0c { 1 } else { 2 }) {
+                let parts = [&text[..end], &text[end..]];
+                let parts = parts.map(|part| [&[tag, u8::try_from(part.len()).unwrap()], part].concat()).concat();
+                let broken = [&[0x51, 0x7f, 1, 0xa0, 0x2c, 0x7f], &*parts, &[b'x'; 120]].concat();
+                assert!(contains(&broken), "{broken:02x?}");
+            }
+        }
         // Two values are not one.
         assert!(!contains(b"\x0c\x07system:\x06\x01\x2a\x0c\x07masters"));
     }
