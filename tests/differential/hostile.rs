@@ -125,6 +125,9 @@ impl Generator {
         }
         if expect == Expect::Masters {
             plan.ask_for_masters(rng);
+            if rng.u8(..8) == 0 {
+                plan.info = Some(broken_key(rng, &self.keys));
+            }
             // An element that is cut off or left out leaves nothing to be found.
             plan.before.clear();
             plan.after.clear();
@@ -733,10 +736,13 @@ fn odd_key(rng: &mut Rng, keys: &[Key]) -> Node {
                 [Node::leaf(der::INTEGER, modulus), Node::leaf(der::INTEGER, *rng.choice(&exponents).unwrap())];
             info(vec![Node::oid(RSA), Node::null()], &Node::sequence(numbers).encode())
         }
-        _ => {
-            let mut bytes = keys[rng.usize(..keys.len())].info.clone();
-            mutate::mutate(&mut bytes, &p256.info, rng);
-            Node::whole(bytes)
-        }
+        _ => broken_key(rng, keys),
     }
+}
+
+/// A key changed blindly, of which the lengths need not be right.
+fn broken_key(rng: &mut Rng, keys: &[Key]) -> Node {
+    let mut bytes = keys[rng.usize(..keys.len())].info.clone();
+    mutate::mutate(&mut bytes, &keys[0].info, rng);
+    Node::whole(bytes)
 }
