@@ -411,6 +411,14 @@ mod tests {
     }
 
     #[test]
+    fn a_star_in_a_value_stands_for_others_in_dns_names_only() {
+        assert!(hits("abc.example.com", Field::DnsName, "a*c.example.com"));
+        assert!(!hits("abc", Field::Identity, "a*c"));
+        assert!(hits("a*", Field::Identity, "a*c"));
+        assert!(!hits("spiffe://example.com/abc", Field::Uri, "spiffe://example.com/a*c"));
+    }
+
+    #[test]
     fn a_wildcard_name_needs_a_pattern_that_covers_all_it_covers() {
         for (pattern, value, expected) in [
             ("*.dev.example.com", "*.dev.example.com", true),
