@@ -1,7 +1,7 @@
 //! Fail closed: for every way in which the API server may be away, wrong or only half there,
 //! approvals stop, and once it is mended they go on. A proxy between the two does what goes wrong.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -481,6 +481,23 @@ fn a_change_that_the_watch_did_not_bring_stops_approvals_within_the_window() {
         decided.unwrap_or_else(|error| panic!("{error:#}\n{}", case.story()));
         case.is_approved(&case.file("later"));
     });
+    // A schema that is older only once the pages were read: what they held may have been pruned.
+    let case = Case::start(&bench, "schema-behind", &["--leader-elect=false"]);
+    case.is_approved(&case.file("before"));
+    let last_page = Mutex::new(None::<Instant>);
+    let behind = move |call: &Call| {
+        let mut last_page = last_page.lock().unwrap();
+        if call.path.contains("&continue=e") {
+            *last_page = Some(Instant::now());
+        }
+        reads_schema(call) && last_page.is_some_and(|at| at.elapsed() < Duration::from_secs(1))
+    };
+    let injected = case.proxy.inject(behind, Fault::Body(r#"{"paths":{}}"#.to_owned()));
+    std::thread::sleep(UNTIL_NEXT_READ);
+    let name = case.file("during");
+    case.is_pending_after(&name, Duration::from_secs(5));
+    drop(injected);
+    case.is_approved(&name);
 }
 
 #[test]
