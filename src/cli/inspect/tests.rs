@@ -10,6 +10,7 @@ use super::certificate::{Certificate, Signed};
 use super::gather::{Holder, Inventory, Place};
 use super::judge::{Judge, Settings};
 use super::key::Key;
+use super::kubeconfig::Kubeconfig;
 use super::{json, pem, text};
 use crate::cli::paint::{Color, Paint};
 
@@ -33,13 +34,19 @@ fn inspect(der: &[u8]) -> Option<Signed> {
     let mut inventory = Inventory::default();
     let holder = Holder::File(Some("etcd/ca.crt".into()));
     inventory.hold_certificate(read, Place { source: "x".to_owned(), order: 0, position: 0, holder });
-    let settings = Settings { now: 1_800_000_000, expires_within: 2_592_000, ignored: Vec::new() };
-    let judge = Judge::new(&inventory, &settings);
-    let items = judge.items();
-    let out = text::render(&inventory, &items, &settings, Paint::new(Color::Never));
-    assert!(out.chars().all(|c| c == '\n' || crate::escape::is_visible(c)), "{out:?}");
-    json::render(&inventory, &items, &settings).unwrap();
+    shown(&inventory);
     Some(signed)
+}
+
+/// What is printed, which is visible whatever was read.
+fn shown(inventory: &Inventory) -> String {
+    let settings = Settings { now: 1_800_000_000, expires_within: 2_592_000, ignored: Vec::new() };
+    let judge = Judge::new(inventory, &settings);
+    let items = judge.items();
+    let out = text::render(inventory, &items, &settings, Paint::new(Color::Never));
+    assert!(out.chars().all(|c| c == '\n' || crate::escape::is_visible(c)), "{out:?}");
+    json::render(inventory, &items, &settings).unwrap();
+    out
 }
 
 #[test]
@@ -60,6 +67,47 @@ fn a_certificate_with_any_byte_changed_is_shown_or_refused() {
         assert_eq!(inspect(&good[..index]), None);
     }
     assert!(shown > 500, "{shown}");
+}
+
+/// Without a certificate or key in a file of its own, which would be opened.
+#[test]
+fn a_kubeconfig_with_any_byte_changed_is_shown_or_refused() {
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{CERTIFICATE}\n-----END CERTIFICATE-----\n");
+    let data = STANDARD.encode(pem);
+    let good = format!(
+        r#"apiVersion: v1
+kind: Config
+current-context: amy
+contexts: [{{ name: amy, context: {{ cluster: c, user: amy }} }}]
+clusters: [{{ name: "c\x1b[31m", cluster: {{ server: "https://h\u202e:6443", certificate-authority-data: {data} }} }}]
+users:
+- {{ name: amy, user: {{ client-certificate-data: {data}, client-key-data: "", token: t, as: "system:masters" }} }}
+- {{ name: bob, user: {{ exec: {{ command: "x\x07" }}, auth-provider: {{ name: "\u009b" }}, password: p }} }}
+"#
+    );
+    let read = |text: &str| {
+        let documents = crate::cli::located::documents(text).ok()?;
+        let (mut inventory, mut problems) = (Inventory::default(), Vec::new());
+        for document in documents.iter().filter(|document| Kubeconfig::is(&document.value())) {
+            Kubeconfig::read(&mut inventory, "-", document, 0, &mut problems);
+        }
+        let out = shown(&inventory);
+        let said = problems.iter().map(ToString::to_string).collect::<String>();
+        assert!(said.chars().all(|c| c == '\n' || crate::escape::is_visible(c)), "{said:?}");
+        Some(out + &said)
+    };
+    let out = read(&good).unwrap();
+    assert!(out.contains("system:masters") && out.contains("bob"), "{out}");
+    // Nearly all of it is base64, of which a part is enough.
+    let places = (0..good.len()).filter(|at| at % 16 == 0 || !good.as_bytes()[*at].is_ascii_alphanumeric());
+    let mut read_still = 0;
+    for at in places {
+        for change in ["\0", "\u{1b}", ":", "\"", "\n", "\u{e9}", ""] {
+            let bad = format!("{}{change}{}", &good[..at], &good[at + 1..]);
+            read_still += usize::from(read(&bad).is_some_and(|out| !out.is_empty()));
+        }
+    }
+    assert!(read_still > 500, "{read_still}");
 }
 
 #[test]
