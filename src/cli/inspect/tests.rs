@@ -77,12 +77,15 @@ fn a_kubeconfig_with_any_byte_changed_is_shown_or_refused() {
     let good = format!(
         r#"apiVersion: v1
 kind: Config
-current-context: amy
-contexts: [{{ name: amy, context: {{ cluster: c, user: amy }} }}]
-clusters: [{{ name: "c\x1b[31m", cluster: {{ server: "https://h\u202e:6443", certificate-authority-data: {data} }} }}]
+current-context: "\x1b[31mnone"
+contexts:
+- {{ name: "amy\x07", context: {{ cluster: "c\x1b", user: "amy\x07" }} }}
+- {{ name: "\u202e", context: {{ cluster: "d\x1b", user: "e\x1b" }} }}
+clusters:
+- {{ name: "c\x1b", cluster: {{ server: "http://h\u202e", insecure-skip-tls-verify: true, certificate-authority-data: {data} }} }}
 users:
-- {{ name: amy, user: {{ client-certificate-data: {data}, client-key-data: "", token: t, as: "system:masters" }} }}
-- {{ name: bob, user: {{ exec: {{ command: "x\x07" }}, auth-provider: {{ name: "\u009b" }}, password: p }} }}
+- {{ name: "amy\x07", user: {{ client-certificate-data: {data}, token: "t", as: "system:masters\u009b" }} }}
+- {{ name: "bob\x7f", user: {{ exec: {{ command: "x\x07" }}, auth-provider: {{ name: "\u009b" }}, password: p }} }}
 "#
     );
     let read = |text: &str| {
