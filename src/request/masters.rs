@@ -134,13 +134,11 @@ fn is_read_as_utf8(bytes: &[u8], at: usize) -> bool {
 fn is_read_wide(bytes: &[u8], at: usize) -> bool {
     let unit = |pair: &[u8]| u16::from_be_bytes([pair[0], pair[1]]);
     let (before, after) = bytes.split_at(at);
-    let before = reversed(before.rchunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit)).take(room(2)));
-    let after = after.chunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit)).take(room(2));
-    let text = |units: &mut dyn Iterator<Item = u16>| -> Vec<char> {
-        char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-    };
-    let (before, after) = (text(&mut before.into_iter()), text(&mut after.into_iter()));
-    is_spelled(before.iter().rev().copied(), after.iter().copied())
+    let char = |c: Result<char, _>| c.unwrap_or(char::REPLACEMENT_CHARACTER);
+    let backwards = before.rchunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit));
+    let before: Vec<char> = char::decode_utf16(reversed(backwards.take(room(2)))).map(char).collect();
+    let after = after.chunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit));
+    is_spelled(before.into_iter().rev(), char::decode_utf16(after).map(char))
 }
 
 /// Whether a byte counts as text. No control character does: tag and length of a part of a string are two, and where the
@@ -176,7 +174,7 @@ const COLONS: [char; 4] = [':', '\u{fe13}', '\u{fe55}', '\u{ff1a}'];
 /// Those beyond ASCII.
 const COLONS_IN_UTF8: [[u8; 3]; 3] = [[0xef, 0xb8, 0x93], [0xef, 0xb9, 0x95], [0xef, 0xbc, 0x9a]];
 
-/// What a character folds to where it composes with none behind it.
+/// What a character folds to where none behind it composes with it.
 fn fold_one(c: char) -> Vec<char> {
     if c.is_ascii() { vec![c.to_ascii_lowercase()] } else { c.nfkc().flat_map(char::to_lowercase).collect() }
 }
@@ -187,16 +185,11 @@ fn ends_the_first_word(backwards: impl Iterator<Item = char>, count: usize) -> b
     backwards.flat_map(|c| fold_one(c).into_iter().rev()).take(count).eq(end)
 }
 
-/// Whether what stands before a colon, backwards, and what begins with it fold to the name. Its characters are composed of
-/// none, so that each is looked at alone first. None folds to less than one, so that as many as the name has are enough.
-fn is_spelled(backwards: impl Iterator<Item = char> + Clone, after: impl Iterator<Item = char> + Clone) -> bool {
+/// Whether what stands before a colon, backwards, and what begins with it fold to the name. No character of it is composed of
+/// several, so that each is folded alone; a mark behind the last makes it another name, which is found, too.
+fn is_spelled(backwards: impl Iterator<Item = char>, after: impl Iterator<Item = char>) -> bool {
     let rest = MASTERS.trim_start_matches(FIRST_WORD);
-    ends_the_first_word(backwards.clone(), FIRST_WORD.len())
-        && after.clone().flat_map(fold_one).take(rest.len()).eq(rest.chars())
-        && {
-            let text = reversed(backwards.take(FIRST_WORD.len())).into_iter().chain(after.take(rest.len()));
-            fold(&text.collect::<String>()).contains(MASTERS)
-        }
+    ends_the_first_word(backwards, FIRST_WORD.len()) && after.flat_map(fold_one).take(rest.len()).eq(rest.chars())
 }
 
 #[cfg(test)]

@@ -25,8 +25,9 @@ pub use error::{DecodeCode, DecodeError};
 pub use key::{Curve, Key};
 pub use object::{Approval, CsrObject, Envelope, Settled, SigningRequest};
 pub use pkcs10::{Pkcs10, Sans};
+pub use sans::MAX_SANS;
 pub(crate) use sans::is_dns_name;
-pub use subject::{Subject, SubjectAttribute};
+pub use subject::{MAX_ORGANIZATIONS, Subject, SubjectAttribute};
 pub use usages::Usage;
 
 /// The longest `spec.request` (PEM, in bytes) that is decoded; a longer one is

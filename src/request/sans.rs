@@ -7,7 +7,7 @@ use super::error::malformed_extension as malformed;
 use super::{DecodeCode, DecodeError, Sans};
 
 /// The most SANs of a request.
-const MAX_SANS: usize = 100;
+pub const MAX_SANS: usize = 100;
 /// The longest DNS name, in characters (RFC 1035 section 2.3.4, without the trailing dot).
 const MAX_DNS: usize = 253;
 

@@ -50,7 +50,7 @@ impl SubjectAttribute {
 }
 
 /// The most O of a request; each is a group, and each certificate carries them in every handshake.
-const MAX_ORGANIZATIONS: usize = 32;
+pub const MAX_ORGANIZATIONS: usize = 32;
 
 impl Subject {
     /// Decodes a Name (RFC 5280 section 4.1.2.4).

@@ -226,7 +226,7 @@ impl Checks<'_> {
         if !self.is_policy {
             return;
         }
-        for (attribute, value) in &pkcs10.subject.others {
+        for (attribute, value) in pkcs10.subject.others.iter().take(names::MAX_VALUES) {
             let shown = printable(value);
             let name = attribute.name();
             let message = format!(

@@ -1,9 +1,12 @@
 //! Lists of names: O, OU, DNS names, URIs and email addresses, all by the same rules.
 
+use std::cell::LazyCell;
+
 use super::ViolationCode;
 use super::checks::Checks;
 use crate::escape::printable;
 use crate::policy::{Count, ListRules, Pattern, Source, WidePattern};
+use crate::request::MAX_SANS;
 
 /// How one list of names is spoken about.
 pub(super) struct ListKind {
@@ -87,19 +90,31 @@ pub(super) const EMAIL_ADDRESSES: ListKind = ListKind {
     reserved: None,
 };
 
+/// The most names of a list that an object permits, and that are looked at one by one: a request cannot have so many O or
+/// SANs, and there is room for thousands of OU and other attributes in it.
+pub(super) const MAX_VALUES: usize = MAX_SANS;
+
 impl Checks<'_> {
-    /// Checks a list of names. In a policy, a list without rules must be empty.
+    /// Checks a list of names. In a policy, a list without rules must be empty. Nothing permits more than
+    /// [`MAX_VALUES`].
     pub(super) fn names(&mut self, kind: &ListKind, rules: Option<&ListRules>, values: &[String], wildcards: bool) {
+        let looked_at = &values[..values.len().min(MAX_VALUES)];
         let Some(rules) = rules else {
             if self.is_policy {
-                for value in values {
+                for value in looked_at {
                     self.not_named(kind, value);
                 }
             }
             return;
         };
-        for value in values {
-            self.name(kind, rules, value, wildcards);
+        let patterns = rules.allowed.iter().flatten().chain(&rules.required);
+        let permitted = LazyCell::new(|| list(patterns.map(Pattern::source)));
+        for value in looked_at {
+            self.name(kind, rules, value, wildcards, &permitted);
+        }
+        if looked_at.len() < values.len() {
+            let most = u32::try_from(MAX_VALUES).ok();
+            return self.count(kind, Count { min: None, max: rules.count.max.min(most).or(most) }, values.len());
         }
         for pattern in &rules.required {
             if !values.iter().any(|value| self.permits(kind, pattern, value, wildcards)) {
@@ -109,7 +124,15 @@ impl Checks<'_> {
         self.count(kind, rules.count, values.len());
     }
 
-    fn name(&mut self, kind: &ListKind, rules: &ListRules, value: &str, wildcards: bool) {
+    /// Checks one name; `permitted` says which are.
+    fn name(
+        &mut self,
+        kind: &ListKind,
+        rules: &ListRules,
+        value: &str,
+        wildcards: bool,
+        permitted: &LazyCell<String, impl FnOnce() -> String>,
+    ) {
         let shown = printable(value);
         if let Some(pattern) = WidePattern::first_hit(&rules.denied, value) {
             let message = format!("{} \"{shown}\" is denied by {} (\"{}\")", kind.noun, self.name, pattern.source());
@@ -127,8 +150,7 @@ impl Checks<'_> {
         if allowed {
             return;
         }
-        let patterns: Vec<&Pattern> = rules.allowed.iter().flatten().chain(&rules.required).collect();
-        let permitted = list(patterns.iter().map(|pattern| pattern.source()));
+        let permitted = permitted.as_str();
         if self.is_policy
             && let Some(code) = kind.reserved
             && let Some(prefix) = self.reserved.prefix_of(value)

@@ -254,8 +254,9 @@ impl<'a> Violated<'a> {
             if let Outcome::Violated(violations) = outcome {
                 violated.objects.push(object.as_ref());
                 // What no object can permit is said once, not once for each object.
-                let new = violations.iter().filter(|violation| !violated.violations.contains(violation));
-                let new: Vec<Violation> = new.cloned().collect();
+                let is_new =
+                    |violation: &&Violation| violation.object.is_some() || !violated.violations.contains(violation);
+                let new: Vec<Violation> = violations.iter().filter(is_new).cloned().collect();
                 violated.violations.extend(new);
             }
         }
