@@ -125,9 +125,12 @@ fn is_read_as_utf8(bytes: &[u8], at: usize) -> bool {
     if !ends_the_first_word(String::from_utf8_lossy(&nearest).chars().rev(), 2) {
         return false;
     }
-    let before = reversed(backwards.take(room(4)));
-    let after: Vec<u8> = after.iter().copied().filter(|byte| is_text(*byte)).take(room(4)).collect();
-    is_spelled(String::from_utf8_lossy(&before).chars().rev(), String::from_utf8_lossy(&after).chars())
+    // With one more, which may be cut off.
+    let before = reversed(backwards.take((FIRST_WORD.len() + 1) * 4));
+    ends_the_first_word(String::from_utf8_lossy(&before).chars().rev(), FIRST_WORD.len()) && {
+        let after: Vec<u8> = after.iter().copied().filter(|byte| is_text(*byte)).take(room(4)).collect();
+        begins_with_the_rest(String::from_utf8_lossy(&after).chars())
+    }
 }
 
 /// In UTF-16, of which a unit begins at `at`. Without zeros, UTF-32 is the same up to U+FFFF.
@@ -136,13 +139,18 @@ fn is_read_wide(bytes: &[u8], at: usize) -> bool {
     let (before, after) = bytes.split_at(at);
     let char = |c: Result<char, _>| c.unwrap_or(char::REPLACEMENT_CHARACTER);
     let backwards = before.rchunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit));
-    let before: Vec<char> = char::decode_utf16(reversed(backwards.take(room(2)))).map(char).collect();
+    let text =
+        |count: usize| -> Vec<char> { char::decode_utf16(reversed(backwards.clone().take(count))).map(char).collect() };
+    // Two units are one character at least.
+    if !ends_the_first_word(text(2).into_iter().rev(), 1) {
+        return false;
+    }
     let after = after.chunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit));
-    is_spelled(before.into_iter().rev(), char::decode_utf16(after).map(char))
+    is_spelled(text(room(2)).into_iter().rev(), char::decode_utf16(after).map(char))
 }
 
-/// Whether a byte counts as text. No control character does: tag and length of a part of a string are two, and where the
-/// elements around it are broken, [`flatten`] may not have met it as one.
+/// Whether a byte counts as text. No control character of ASCII does: tag and length of a short part of a string are two, and
+/// where the elements around it are broken, so that nobody reads the request, [`flatten`] may not have met it as one.
 fn is_text(byte: u8) -> bool {
     byte >= b' '
 }
@@ -175,21 +183,28 @@ const COLONS: [char; 4] = [':', '\u{fe13}', '\u{fe55}', '\u{ff1a}'];
 const COLONS_IN_UTF8: [[u8; 3]; 3] = [[0xef, 0xb8, 0x93], [0xef, 0xb9, 0x95], [0xef, 0xbc, 0x9a]];
 
 /// What a character folds to where none behind it composes with it.
-fn fold_one(c: char) -> Vec<char> {
-    if c.is_ascii() { vec![c.to_ascii_lowercase()] } else { c.nfkc().flat_map(char::to_lowercase).collect() }
+fn fold_one(c: char) -> impl DoubleEndedIterator<Item = char> {
+    let ascii = c.is_ascii().then(|| c.to_ascii_lowercase());
+    let others: Vec<char> = if ascii.is_some() { Vec::new() } else { c.nfkc().flat_map(char::to_lowercase).collect() };
+    ascii.into_iter().chain(others)
 }
 
 /// Whether what comes `backwards` folds to the last `count` characters of the first word of the name.
 fn ends_the_first_word(backwards: impl Iterator<Item = char>, count: usize) -> bool {
     let end = FIRST_WORD.chars().rev().take(count);
-    backwards.flat_map(|c| fold_one(c).into_iter().rev()).take(count).eq(end)
+    backwards.flat_map(|c| fold_one(c).rev()).take(count).eq(end)
+}
+
+/// Whether what begins with a colon folds to what stands in the name after its first word.
+fn begins_with_the_rest(after: impl Iterator<Item = char>) -> bool {
+    let rest = MASTERS.trim_start_matches(FIRST_WORD);
+    after.flat_map(fold_one).take(rest.len()).eq(rest.chars())
 }
 
 /// Whether what stands before a colon, backwards, and what begins with it fold to the name. No character of it is composed of
 /// several, so that each is folded alone; a mark behind the last makes it another name, which is found, too.
 fn is_spelled(backwards: impl Iterator<Item = char>, after: impl Iterator<Item = char>) -> bool {
-    let rest = MASTERS.trim_start_matches(FIRST_WORD);
-    ends_the_first_word(backwards, FIRST_WORD.len()) && after.flat_map(fold_one).take(rest.len()).eq(rest.chars())
+    ends_the_first_word(backwards, FIRST_WORD.len()) && begins_with_the_rest(after)
 }
 
 #[cfg(test)]
@@ -226,7 +241,7 @@ mod tests {
         let letters = |text: &str| -> String { text.chars().filter(char::is_ascii_lowercase).collect() };
         let mut others = 0;
         for c in '\0'..=char::MAX {
-            let alone = letters(&fold_one(c).iter().collect::<String>());
+            let alone = letters(&fold_one(c).collect::<String>());
             let within = letters(&crate::fold::fold(&format!("-{c}-")));
             assert_eq!(alone, within, "{c:?}");
             others += usize::from(!c.is_ascii() && !alone.is_empty());
@@ -329,9 +344,20 @@ mod tests {
     /// The name behind as many colons as there is room for.
     #[test]
     fn colons_alone_take_no_time() {
-        for text in
-            [":", "m:", "m:m", "system:", "\u{e9}:", "\u{33a1}m:", "\u{33a7}:", "m\0:\0", "\u{ff1a}", "m\u{ff1a}"]
-        {
+        for text in [
+            ":",
+            "m:",
+            "m:m",
+            "system:",
+            "\u{e9}:",
+            "\u{33a1}m:",
+            "\u{33a7}:",
+            "m\0:\0",
+            "\u{ff1a}",
+            "m\u{ff1a}",
+            "em:",
+            "em\0:",
+        ] {
             let colons = text.repeat(60_000 / text.len());
             assert!(!contains(colons.as_bytes()), "{text}");
             assert!(contains((colons + "system:masters").as_bytes()), "{text}");

@@ -226,7 +226,8 @@ impl Checks<'_> {
         if !self.is_policy {
             return;
         }
-        for (attribute, value) in pkcs10.subject.others.iter().take(names::MAX_VALUES) {
+        let others = &pkcs10.subject.others;
+        for (attribute, value) in others.iter().take(names::MAX_VALUES) {
             let shown = printable(value);
             let name = attribute.name();
             let message = format!(
@@ -240,6 +241,11 @@ impl Checks<'_> {
                 "CN, O, OU",
                 message,
             );
+        }
+        if others.len() > names::MAX_VALUES {
+            let found = others.len().to_string();
+            let message = format!("the request has {found} such attributes, of which {} are said", names::MAX_VALUES);
+            self.violation(ViolationCode::SubjectAttributeNotAllowed, "subject", &found, "CN, O, OU", message);
         }
     }
 

@@ -90,19 +90,21 @@ pub(super) const EMAIL_ADDRESSES: ListKind = ListKind {
     reserved: None,
 };
 
-/// The most names of a list that an object permits, and that are looked at one by one: a request cannot have so many O or
-/// SANs, and there is room for thousands of OU and other attributes in it.
+/// The most names of a list that a policy permits, and that any object looks at one by one: a request cannot have so many O
+/// or SANs, and there is room for thousands of OU and other attributes in it.
 pub(super) const MAX_VALUES: usize = MAX_SANS;
 
 impl Checks<'_> {
-    /// Checks a list of names. In a policy, a list without rules must be empty. Nothing permits more than
-    /// [`MAX_VALUES`].
+    /// Checks a list of names. In a policy, a list without rules must be empty, and no other has more than [`MAX_VALUES`].
     pub(super) fn names(&mut self, kind: &ListKind, rules: Option<&ListRules>, values: &[String], wildcards: bool) {
         let looked_at = &values[..values.len().min(MAX_VALUES)];
         let Some(rules) = rules else {
             if self.is_policy {
                 for value in looked_at {
                     self.not_named(kind, value);
+                }
+                if looked_at.len() < values.len() {
+                    self.count(kind, Count { min: None, max: Some(0) }, values.len());
                 }
             }
             return;
@@ -112,7 +114,7 @@ impl Checks<'_> {
         for value in looked_at {
             self.name(kind, rules, value, wildcards, &permitted);
         }
-        if looked_at.len() < values.len() {
+        if self.is_policy && looked_at.len() < values.len() {
             let most = u32::try_from(MAX_VALUES).ok();
             return self.count(kind, Count { min: None, max: rules.count.max.min(most).or(most) }, values.len());
         }
