@@ -510,12 +510,14 @@ fn an_approval_on_its_way_is_given_up_and_reviewed_again() {
 fn an_approval_that_arrives_after_a_swap_approves_neither() {
     let bench = Bench::start();
     let case = placed(&bench, "swap");
+    // Made before, since a call is not waited for long.
+    let mut hostile = Request::new("", "/CN=bad/O=kubeadm:cluster-admins").manifest();
+    hostile["spec"]["signerName"] = json!(case.signer);
     let held = case.proxy.inject(Call::approves, Fault::Hold);
     let request = case.file("request");
     is_sent(&case, &request);
     bench.api.must("DELETE", &format!("{REQUESTS}/{request}"), None).unwrap();
-    let mut hostile = Request::new(&request, "/CN=bad/O=kubeadm:cluster-admins").manifest();
-    hostile["spec"]["signerName"] = json!(case.signer);
+    hostile["metadata"]["name"] = json!(request);
     bench.api.must("POST", REQUESTS, Some(&hostile)).unwrap();
     drop(held);
     assert_eq!(decided(&bench, &request), "Denied", "{}", case.story());
