@@ -95,7 +95,10 @@ fn is_read_in(bytes: &[u8]) -> bool {
     let text = |at: usize| bytes[at..].iter().copied().filter(|byte| is_text(*byte));
     memchr_iter(b':', bytes).any(|at| is_read_around_ascii(bytes, at))
         || memchr3_iter(0xef, 0xfe, 0xff, bytes).any(|at| match bytes[at..] {
-            [0xef, ..] => COLONS_IN_UTF8.iter().any(|colon| text(at).take(3).eq(*colon)) && is_read_as_utf8(bytes, at),
+            [0xef, ..] => {
+                let is_next = |colon: char| text(at).take(3).eq(colon.encode_utf8(&mut [0; 4]).bytes());
+                COLONS.into_iter().any(is_next) && is_read_as_utf8(bytes, at)
+            }
             [0xfe, 0x13 | 0x55, ..] | [0xff, 0x1a, ..] => is_read_wide(bytes, at),
             _ => false,
         })
@@ -176,11 +179,7 @@ fn reversed<T>(backwards: impl Iterator<Item = T>) -> Vec<T> {
 const FIRST_WORD: &str = "system";
 
 /// What folds to a colon between two letters.
-#[cfg(test)]
 const COLONS: [char; 4] = [':', '\u{fe13}', '\u{fe55}', '\u{ff1a}'];
-
-/// Those beyond ASCII.
-const COLONS_IN_UTF8: [[u8; 3]; 3] = [[0xef, 0xb8, 0x93], [0xef, 0xb9, 0x95], [0xef, 0xbc, 0x9a]];
 
 /// What a character folds to where none behind it composes with it.
 fn fold_one(c: char) -> impl DoubleEndedIterator<Item = char> {
