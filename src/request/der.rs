@@ -181,7 +181,7 @@ fn is_oid(content: &[u8]) -> bool {
 /// The content of an AlgorithmIdentifier (RFC 5280 section 4.1.1.2): its OID, and the parameters
 /// if there are any.
 pub(super) fn algorithm<'a>(element: Element<'a>) -> Result<(&'a [u8], Option<Element<'a>>), DecodeError> {
-    let mut reader: Reader<'a> = element.inside();
+    let mut reader: Reader<'a> = only(element.raw, SEQUENCE)?.inside();
     let oid = reader.expect(OID)?;
     let parameters = if reader.is_empty() { None } else { Some(reader.next()?) };
     reader.end()?;

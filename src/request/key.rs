@@ -102,7 +102,7 @@ impl Key {
     /// key with it.
     pub(super) fn decode(info: Element<'_>) -> Result<(Self, &[u8]), DecodeError> {
         let mut parts = info.inside();
-        let (algorithm, parameters) = der::algorithm(parts.expect(der::SEQUENCE)?)?;
+        let (algorithm, parameters) = der::algorithm(parts.next()?)?;
         let bits = parts.expect(der::BIT_STRING)?;
         parts.end()?;
         let Some((0, public_key)) = bits.content.split_first() else {

@@ -55,7 +55,7 @@ impl Pkcs10 {
         der::check(bytes)?;
         let mut request = der::only(bytes, der::SEQUENCE)?.inside();
         let info = request.expect(der::SEQUENCE)?;
-        let algorithm = request.expect(der::SEQUENCE)?;
+        let algorithm = request.next()?;
         let signed = request.expect(der::BIT_STRING)?;
         request.end()?;
 

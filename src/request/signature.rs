@@ -80,24 +80,24 @@ fn pss(parameters: Option<Element<'_>>) -> Result<&'static dyn VerificationAlgor
         inside.end()?;
         Ok(element)
     };
-    let hash = sha2(tagged(0xa0)?)?.ok_or_else(odd)?;
+    let hash = sha2(tagged(0xa0)?)?;
     let (mask, mask_hash) = algorithm(tagged(0xa1)?)?;
     let salt = tagged(0xa2)?;
     if !fields.is_empty() {
         // trailerField, whose one value is its default, so that DER leaves it out; some write it.
         let mut trailer = fields.expect(0xa3).map_err(|_| odd())?.inside();
-        if trailer.next()?.content != [1] || !trailer.is_empty() || !fields.is_empty() {
+        if trailer.expect(der::INTEGER)?.content != [1] || !trailer.is_empty() || !fields.is_empty() {
             return Err(odd());
         }
     }
     let mask_hash = mask_hash.map(sha2).transpose()?.flatten();
     let (method, length): (&'static dyn VerificationAlgorithm, u8) = match hash {
-        1 => (&signature::RSA_PSS_2048_8192_SHA256, 32),
-        2 => (&signature::RSA_PSS_2048_8192_SHA384, 48),
-        3 => (&signature::RSA_PSS_2048_8192_SHA512, 64),
+        Some(1) => (&signature::RSA_PSS_2048_8192_SHA256, 32),
+        Some(2) => (&signature::RSA_PSS_2048_8192_SHA384, 48),
+        Some(3) => (&signature::RSA_PSS_2048_8192_SHA512, 64),
         _ => return Err(odd()),
     };
-    if mask == MGF1 && mask_hash == Some(hash) && salt.tag == der::INTEGER && salt.content == [length] {
+    if mask == MGF1 && mask_hash == hash && salt.tag == der::INTEGER && salt.content == [length] {
         Ok(method)
     } else {
         Err(odd())
@@ -106,9 +106,6 @@ fn pss(parameters: Option<Element<'_>>) -> Result<&'static dyn VerificationAlgor
 
 /// The last arc of a SHA-2 hash, if `element` is the identifier of one.
 fn sha2(element: Element<'_>) -> Result<Option<u8>, DecodeError> {
-    if element.tag != der::SEQUENCE {
-        return Ok(None);
-    }
     let (oid, parameters) = algorithm(element)?;
     let fits = parameters.is_none_or(|parameters| parameters.tag == der::NULL);
     Ok(oid.strip_prefix(SHA2).filter(|_| fits).and_then(|rest| if let [arc] = rest { Some(*arc) } else { None }))

@@ -580,6 +580,8 @@ fn pss_has_one_hash_and_a_salt_of_its_length() {
             assert_eq!(pss(&hash(arc), mask, &mask_hash, &rest), DecodeCode::SignatureUnsupported, "{mask} {rest:?}");
         }
     }
+    let octets = vec![salt(32), tlv(0xa3, &tlv(0x04, &[1]))];
+    assert_eq!(pss(&hash(1), 8, &hash(1), &octets), DecodeCode::DerMalformed);
     let sha1 = sequence(&[&oid(&[0x2b, 0x0e, 0x03, 0x02, 0x1a])]);
     assert_eq!(pss(&sha1, 8, &sha1, &[salt(20)]), DecodeCode::SignatureUnsupported);
     assert_eq!(pss(&hash(4), 8, &hash(4), &[salt(28)]), DecodeCode::SignatureUnsupported);
@@ -602,6 +604,44 @@ fn every_cut_and_every_flipped_bit_is_refused() {
         flipped[index / 8] ^= 1 << (index % 8);
         // Its signature covers everything but the signature algorithm, which is checked, and itself.
         assert!(code(&flipped).is_some(), "bit {index}");
+    }
+}
+
+/// The signature covers neither what names its algorithm nor what is around it, so that whoever has a request of
+/// somebody else can change these bytes; and each reader has its own idea of the parameters of PSS.
+#[test]
+fn no_byte_outside_of_what_is_signed_may_be_another() {
+    for client in [
+        "go-rsa2048",
+        "go-pkcs1-sha384",
+        "go-pkcs1-sha512",
+        "go-pss-sha256",
+        "go-pss-sha384",
+        "go-pss-sha512",
+        "openssl-pss-sha256",
+        "python-pss",
+        "go-p256",
+        "openssl-p256-sha384",
+        "go-p384",
+        "go-ed25519",
+    ] {
+        let pem = std::fs::read(format!("tests/corpus/clients/{client}.csr")).unwrap();
+        let der = super::pem::decode(&pem).unwrap();
+        assert!(Pkcs10::from_der(&der, &Usage::ALL).is_ok(), "{client}");
+        let mut inside = element(&der).inside();
+        let signed = inside.next().unwrap().raw.len();
+        let begin = der.len() - element(&der).content.len();
+        let identifier = inside.next().unwrap().raw.len();
+        let bits = inside.next().unwrap();
+        let end = der.len() - bits.content.len() + 1;
+        assert!(identifier < 80 && end - begin - signed - identifier <= 5, "{client}");
+        for index in (0..begin).chain(begin + signed..end) {
+            for other in (0..=u8::MAX).filter(|other| *other != der[index]) {
+                let mut changed = der.clone();
+                changed[index] = other;
+                assert!(Pkcs10::from_der(&changed, &Usage::ALL).is_err(), "{client}: {other:#04x} at {index}");
+            }
+        }
     }
 }
 

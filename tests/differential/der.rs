@@ -42,6 +42,8 @@ enum Form {
     Followed(Vec<u8>),
     /// The tag in more than one byte.
     LongTag,
+    /// The tag with these bits turned: of another class, another type, or made of parts where it was not.
+    OtherTag(u8),
     /// Cut to half.
     Cut,
     /// Twice.
@@ -132,6 +134,7 @@ impl Node {
             Form::Appended(more) => content.extend(more),
             Form::Followed(more) => after = more,
             Form::LongTag => tag = vec![self.tag | 0x1f, self.tag & 0x1f],
+            Form::OtherTag(bits) => tag = vec![self.tag ^ bits],
             Form::Cut => content.truncate(content.len() / 2),
             Form::Missing => return Vec::new(),
             Form::Indefinite => return [&[self.tag | 0x20, 0x80], &content[..], &[0, 0]].concat(),
@@ -156,7 +159,7 @@ impl Form {
     fn any(rng: &mut Rng) -> Self {
         let junk =
             |rng: &mut Rng| rng.choice([&[0][..], &[0, 0], &[5, 0], &[0x0c, 1, b'x'], b"junk"]).unwrap().to_vec();
-        match rng.u8(..12) {
+        match rng.u8(..14) {
             0 | 1 => Self::Padded(rng.u8(1..5)),
             2 => Self::Indefinite,
             3 | 4 => Self::Off(*rng.choice(&[-2, -1, 1, 2, 100]).unwrap()),
@@ -166,6 +169,8 @@ impl Form {
             8 => Self::Cut,
             9 => Self::Twice,
             10 => Self::Missing,
+            11 => Self::OtherTag(*rng.choice(&[0x20, 0x40, 0x80, 0xc0]).unwrap()),
+            12 => Self::OtherTag(rng.u8(1..)),
             _ => Self::Constructed,
         }
     }

@@ -417,7 +417,7 @@ fn replace_attributes(plan: &mut Plan, rng: &mut Rng, _: &[Key]) {
 }
 
 /// Every way in which a request may be wrong that is worth its own line.
-const DEFECTS: [Defect; 46] = [
+const DEFECTS: [Defect; 47] = [
     distort_before,
     distort_before,
     distort_before,
@@ -616,6 +616,24 @@ const DEFECTS: [Defect; 46] = [
             0 => Node::sequence([kind]),
             1 => Node::sequence([kind, Node::null()]),
             _ => Node::sequence([kind, any_value(rng)]),
+        });
+    },
+    |plan, rng, keys| {
+        // No signature covers the identifier of its own algorithm.
+        let fit: Vec<usize> = (0..keys.len()).filter(|key| keys[*key].is_fit() && keys[*key].is_rsa()).collect();
+        let (hash, length) = *rng.choice(&[("SHA256", 32), ("SHA384", 48), ("SHA512", 64)]).unwrap();
+        if rng.u8(..4) > 0 {
+            (plan.key, plan.hash, plan.salt) = (*rng.choice(&fit).unwrap(), hash, Some(length));
+        }
+        let mut identifier = algorithm(&keys[plan.key], plan.hash, plan.salt);
+        plan.algorithm = Some(if rng.bool() {
+            identifier.distort(rng);
+            identifier
+        } else {
+            let mut bytes = identifier.encode();
+            let lent = Node::of(0xa3, [Node::leaf(der::INTEGER, [1])]).encode();
+            mutate::mutate(&mut bytes, &lent, rng);
+            Node::whole(bytes)
         });
     },
     |plan, rng, _| {
