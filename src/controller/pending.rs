@@ -61,13 +61,11 @@ impl Pending {
         true
     }
 
-    /// The request with `uid` is gone or decided; whether it was here. Another one under its name stays.
-    pub(super) fn remove(&mut self, name: &str, uid: &str) -> bool {
-        let here = self.entries.get(name).is_some_and(|entry| entry.object.metadata.uid == uid);
-        if here {
+    /// The request with `uid` is gone or decided. Another one under its name stays.
+    pub(super) fn remove(&mut self, name: &str, uid: &str) {
+        if self.entries.get(name).is_some_and(|entry| entry.object.metadata.uid == uid) {
             self.entries.remove(name);
         }
-        here
     }
 
     pub(super) fn get(&self, name: &str) -> Option<(&Arc<str>, &Entry)> {
@@ -96,9 +94,9 @@ impl Pending {
         held_up.map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Drops what a complete list did not bring.
-    pub(super) fn retain(&mut self, listed: &HashSet<String>) {
-        self.entries.retain(|name, _| listed.contains(&**name));
+    /// Drops what a complete list did not bring; the names of that.
+    pub(super) fn retain(&mut self, listed: &HashSet<String>) -> Vec<Arc<str>> {
+        self.entries.extract_if(|name, _| !listed.contains(&**name)).map(|(name, _)| name).collect()
     }
 
     /// The requests that have become older than `max` since they were last reviewed.
@@ -160,9 +158,9 @@ mod tests {
         pending.get_mut("a").unwrap().in_flight = true;
         assert!(pending.upsert(object("2"), &set));
         assert!(!pending.get_mut("a").unwrap().in_flight);
-        assert!(!pending.remove("a", "1"));
+        pending.remove("a", "1");
         assert!(pending.get_mut("a").is_some());
-        assert!(pending.remove("a", "2"));
+        pending.remove("a", "2");
         assert!(pending.get_mut("a").is_none());
     }
 }

@@ -130,6 +130,8 @@ impl Engine {
                 }
             }
         }
+        // It may have been decided, or deleted, before this came.
+        self.dequeue(name);
     }
 
     /// A decision could not be written, or what it rests on not be read: it is tried again.

@@ -4,6 +4,8 @@
 mod answers;
 mod decide;
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

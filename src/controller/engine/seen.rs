@@ -60,7 +60,9 @@ impl Engine {
             Seen::Synced => {
                 // The rest of a list that began earlier is not all there is.
                 if let Some(listed) = self.listed.take() {
-                    self.pending.retain(&listed);
+                    for name in self.pending.retain(&listed) {
+                        self.dequeue(&name);
+                    }
                     self.requests_synced = true;
                     let fewer = self.counted.end_list();
                     self.review_held_up(fewer);
@@ -81,7 +83,13 @@ impl Engine {
 
     /// Nothing is left to do about the request with `uid`; one filed again under its name has its turn.
     pub(super) fn forget(&mut self, name: &str, uid: &str) {
-        if self.pending.remove(name, uid) {
+        self.pending.remove(name, uid);
+        self.dequeue(name);
+    }
+
+    /// A name leaves the queue, unless a request is pending under it or an answer about one is still to be found out.
+    pub(super) fn dequeue(&mut self, name: &str) {
+        if self.pending.get(name).is_none() && !self.unanswered.contains_key(name) {
             self.queue.forget(name);
         }
     }
@@ -93,7 +101,7 @@ impl Engine {
         if self.pending.upsert(object, self.policies.set()) {
             self.enqueue(&name);
         } else {
-            self.queue.forget(&name);
+            self.dequeue(&name);
         }
     }
 

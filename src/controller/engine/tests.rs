@@ -1,0 +1,179 @@
+//! The engine against an API server of a few lines: moments that a real one cannot be made to have.
+
+use std::convert::Infallible;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::{Decided, Done, Engine, Input, Prompts};
+use crate::controller::approval::Sent;
+use crate::controller::events::Events;
+use crate::controller::gate::Gate;
+use crate::controller::leader::Leadership;
+use crate::controller::metrics::Metrics;
+use crate::controller::moment::Moment;
+use crate::controller::record::Recorder;
+use crate::controller::server::Readiness;
+use crate::controller::skew::Skew;
+use crate::controller::watch::Seen;
+use crate::controller::{Config, Error, Log};
+use crate::policy::{Kind, ServedPolicy, Settings, SignerPattern};
+use crate::request::CsrObject;
+use crate::review::{Facts, review};
+
+const SIGNER: &str = "example.com/x";
+
+/// A client whose calls `answer` answers, with a status and a body.
+fn client<F>(mut answer: impl FnMut(Request<Body>) -> F + Send + 'static) -> Client
+where
+    F: Future<Output = (u16, Value)> + Send + 'static,
+{
+    let service = tower::service_fn(move |request| {
+        let answer = answer(request);
+        async {
+            let (status, body) = answer.await;
+            let body = Body::from(serde_json::to_vec(&body).unwrap());
+            Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// A client that no call is expected of.
+fn unused() -> Client {
+    client(|request| async move { panic!("{request:?}") })
+}
+
+/// An engine with one policy, that has seen all there is.
+fn engine(client: Client, leadership: Leadership) -> Engine {
+    let config = Config {
+        settings: Settings { managed_signers: vec![SignerPattern::new(SIGNER).unwrap()], ..Settings::default() },
+        kubeconfig: None,
+        context: None,
+        listen: SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
+        policy_settle: Duration::ZERO,
+        event_namespace: "default".to_owned(),
+        no_opinion_events: true,
+        lease: None,
+        instance: "a".to_owned(),
+        log: Log::new().unwrap(),
+    };
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (events, _) = Events::unwritten(Arc::clone(&metrics));
+    let recorder = Recorder { metrics: Arc::clone(&metrics), events, no_opinion_events: true };
+    let gate = Arc::new(Gate::new(leadership));
+    let mut engine = Engine::new(&config, client, gate, metrics, recorder, Readiness::default(), Prompts::default());
+    engine.input(Input::Skew(Skew::None));
+    for kind in Kind::ALL {
+        engine.input(Input::Policy(kind, Seen::Restarted));
+        if kind == Kind::CSRPolicy {
+            engine.input(Input::Policy(kind, Seen::Listed(policy())));
+        }
+        engine.input(Input::Policy(kind, Seen::Synced));
+    }
+    list(&mut engine, []);
+    assert_eq!(engine.not_ready(), None);
+    engine.gate.confirm(engine.gate.revision(), Moment::now());
+    engine
+}
+
+fn policy() -> ServedPolicy {
+    let object = json!({
+        "apiVersion": "countersign.dev/v1alpha1",
+        "metadata": { "name": "all", "uid": "all", "generation": 1, "resourceVersion": "1" },
+        "spec": {
+            "match": { "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] },
+            "allow": { "usages": { "allowed": ["client auth"] }, "expirationSeconds": { "max": 3600 } },
+        },
+    });
+    ServedPolicy::new(Kind::CSRPolicy, serde_json::from_value(object).unwrap())
+}
+
+/// A request that the policy denies, with these conditions.
+fn request(name: &str, conditions: &Value) -> Value {
+    json!({
+        "metadata": { "name": name, "uid": format!("uid-of-{name}"), "resourceVersion": "1" },
+        "spec": { "request": "", "signerName": SIGNER, "username": "amy", "usages": ["client auth"] },
+        "status": { "conditions": conditions },
+    })
+}
+
+fn object(value: Value) -> CsrObject {
+    serde_json::from_value(value).unwrap()
+}
+
+fn pending(name: &str) -> CsrObject {
+    object(request(name, &json!([])))
+}
+
+fn denied(name: &str) -> CsrObject {
+    object(request(name, &json!([{ "type": "Denied" }])))
+}
+
+fn list(engine: &mut Engine, objects: impl IntoIterator<Item = CsrObject>) {
+    engine.input(Input::Request(Seen::Restarted));
+    for object in objects {
+        engine.input(Input::Request(Seen::Listed(object)));
+    }
+    engine.input(Input::Request(Seen::Synced));
+}
+
+/// The decision about `object`.
+fn decided(engine: &Engine, object: CsrObject) -> Decided {
+    let (set, request) = (Arc::clone(engine.policies.set()), object.signing_request());
+    let review = review(&set, &request, &Facts::default());
+    Decided { object: Arc::new(object), request: Arc::new(request), review: Arc::new(review), set }
+}
+
+/// The answer comes.
+fn sent(engine: &mut Engine, decided: Decided, sent: Sent) {
+    let name = decided.object.metadata.name.clone();
+    engine.done(Done::Sent { name, decided, sent });
+}
+
+/// Whether no name waits for anything.
+fn is_idle(engine: &Engine) -> bool {
+    engine.queue.is_empty() && engine.queue.next_wake().is_none()
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_keeps_no_name_of_what_is_decided_or_gone() {
+    let mut engine = engine(unused(), Leadership::never());
+    for seen in [Seen::Changed(denied("a")), Seen::Deleted(pending("a"))] {
+        engine.input(Input::Request(Seen::Changed(pending("a"))));
+        assert!(!engine.work() && !engine.queue.is_empty());
+        engine.input(Input::Request(seen));
+        assert!(is_idle(&engine));
+    }
+    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    list(&mut engine, [denied("a")]);
+    assert!(is_idle(&engine));
+    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    list(&mut engine, []);
+    assert!(is_idle(&engine));
+}
+
+#[tokio::test]
+async fn a_decision_that_fails_when_its_request_is_gone_leaves_nothing() {
+    let mut engine = engine(unused(), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    let decided = decided(&engine, pending("a"));
+    engine.input(Input::Request(Seen::Deleted(pending("a"))));
+    sent(&mut engine, decided, Sent::Failed(Error::Answer("one")));
+    assert!(is_idle(&engine));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_owed_is_waited_for_though_its_request_is_decided() {
+    let mut engine = engine(unused(), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    let decided = decided(&engine, pending("a"));
+    sent(&mut engine, decided, Sent::Failed(Error::Timeout(8)));
+    engine.input(Input::Request(Seen::Changed(denied("a"))));
+    assert!(engine.queue.next_wake().is_some_and(|at| at > Instant::now()));
+}
