@@ -43,8 +43,10 @@ pub(super) enum Sent {
     NodeUnread(Error),
     /// The request does not exist any more.
     Gone,
-    /// It failed; try again later.
+    /// It failed, and was not written; try again later.
     Failed(Error),
+    /// It failed, and may have been written all the same; find out later.
+    Unanswered(Error),
 }
 
 /// Sends the decision of `review` about `object`, if the gate still holds `revision`.
@@ -88,6 +90,9 @@ pub(super) async fn send(
         return Sent::Refused(*refusal);
     }
     let Err(error) = sent else { return Sent::Accepted };
+    if error.is_open() {
+        return Sent::Unanswered(error);
+    }
     if !matches!(error.status(), Some(404 | 409)) {
         return Sent::Failed(error);
     }
@@ -102,6 +107,8 @@ pub(super) async fn send(
 pub(super) async fn look_at(client: Client, object: Arc<CsrObject>, review: Arc<Review>) -> Sent {
     match read(&client, &object).await {
         Sent::Found(now) if now.metadata.uid == object.metadata.uid && is_written(&now, &review) => Sent::Accepted,
+        // Whatever kept it from being read says nothing about the decision.
+        Sent::Failed(error) => Sent::Unanswered(error),
         other => other,
     }
 }

@@ -13,7 +13,7 @@ use crate::controller::pending::age;
 use crate::controller::skew::Skew;
 use crate::policy::Kind;
 use crate::request::CsrObject;
-use crate::review::Decision;
+use crate::review::{Decision, Review};
 
 impl Engine {
     pub(super) fn done(&mut self, done: Done) {
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     fn sent(&mut self, name: &str, decided: Decided, sent: Sent) {
-        self.flight.arrive(matches!(&sent, Sent::Failed(error) if error.is_too_busy()));
+        self.flight.arrive(matches!(&sent, Sent::Failed(error) | Sent::Unanswered(error) if error.is_too_busy()));
         let Decided { object, request, review, set } = &decided;
         let uid = &object.metadata.uid;
         let mut still_here = false;
@@ -77,7 +77,7 @@ impl Engine {
             still_here = true;
         }
         // An approval that failed may have been written all the same.
-        if !matches!(sent, Sent::Accepted | Sent::Failed(_)) {
+        if !matches!(sent, Sent::Accepted | Sent::Failed(_) | Sent::Unanswered(_)) {
             let fewer = self.counted.withdraw(uid);
             self.review_held_up(fewer);
         }
@@ -121,13 +121,10 @@ impl Engine {
                 }
                 self.enqueue(name);
             }
-            Sent::Failed(error) => {
-                let operation = if review.decision == Decision::Approve { "approve" } else { "deny" };
-                self.failed(name, object, operation, &error);
-                // It may have been written all the same.
-                if error.is_open() {
-                    self.unanswered.insert(name.to_owned(), decided);
-                }
+            Sent::Failed(error) => self.failed(name, object, operation(review), &error),
+            Sent::Unanswered(error) => {
+                self.failed(name, object, operation(review), &error);
+                self.unanswered.insert(name.to_owned(), decided);
             }
         }
         // It may have been decided, or deleted, before this came.
@@ -155,4 +152,9 @@ impl Engine {
         self.flight.failed();
         self.queue.retry(name, object.requestor(), error.retry_after());
     }
+}
+
+/// What a decision is called in metrics and logs.
+fn operation(review: &Review) -> &'static str {
+    if review.decision == Decision::Approve { "approve" } else { "deny" }
 }

@@ -2,16 +2,18 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use futures::StreamExt;
+use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::{Decided, Done, Engine, Input, Prompts};
-use crate::controller::approval::Sent;
+use crate::controller::approval::{Sent, condition};
 use crate::controller::events::Events;
 use crate::controller::gate::Gate;
 use crate::controller::leader::Leadership;
@@ -94,7 +96,7 @@ fn policy() -> ServedPolicy {
     ServedPolicy::new(Kind::CSRPolicy, serde_json::from_value(object).unwrap())
 }
 
-/// A request that the policy denies, with these conditions.
+/// A request that does not decode, and so is denied, with these conditions.
 fn request(name: &str, conditions: &Value) -> Value {
     json!({
         "metadata": { "name": name, "uid": format!("uid-of-{name}"), "resourceVersion": "1" },
@@ -136,6 +138,14 @@ fn sent(engine: &mut Engine, decided: Decided, sent: Sent) {
     engine.done(Done::Sent { name, decided, sent });
 }
 
+/// Reviews what is due under `name`, and takes in what comes of it.
+async fn review_now(engine: &mut Engine, name: &str) {
+    engine.queue.push(name.into(), "amy");
+    engine.work();
+    let done = engine.calls.next().await.unwrap();
+    engine.done(done);
+}
+
 /// Whether no name waits for anything.
 fn is_idle(engine: &Engine) -> bool {
     engine.queue.is_empty() && engine.queue.next_wake().is_none()
@@ -173,7 +183,43 @@ async fn an_answer_that_is_owed_is_waited_for_though_its_request_is_decided() {
     let mut engine = engine(unused(), Leadership::always());
     engine.input(Input::Request(Seen::Changed(pending("a"))));
     let decided = decided(&engine, pending("a"));
-    sent(&mut engine, decided, Sent::Failed(Error::Timeout(8)));
+    sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
     engine.input(Input::Request(Seen::Changed(denied("a"))));
     assert!(engine.queue.next_wake().is_some_and(|at| at > Instant::now()));
+}
+
+#[tokio::test]
+async fn what_became_of_a_decision_is_found_out_however_often_that_fails() {
+    let (written, answers) = (Arc::new(Mutex::new(json!({}))), Arc::new(AtomicUsize::new(0)));
+    let api = {
+        let (written, answers) = (Arc::clone(&written), Arc::clone(&answers));
+        client(move |request| {
+            assert_eq!(request.method(), Method::GET);
+            let refusals = [401, 403, 429, 500];
+            let answer = match refusals.get(answers.fetch_add(1, Ordering::Relaxed)) {
+                Some(status) => (*status, json!({})),
+                None => (200, written.lock().unwrap().clone()),
+            };
+            async { answer }
+        })
+    };
+    let mut engine = engine(api, Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    let decided = decided(&engine, pending("a"));
+    *written.lock().unwrap() = request("a", &json!([condition(&decided.review)]));
+    sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
+    // The watch brings it first.
+    engine.input(Input::Request(Seen::Changed(denied("a"))));
+    let counted = |engine: &Engine| {
+        let line = format!("decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}} 1");
+        engine.metrics.encode().unwrap().contains(&line)
+    };
+    for _ in 0..4 {
+        review_now(&mut engine, "a").await;
+        assert!(!counted(&engine));
+    }
+    review_now(&mut engine, "a").await;
+    assert!(counted(&engine));
+    assert!(is_idle(&engine) && engine.unanswered.is_empty());
+    assert_eq!(answers.load(Ordering::Relaxed), 5);
 }
