@@ -179,7 +179,8 @@ impl Engine {
         engine
     }
 
-    /// Works until `stop`, then waits for the decisions on their way.
+    /// Works until `stop`, then waits for the decisions on their way. Nothing new is decided then, but what is seen
+    /// still holds back what was not sent yet.
     pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, stop: CancellationToken) {
         let mut received = Vec::new();
         loop {
@@ -213,8 +214,11 @@ impl Engine {
             }
         }
         while !self.flight.is_empty() {
-            let Some(done) = self.calls.next().await else { break };
-            self.done(done);
+            tokio::select! {
+                1.. = inputs.recv_many(&mut received, BATCH) => self.take_in(&mut received),
+                Some(done) = self.calls.next() => self.done(done),
+                else => break,
+            }
         }
     }
 

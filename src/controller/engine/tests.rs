@@ -11,6 +11,8 @@ use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::{Decided, Done, Engine, Input, Prompts};
 use crate::controller::approval::{Sent, condition};
@@ -222,4 +224,43 @@ async fn what_became_of_a_decision_is_found_out_however_often_that_fails() {
     assert!(counted(&engine));
     assert!(is_idle(&engine) && engine.unanswered.is_empty());
     assert_eq!(answers.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
+async fn what_is_seen_while_stopping_holds_back_what_was_not_sent() {
+    // Too much to keep: it is read again before a decision is sent.
+    let mut value = request("a", &json!([]));
+    value["metadata"]["annotations"] = json!({ "a": "a".repeat(20_000) });
+    let (asked, answer, written) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let api = {
+        let (asked, answer, written, value) =
+            (Arc::clone(&asked), Arc::clone(&answer), Arc::clone(&written), value.clone());
+        client(move |request| {
+            let reads = request.method() == Method::GET;
+            if request.method() == Method::PUT {
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+            let (asked, answer, value) = (Arc::clone(&asked), Arc::clone(&answer), value.clone());
+            async move {
+                if reads {
+                    asked.notify_one();
+                    answer.notified().await;
+                }
+                (200, value)
+            }
+        })
+    };
+    let (sender, inputs) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let engine = tokio::spawn(engine(api, Leadership::always()).run(inputs, stop.clone()));
+    sender.send(Input::Request(Seen::Changed(object(value)))).await.unwrap();
+    asked.notified().await;
+    stop.cancel();
+    tokio::task::yield_now().await;
+    sender.send(Input::Policy(Kind::CSRPolicy, Seen::Deleted(policy()))).await.unwrap();
+    // Until it was taken in.
+    let _ = tokio::time::timeout(Duration::from_secs(2), sender.reserve()).await;
+    answer.notify_one();
+    engine.await.unwrap();
+    assert_eq!(written.load(Ordering::Relaxed), 0);
 }
