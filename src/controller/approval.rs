@@ -57,6 +57,9 @@ pub(super) async fn send(
     review: Arc<Review>,
     revision: u64,
 ) -> Sent {
+    if !is_identified(&object) {
+        return read(&client, &object).await;
+    }
     let writable = match writable(&client, &object).await {
         Ok(writable) => writable,
         Err(sent) => return sent,
@@ -116,10 +119,18 @@ pub(super) async fn look_at(client: Client, object: Arc<CsrObject>, review: Arc<
 /// What has the name of `object` now.
 async fn read(client: &Client, object: &CsrObject) -> Sent {
     match get::<CsrObject>(client, &path(object), "application/json").await {
+        Ok(now) if now.metadata.name != object.metadata.name || !is_identified(&now) => {
+            Sent::Failed(Error::Answer("the request that was asked for"))
+        }
         Ok(now) => Sent::Found(Box::new(now)),
         Err(error) if error.status() == Some(404) => Sent::Gone,
         Err(error) => Sent::Failed(error),
     }
+}
+
+/// Whether it says which object in which state it is: without that a decision would be about any.
+fn is_identified(object: &CsrObject) -> bool {
+    !object.metadata.uid.is_empty() && !object.metadata.resource_version.is_empty()
 }
 
 fn path(object: &CsrObject) -> String {

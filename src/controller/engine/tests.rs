@@ -264,3 +264,44 @@ async fn what_is_seen_while_stopping_holds_back_what_was_not_sent() {
     engine.await.unwrap();
     assert_eq!(written.load(Ordering::Relaxed), 0);
 }
+
+#[tokio::test]
+async fn what_does_not_say_which_request_it_is_is_neither_taken_in_nor_decided() {
+    let whole = request("a", &json!([]));
+    let without = |field: &str| {
+        let mut value = whole.clone();
+        value["metadata"].as_object_mut().unwrap().remove(field);
+        value
+    };
+    for odd in [json!({}), without("name"), without("uid"), without("resourceVersion"), request("b", &json!([]))] {
+        let (answers, decisions) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let api = {
+            let (odd, whole, answers, decisions) =
+                (odd.clone(), whole.clone(), Arc::clone(&answers), Arc::clone(&decisions));
+            client(move |request| {
+                let answer = if request.method() == Method::PUT {
+                    decisions.fetch_add(1, Ordering::Relaxed);
+                    (200, json!({}))
+                } else if answers.fetch_add(1, Ordering::Relaxed) == 0 {
+                    (200, odd.clone())
+                } else {
+                    (200, whole.clone())
+                };
+                async { answer }
+            })
+        };
+        let mut engine = engine(api, Leadership::always());
+        // As a watch brings it that does not say more.
+        engine.input(Input::Request(Seen::Changed(object(without("uid")))));
+        review_now(&mut engine, "a").await;
+        let names = engine.pending.names();
+        assert_eq!(names.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["a"], "{odd}");
+        assert!(engine.queue.next_wake().is_some(), "{odd}");
+        // It is read once more, and then decided.
+        review_now(&mut engine, "a").await;
+        assert_eq!((answers.load(Ordering::Relaxed), decisions.load(Ordering::Relaxed)), (2, 0), "{odd}");
+        review_now(&mut engine, "a").await;
+        assert_eq!((answers.load(Ordering::Relaxed), decisions.load(Ordering::Relaxed)), (2, 1), "{odd}");
+        assert!(engine.pending.names().is_empty() && is_idle(&engine), "{odd}");
+    }
+}
