@@ -1,8 +1,10 @@
 //! What is exported: few and bounded labels, never anything that a requestor chose.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -224,23 +226,58 @@ impl Metrics {
 }
 
 impl Metrics {
-    /// What alerts look at exists before it counts, so that the first denial after a start is seen as one.
+    /// What alerts look at exists before it counts, so that the first denial after a start is seen as one: for each
+    /// object the signers that it names, and what it says of those that the options name. With all that others name
+    /// the series would be as many as objects times signers.
     fn begin_at_zero(&self, set: &PolicySet) {
-        let objects = || set.policies().iter().chain(set.guardrails());
-        let patterns =
-            set.settings().managed_signers.iter().chain(objects().flat_map(|object| object.matcher.signers()));
-        let exact = patterns.filter_map(|pattern| match pattern {
-            SignerPattern::Exact(name) => Some(name.as_str()),
-            SignerPattern::Domain(_) | SignerPattern::All => None,
-        });
-        let signers: BTreeSet<&str> = exact.filter(|signer| set.manages(signer)).chain([OTHER]).collect();
+        forget_zeros(&self.decisions);
+        forget_zeros(&self.reserved_identities);
+        let options: BTreeSet<&str> = set.settings().managed_signers.iter().filter_map(exact).collect();
+        let mut signers = options.clone();
+        signers.insert(OTHER);
+        for object in set.policies().iter().chain(set.guardrails()) {
+            let patterns = object.matcher.signers();
+            let speaks_of = |signer: &str| patterns.iter().any(|pattern| pattern.matches(signer));
+            let mut theirs: BTreeSet<&str> =
+                patterns.iter().filter_map(exact).filter(|signer| set.manages(signer)).collect();
+            signers.extend(&theirs);
+            theirs.extend(options.iter().filter(|signer| patterns.is_empty() || speaks_of(signer)));
+            if patterns.is_empty() || patterns.iter().any(|pattern| exact(pattern).is_none()) {
+                theirs.insert(OTHER);
+            }
+            for signer in theirs {
+                self.begin_denials(signer, &object.object.name);
+            }
+        }
         for signer in signers {
+            self.begin_denials(signer, "");
             for decision in [Decision::Deny, Decision::NoOpinion] {
                 let _ = self.reserved_identities.with_label_values(&[signer, decision.as_str()]);
             }
-            for policy in objects().map(|object| object.object.name.as_str()).chain([""]) {
-                let _ = self.decisions.with_label_values(&[signer, Decision::Deny.as_str(), policy]);
-            }
+        }
+    }
+
+    fn begin_denials(&self, signer: &str, policy: &str) {
+        let _ = self.decisions.with_label_values(&[signer, Decision::Deny.as_str(), policy]);
+    }
+}
+
+/// The signer that `pattern` names, if it is a name.
+fn exact(pattern: &SignerPattern) -> Option<&str> {
+    match pattern {
+        SignerPattern::Exact(name) => Some(name),
+        SignerPattern::Domain(_) | SignerPattern::All => None,
+    }
+}
+
+/// Removes what has counted nothing: it may have begun for an object that is gone. What has counted stays, since a
+/// counter that comes again lower than it was looks like a restart.
+fn forget_zeros(counters: &IntCounterVec) {
+    for metric in counters.collect().iter().flat_map(MetricFamily::get_metric) {
+        if metric.get_counter().get_value() <= 0.0 {
+            let labels: HashMap<&str, &str> =
+                metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+            let _ = counters.remove(&labels);
         }
     }
 }
@@ -251,4 +288,79 @@ pub(super) fn signer_label<'a>(set: &PolicySet, signer: &'a str) -> &'a str {
     let objects = set.policies().iter().chain(set.guardrails()).flat_map(|object| object.matcher.signers());
     let named = options.chain(objects).any(|pattern| *pattern == SignerPattern::Exact(signer.to_owned()));
     if named { signer } else { OTHER }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Metrics, OTHER};
+    use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
+
+    /// The labels of the series of `decisions_total`, with what they have counted.
+    fn series(metrics: &Metrics) -> Vec<String> {
+        let text = metrics.encode().unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("countersign_decisions_total{decision=\"Deny\","));
+        lines.map(|line| line.replace('"', "")).collect()
+    }
+
+    fn policy(name: &str, signer: &str) -> PolicyObject {
+        let object = json!({
+            "apiVersion": "countersign.dev/v1alpha1",
+            "metadata": { "name": name, "uid": name, "generation": 1 },
+            "spec": {
+                "match": { "signerNames": [signer], "requestors": [{ "users": ["*"] }] },
+                "allow": { "usages": { "allowed": ["client auth"] }, "expirationSeconds": { "max": 3600 } },
+            },
+        });
+        PolicyObject::new(Kind::CSRPolicy, object)
+    }
+
+    fn guardrail(name: &str) -> PolicyObject {
+        let object = json!({
+            "apiVersion": "countersign.dev/v1alpha1",
+            "metadata": { "name": name, "uid": name, "generation": 1 },
+            "spec": { "match": {}, "limits": { "subject": { "organizations": { "denied": ["admins"] } } } },
+        });
+        PolicyObject::new(Kind::CSRGuardrail, object)
+    }
+
+    fn see(metrics: &Metrics, managed: &[&str], objects: &[PolicyObject]) {
+        let managed_signers = managed.iter().map(|signer| SignerPattern::managed(signer).unwrap()).collect();
+        metrics.policies(&PolicySet::compile(objects, Settings { managed_signers, ..Settings::default() }));
+    }
+
+    #[test]
+    fn denials_begin_at_zero_where_an_object_speaks_of_the_signer() {
+        let metrics = Metrics::new().unwrap();
+        let objects = [policy("a", "example.com/a"), policy("wide", "example.com/*"), guardrail("all")];
+        see(&metrics, &["example.com/b", "example.com/*", "example.org/*"], &objects);
+        let expected = [
+            ("", "example.com/a"),
+            ("", "example.com/b"),
+            ("", OTHER),
+            ("a", "example.com/a"),
+            ("all", "example.com/b"),
+            ("all", OTHER),
+            ("wide", "example.com/b"),
+            ("wide", OTHER),
+        ];
+        assert_eq!(series(&metrics), expected.map(|(policy, signer)| format!("policy={policy},signer={signer}}} 0")));
+    }
+
+    #[test]
+    fn series_are_not_as_many_as_objects_times_signers_and_go_with_their_object() {
+        let metrics = Metrics::new().unwrap();
+        let objects: Vec<_> =
+            (0..100).map(|index| policy(&format!("p{index}"), &format!("example.com/s{index}"))).collect();
+        see(&metrics, &["*"], &objects);
+        // Of each object, of each signer, and of all others.
+        assert_eq!(series(&metrics).len(), 100 + 100 + 1);
+        metrics.decisions.with_label_values(&["example.com/s7", "Deny", "p7"]).inc();
+        see(&metrics, &["*"], &[]);
+        assert_eq!(series(&metrics), ["policy=,signer=other} 0", "policy=p7,signer=example.com/s7} 1"]);
+        see(&metrics, &["*"], &objects);
+        assert_eq!(series(&metrics).len(), 100 + 100 + 1);
+        assert!(series(&metrics).contains(&"policy=p7,signer=example.com/s7} 1".to_owned()));
+    }
 }
