@@ -39,6 +39,12 @@ impl Clock {
         let before = std::mem::replace(&mut self.0, Moment::now());
         before.disagrees_with(self.0)
     }
+
+    /// One that was set since it was last asked.
+    #[cfg(test)]
+    pub(super) fn that_was_set() -> Self {
+        Self(Moment { wall: SystemTime::UNIX_EPOCH, ..Moment::now() })
+    }
 }
 
 impl Moment {

@@ -273,6 +273,11 @@ impl Engine {
             tracing::warn!("the clock was set, or the machine slept: what is pending is reviewed again");
             self.pending.grow_young();
             self.review_all();
+            if self.counted.is_needed() {
+                // What did not count any more by the other clock was dropped.
+                self.list_requests_again();
+                self.show_readiness();
+            }
         }
         self.metrics.pending(&self.pending.by_signer(self.policies.set()));
         if let Some(max) = self.max_age {

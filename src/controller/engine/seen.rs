@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// What was approved is to be rebuilt from the requests that exist, and nothing decided until it is.
-    fn list_requests_again(&mut self) {
+    pub(super) fn list_requests_again(&mut self) {
         self.counted.lose();
         self.listed = None;
         self.requests_synced = false;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http::{Method, Request, Response};
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::controller::events::Events;
 use crate::controller::gate::Gate;
 use crate::controller::leader::Leadership;
 use crate::controller::metrics::Metrics;
-use crate::controller::moment::Moment;
+use crate::controller::moment::{Clock, Moment};
 use crate::controller::record::Recorder;
 use crate::controller::server::Readiness;
 use crate::controller::skew::Skew;
@@ -304,4 +305,29 @@ async fn what_does_not_say_which_request_it_is_is_neither_taken_in_nor_decided()
         assert_eq!((answers.load(Ordering::Relaxed), decisions.load(Ordering::Relaxed)), (2, 1), "{odd}");
         assert!(engine.pending.names().is_empty() && is_idle(&engine), "{odd}");
     }
+}
+
+#[tokio::test]
+async fn what_was_approved_is_listed_again_when_the_clock_was_set_and_it_is_counted() {
+    let mut engine = engine(unused(), Leadership::never());
+    let restarted = |engine: &Engine| engine.prompts.restart_requests.notified().now_or_never().is_some();
+    engine.clock = Clock::that_was_set();
+    engine.tick();
+    assert!(!restarted(&engine) && engine.not_ready().is_none());
+
+    assert!(engine.counted.need(&[SignerPattern::All]));
+    let mut value = request("a", &json!([{ "type": "Approved", "lastTransitionTime": Timestamp::now() }]));
+    value["spec"]["username"] = json!("system:node:w");
+    value["spec"]["groups"] = json!(["system:nodes"]);
+    let approved = object(value);
+    list(&mut engine, [approved.clone()]);
+    // By a clock that is ahead it was approved long ago.
+    engine.counted.expire(Timestamp::now() + SignedDuration::from_hours(2));
+    engine.tick();
+    assert!(!restarted(&engine) && engine.counted.known().is_some_and(crate::review::Approvals::is_empty));
+    engine.clock = Clock::that_was_set();
+    engine.tick();
+    assert!(restarted(&engine) && engine.not_ready().is_some_and(|(gate, _)| gate == "requests"));
+    list(&mut engine, [approved]);
+    assert!(engine.not_ready().is_none() && engine.counted.known().is_some_and(|approvals| approvals.len() == 1));
 }
