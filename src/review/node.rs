@@ -14,9 +14,10 @@ use crate::policy::NodeRules;
 
 impl Checks<'_> {
     /// Each of `hosts` must be one that the requesting node carries, and no other Node. What is not
-    /// there is unknown: addresses arrive late, and a Node may be behind.
+    /// there is unknown: addresses arrive late, and a Node may be behind. A policy is about a node that asks for itself also
+    /// where there are no hosts; a guardrail is about requests that have some.
     pub(super) fn carried_by_node(&mut self, kind: &ListKind, mut hosts: Vec<Host>) {
-        if hosts.is_empty() {
+        if hosts.is_empty() && !self.is_policy {
             return;
         }
         hosts.retain(|host| !self.reserved_for_others(kind, host));
@@ -24,6 +25,9 @@ impl Checks<'_> {
             Ok(name) => name,
             Err(wrong) => return self.not_a_node(wrong),
         };
+        if hosts.is_empty() {
+            return;
+        }
         let shown = printable(name);
         let node = match Nodes::when_filed(self.facts.nodes, name, self.envelope.created) {
             Ok(node) => node,

@@ -127,6 +127,45 @@ fn a_node_gets_what_it_carries_and_the_review_says_what_that_was() {
     }
 }
 
+/// Where nothing is asked for that a Node carries, a policy is about a node and its own name nevertheless, and a guardrail about
+/// nothing.
+#[test]
+fn without_names_and_addresses_it_is_the_nodes_own_name_still() {
+    let nodes = nodes();
+    let settled = |objects: &[PolicyObject], name: &str, username: &str| {
+        let mut asked = request(&[], &[]);
+        asked.envelope.signer_name = "example.com/mesh".to_owned();
+        asked.envelope.username = username.to_owned();
+        asked.content.as_mut().unwrap().subject.common_name = Some(name.to_owned());
+        let review = verdict(objects, &asked, Some(&nodes));
+        (review.decision, codes(&review))
+    };
+    let elsewhere = |dns_names: &Value, ip_addresses: &Value| {
+        object(
+            Kind::CSRPolicy,
+            &json!({
+                "match": { "signerNames": ["example.com/mesh"], "requestors": [{ "groups": ["system:nodes"] }] },
+                "allow": {
+                    "subject": { "commonName": { "allowed": ["system:node:*"] }, "organizations": { "allowed": ["system:nodes"] } },
+                    "usages": { "allowed": ["server auth"] },
+                    "expirationSeconds": { "max": 3600, "whenUnset": "Allow" },
+                    "dnsNames": dns_names,
+                    "ipAddresses": ip_addresses,
+                },
+            }),
+        )
+    };
+    let from = json!({ "from": "Node" });
+    let own = elsewhere(&from, &from);
+    let any = elsewhere(&json!({ "allowed": ["a.example.com"] }), &json!({ "allowed": ["10.0.0.0/8"] }));
+    let (one, two) = ("system:node:worker-1", "system:node:worker-2");
+    assert_eq!(settled(&[own.clone()], one, one), (Decision::Approve, vec![]));
+    assert_eq!(settled(&[own.clone()], two, one), (Decision::Deny, vec![ViolationCode::NodeIdentity]));
+    assert_eq!(settled(&[own], one, "amy"), (Decision::Deny, vec![ViolationCode::NodeIdentity]));
+    let limits = json!({ "dnsNames": { "from": "Node" }, "ipAddresses": { "from": "Node" } });
+    assert_eq!(settled(&[any, guardrail(&limits)], two, one), (Decision::Approve, vec![]));
+}
+
 #[test]
 fn what_may_come_yet_is_left_pending_with_the_reason() {
     let nodes = nodes();

@@ -89,12 +89,15 @@ impl NodeRules {
         if about.dns_names.iter().any(refused) {
             return Answer::Violated;
         }
-        if !from_node || about.dns_names.is_empty() {
+        if !from_node || guardrail && about.dns_names.is_empty() {
             return Answer::Satisfied;
         }
         let itself = about.as_node && common_name == Some(OWN);
         if !itself || about.dns_names.contains(&"localhost") {
             return Answer::Violated;
+        }
+        if about.dns_names.is_empty() {
+            return Answer::Satisfied;
         }
         let usable = about.find("w").is_some_and(|node| !node.later && node.carries.is_some());
         let own = about.dns_names.iter().all(|name| about.carriers(name) == ["w"]);
