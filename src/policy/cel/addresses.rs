@@ -87,7 +87,14 @@ fn parse_ip(text: &str) -> Result<IpAddr> {
 }
 
 fn parse_cidr(text: &str) -> Result<IpNet> {
-    text.parse().map_err(|_| wrong("cidr", "not a CIDR"))
+    match text.parse() {
+        // Kubernetes refuses these too.
+        Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
+            Err(wrong("cidr", "a range of IPv4-mapped IPv6 addresses"))
+        }
+        Ok(network) => Ok(network),
+        Err(_) => Err(wrong("cidr", "not a CIDR")),
+    }
 }
 
 fn wrong(function: &str, why: &str) -> ExecutionError {

@@ -9,6 +9,7 @@ use cel::common::value::Val;
 use cel::{ExecutionError, Value};
 
 use crate::node::{Node, Nodes};
+use crate::policy::Field;
 use crate::request::{Envelope, Key, Pkcs10, SigningRequest};
 
 /// The variable that is there only where a Node is known.
@@ -132,12 +133,15 @@ fn csr(envelope: &Envelope, usages: Vec<Value>, content: Option<&Pkcs10>) -> Val
     put(&mut subject, "organizations", texts(&content.subject.organizations));
     put(&mut subject, "organizationalUnits", texts(&content.subject.organizational_units));
     put(&mut csr, "subject", subject);
-    put(&mut csr, "dnsNames", texts(&content.sans.dns_names));
+    let sans = |field: Field, values: &[String]| -> Value {
+        values.iter().map(|value| Value::from(&*field.normalize(value))).collect::<Vec<_>>().into()
+    };
+    put(&mut csr, "dnsNames", sans(Field::DnsName, &content.sans.dns_names));
     let addresses: Vec<Value> =
         content.sans.ip_addresses.iter().map(|address| address.to_string().as_str().into()).collect();
     put(&mut csr, "ipAddresses", addresses);
-    put(&mut csr, "uris", texts(&content.sans.uris));
-    put(&mut csr, "emailAddresses", texts(&content.sans.email_addresses));
+    put(&mut csr, "uris", sans(Field::Uri, &content.sans.uris));
+    put(&mut csr, "emailAddresses", sans(Field::EmailAddress, &content.sans.email_addresses));
     let mut key = Fields::new();
     put(&mut key, "algorithm", content.key.algorithm());
     put(&mut key, "bits", Value::Int(content.key.bits().into()));

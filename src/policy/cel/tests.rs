@@ -90,7 +90,7 @@ fn addresses_and_ranges_are_compared_as_what_they_are() {
         ("isIP('10.0.0.1') && isIP('2001:db8::1')", Truth::Yes),
         ("isIP('10.0.0.1/8') || isIP('10.0.0') || isIP('::ffff:10.0.0.1')", Truth::No),
         ("isCIDR('10.0.0.0/8') && isCIDR('2001:db8::/32')", Truth::Yes),
-        ("isCIDR('10.0.0.0') || isCIDR('10.0.0.0/33')", Truth::No),
+        ("isCIDR('10.0.0.0') || isCIDR('10.0.0.0/33') || isCIDR('::ffff:10.0.0.0/104')", Truth::No),
         ("ip('10.0.0.1').family() == 4 && ip('2001:db8::1').family() == 6", Truth::Yes),
         ("ip('127.0.0.1').isLoopback() && ip('::').isUnspecified()", Truth::Yes),
         ("ip('10.0.0.1').isLoopback() || ip('10.0.0.1').isUnspecified()", Truth::No),
@@ -102,10 +102,31 @@ fn addresses_and_ranges_are_compared_as_what_they_are() {
     ] {
         assert_eq!(holds(source, &amy), expected, "{source}");
     }
-    for source in
-        ["ip('::ffff:10.0.0.1').family() == 6", "cidr('10.0.0.0').prefixLength() == 32", "cidr(ip('::')) == 1"]
-    {
+    for source in [
+        "ip('::ffff:10.0.0.1').family() == 6",
+        "cidr('10.0.0.0').prefixLength() == 32",
+        "cidr(ip('::')) == 1",
+        "!cidr('::ffff:10.0.0.0/104').containsIP('10.0.0.1')",
+        "!cidr('::ffff:a00:0/104').containsIP('10.0.0.1')",
+    ] {
         assert!(matches!(holds(source, &amy), Truth::Unknown(_)), "{source}");
+    }
+}
+
+/// Go writes the scheme of a URI into the certificate in lower case, and names of hosts are the same in any case.
+#[test]
+fn sans_are_seen_as_they_are_compared() {
+    let mut amy = request("amy", &[]);
+    let sans = &mut amy.content.as_mut().unwrap().sans;
+    sans.dns_names = vec!["VPN.Example.com".to_owned()];
+    sans.uris = vec!["SPIFFE://Example.com/ns/Kube-System/sa/x".to_owned()];
+    sans.email_addresses = vec!["Amy@Example.com".to_owned()];
+    for source in [
+        "csr.dnsNames == ['vpn.example.com']",
+        "csr.uris == ['spiffe://example.com/ns/Kube-System/sa/x']",
+        "csr.emailAddresses == ['Amy@example.com']",
+    ] {
+        assert_eq!(holds(source, &amy), Truth::Yes, "{source}");
     }
 }
 
