@@ -1,5 +1,7 @@
 //! Reserved identities: names that Kubernetes or its installer gives a meaning of their own.
 
+use std::cmp::Reverse;
+
 use crate::fold::fold;
 
 use super::Pattern;
@@ -10,7 +12,7 @@ pub const MASTERS: &str = "system:masters";
 /// The prefixes that make a name a reserved identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
-    /// Each as it is written, and folded.
+    /// Each as it is written, and folded; the longest first, since one may begin with another.
     prefixes: Vec<(String, String)>,
 }
 
@@ -25,10 +27,12 @@ impl Reserved {
     pub fn new(more: impl IntoIterator<Item = String>) -> Self {
         let standard = ["system:".to_owned(), "kubeadm:".to_owned()];
         let all = standard.into_iter().chain(more.into_iter().filter(|prefix| !prefix.is_empty()));
-        Self { prefixes: all.map(|prefix| (prefix.clone(), fold(&prefix))).collect() }
+        let mut prefixes: Vec<(String, String)> = all.map(|prefix| (prefix.clone(), fold(&prefix))).collect();
+        prefixes.sort_by_key(|(_, folded)| Reverse(folded.len()));
+        Self { prefixes }
     }
 
-    /// The prefix that makes `name` a reserved identity, compared after trimming, case folding and
+    /// The longest prefix that makes `name` a reserved identity, compared after trimming, case folding and
     /// Unicode compatibility normalisation.
     #[must_use]
     pub fn prefix_of(&self, name: &str) -> Option<&str> {
@@ -71,5 +75,21 @@ mod tests {
             let pattern = Pattern::new(pattern, Field::Identity).unwrap();
             assert_eq!(reserved.permits(&pattern, name), expected, "{} and {name}", pattern.source());
         }
+    }
+
+    #[test]
+    fn a_prefix_within_another_is_to_be_spelled_out_as_well() {
+        for prefixes in [["corp:", "corp:root:"], ["corp:root:", "corp:"]] {
+            let reserved = Reserved::new(prefixes.map(str::to_owned));
+            for (pattern, expected) in [("corp:**", false), ("corp:root:*", true), ("corp:r**", false)] {
+                let pattern = Pattern::new(pattern, Field::Identity).unwrap();
+                assert_eq!(reserved.permits(&pattern, "corp:root:x"), expected, "{} of {prefixes:?}", pattern.source());
+            }
+            assert!(reserved.permits(&Pattern::new("corp:*", Field::Identity).unwrap(), "corp:x"));
+        }
+        let reserved = Reserved::new(["system:serviceaccount:".to_owned()]);
+        let pattern = Pattern::new("system:**", Field::Identity).unwrap();
+        assert!(!reserved.permits(&pattern, "system:serviceaccount:a:b"));
+        assert!(reserved.permits(&pattern, "system:node:a"));
     }
 }
