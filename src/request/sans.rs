@@ -118,11 +118,18 @@ fn uri(content: &[u8]) -> Result<String, DecodeError> {
         DecodeCode::SanUriMalformed,
         "uris",
         &text,
-        "is not a URI that all readers read alike (scheme:, a plain host, no user, no %, no . or .. segments): correct it",
+        "is not a URI that all readers read alike (scheme:, a plain host, no user, no port that the scheme has anyway, no %, no \
+         . or .. segments): correct it",
     ))
 }
 
-/// RFC 3986, less what readers normalise differently: escapes, user information, dot segments.
+/// Schemes whose URIs have a host, which some readers find without `//` as well, and the port that they have anyway
+/// (WHATWG URL, "special scheme").
+const WITH_HOST: [(&str, &str); 5] =
+    [("ftp", ":21"), ("http", ":80"), ("https", ":443"), ("ws", ":80"), ("wss", ":443")];
+
+/// RFC 3986, less what readers normalise differently: escapes, user information, dot segments, a port that goes without
+/// saying (section 6.2.3).
 fn is_uri(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#@!$&'()*+,;=[]".contains(c);
     let Some((scheme, rest)) = text.split_once(':') else { return false };
@@ -136,14 +143,18 @@ fn is_uri(text: &str) -> bool {
     {
         return false;
     }
+    let port = WITH_HOST.iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known)).map(|(_, port)| *port);
     let (path, authority_fits) = match rest.strip_prefix("//") {
         Some(rest) => {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             // Go writes `http://` back as `http:`.
-            let fits = is_authority(&rest[..end]) && (end > 0 || rest.starts_with('/'));
+            let fits = is_authority(&rest[..end], port) && (end > 0 || rest.starts_with('/') && port.is_none());
             (&rest[end..], fits)
         }
-        None => (rest, !rest.contains(['[', ']', '@']) || scheme.eq_ignore_ascii_case("mailto")),
+        None => {
+            let fits = !rest.contains(['[', ']', '@']) || scheme.eq_ignore_ascii_case("mailto");
+            (rest, fits && port.is_none())
+        }
     };
     let end = path.find(['?', '#']).unwrap_or(path.len());
     authority_fits
@@ -151,11 +162,16 @@ fn is_uri(text: &str) -> bool {
         && !path.contains(['[', ']'])
 }
 
-/// A host with or without a port, never a user. Empty is `file:///path`.
-fn is_authority(authority: &str) -> bool {
+/// A host with or without a port that is not `usual`, never a user. Empty is `file:///path`.
+fn is_authority(authority: &str, usual: Option<&str>) -> bool {
+    // Its one spelling (RFC 5952), and not that of an IPv4 address.
+    let is_address = |text: &str| {
+        let address = text.parse::<Ipv6Addr>().ok().filter(|address| address.to_ipv4_mapped().is_none());
+        address.is_some_and(|address| address.to_string().eq_ignore_ascii_case(text))
+    };
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => ("", port),
+            Some((address, port)) if is_address(address) => ("", port),
             _ => return false,
         },
         None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
@@ -168,7 +184,7 @@ fn is_authority(authority: &str) -> bool {
         || authority.starts_with('[')
         || host.parse::<Ipv4Addr>().is_ok()
         || is_dns_name(host.as_bytes()) && !host.contains('*');
-    host_fits && port_fits
+    host_fits && port_fits && Some(port) != usual
 }
 
 fn email(content: &[u8]) -> Result<String, DecodeError> {
@@ -220,7 +236,12 @@ mod tests {
             "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8",
             "https://[2001:db8::1]/x",
             "file:///etc/x",
-            "http://[::1]:80/x",
+            "http://[::1]:8080/x",
+            "http://[2001:DB8::1]/x",
+            "http://h:443/",
+            "https://h:80",
+            "spiffe://h:443/x",
+            "file:/x",
             "http://10.0.0.1/x",
             "http://h:0/",
             "http://h:65535/",
@@ -292,6 +313,15 @@ mod tests {
             "a:b]",
             "a:b@c",
             "a:b/../c",
+            "http://[2001:db8:0::1]/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://[::ffff:a00:1]/",
+            "http://h:80/",
+            "HTTPS://h:443",
+            "wss://[::1]:443/",
+            "https:/h/x",
+            "https:h",
+            "https:///h/x",
             "urn:a#",
         ] {
             assert!(uri(text.as_bytes()).is_err(), "{text:?}");
