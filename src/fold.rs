@@ -2,7 +2,7 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// `text` trimmed, in lower case and in normalisation form KC (Unicode TR 15): two names that fold
+/// `text` trimmed, without case and in normalisation form KC (Unicode TR 15): two names that fold
 /// to the same text look alike to a person or to a careless comparison.
 #[must_use]
 pub fn fold(text: &str) -> String {
@@ -11,10 +11,24 @@ pub fn fold(text: &str) -> String {
         return text.trim().to_ascii_lowercase();
     }
     let normal: String = text.nfkc().collect();
-    let lower: String = normal.chars().flat_map(char::to_lowercase).collect();
+    let mut lower = String::with_capacity(normal.len());
+    normal.chars().for_each(|c| push_without_case(c, &mut lower));
     // What has no upper case is its own normal form still.
     let folded = if lower == normal { normal } else { lower.nfkc().collect() };
     folded.trim().to_owned()
+}
+
+/// Puts what `c` and all that differs from it in case have in common into `folded`: through upper case, in which ς is Σ and ß
+/// is SS. (A dotless ı becomes i, which Unicode's own folding leaves to Turkish.)
+pub(crate) fn push_without_case(c: char, folded: &mut impl Extend<char>) {
+    if c.is_ascii() {
+        return folded.extend([c.to_ascii_lowercase()]);
+    }
+    let (lower, upper) = (c.to_lowercase(), c.to_uppercase());
+    if lower.len() == 1 && upper.len() == 1 && lower.clone().eq(upper) {
+        return folded.extend(lower);
+    }
+    folded.extend(lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase));
 }
 
 #[cfg(test)]
@@ -22,6 +36,24 @@ mod tests {
     use unicode_normalization::UnicodeNormalization;
 
     use super::fold;
+
+    #[test]
+    fn case_is_folded_and_not_only_lowered() {
+        for (one, other) in [
+            ("ΠΡΌΕΔΡΟΣ", "πρόεδρος"),
+            ("STRASSE", "straße"),
+            ("STRA\u{1e9e}E", "strasse"),
+            ("\u{fb03}", "FFI"),
+            ("\u{149}a", "\u{2bc}Na"),
+            ("\u{130}", "i\u{307}"),
+            ("\u{131}", "I"),
+            ("\u{17f}", "S"),
+            ("\u{212a}", "k"),
+            ("\u{ab70}", "\u{13a0}"),
+        ] {
+            assert_eq!(fold(one), fold(other), "{one} and {other}");
+        }
+    }
 
     #[test]
     fn ascii_folds_as_all_text_does() {

@@ -86,7 +86,9 @@ impl Pattern {
         if field == Field::DnsName {
             check_dns(source)?;
         }
-        Ok(Self { source: source.to_owned(), field, tokens: tokens(&field.normalize(source)) })
+        // What stands behind `**` may be of the host, or of the path, where case counts: it stays as it is.
+        let (head, tail) = source.split_at(source.find("**").filter(|_| field == Field::Uri).unwrap_or(source.len()));
+        Ok(Self { source: source.to_owned(), field, tokens: tokens(&format!("{}{tail}", field.normalize(head))) })
     }
 
     /// The pattern as it was written.
@@ -173,9 +175,16 @@ impl WidePattern {
             check_dns(source)?;
         }
         let tokens = tokens(&field.normalize(source));
-        let plain = Glob::new(&tokens, str::to_owned);
-        // Each literal is folded by itself, and then without trimming: the space in `a *` counts.
-        let folded = Some(Glob::new(&tokens, fold_untrimmed)).filter(|folded| *folded != plain);
+        let plain = Glob::new(parts(&tokens, str::to_owned));
+        // Each literal is folded by itself, and trimmed where the value is: the space in `a *` counts.
+        let mut folded = parts(&tokens, fold_untrimmed);
+        if let Some(first) = folded.first_mut() {
+            *first = first.trim_start().to_owned();
+        }
+        if let Some(last) = folded.last_mut() {
+            *last = last.trim_end().to_owned();
+        }
+        let folded = Some(Glob::new(folded)).filter(|folded| *folded != plain);
         Ok(Self { source: source.to_owned(), field, plain, folded })
     }
 
@@ -223,6 +232,18 @@ impl WidePattern {
     }
 }
 
+/// What stands between the `*`, each made of the literals there.
+fn parts(tokens: &[Token], literal: impl Fn(&str) -> String) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for token in tokens {
+        match (token, parts.last_mut()) {
+            (Token::Literal(text), Some(part)) => part.push_str(&literal(text)),
+            _ => parts.push(String::new()),
+        }
+    }
+    parts
+}
+
 fn fold_untrimmed(text: &str) -> String {
     let guarded = fold(&format!("|{text}|"));
     guarded.strip_prefix('|').and_then(|text| text.strip_suffix('|')).unwrap_or(text).to_owned()
@@ -237,14 +258,7 @@ struct Glob {
 }
 
 impl Glob {
-    fn new(tokens: &[Token], literal: impl Fn(&str) -> String) -> Self {
-        let mut parts = vec![String::new()];
-        for token in tokens {
-            match (token, parts.last_mut()) {
-                (Token::Literal(text), Some(part)) => part.push_str(&literal(text)),
-                _ => parts.push(String::new()),
-            }
-        }
+    fn new(parts: Vec<String>) -> Self {
         let characters: Vec<Vec<Step>> = parts.iter().map(|part| part.chars().map(Step::Char).collect()).collect();
         let steps = characters.join(&Step::Any);
         Self { parts, steps }
@@ -410,6 +424,9 @@ mod tests {
             ("spiffe://example.com/ns/*/sa/*", Field::Uri, "spiffe://example.com/ns/a/sa/b/c", false),
             ("spiffe://example.com/ns/*/sa/*", Field::Uri, "spiffe://example.com/NS/a/sa/b", false),
             ("spiffe://*/x", Field::Uri, "spiffe://user@host/x", false),
+            ("SPIFFE://Example.com/**-Admin", Field::Uri, "spiffe://example.com/a/web-Admin", true),
+            ("spiffe://**-Admin", Field::Uri, "spiffe://example.com/a/web-Admin", true),
+            ("spiffe://**-Admin", Field::Uri, "spiffe://example.com/a/web-admin", false),
             ("*@example.com", Field::EmailAddress, "amy@EXAMPLE.com", true),
             ("*@example.com", Field::EmailAddress, "a@b@example.com", false),
             ("amy@example.com", Field::EmailAddress, "Amy@example.com", false),
@@ -461,6 +478,18 @@ mod tests {
             ("v*n.example.com", Field::DnsName, "*.example.com", true),
             ("a.b.example.com", Field::DnsName, "*.*.example.com", true),
             ("spiffe://example.com/admin/*", Field::Uri, "spiffe://example.com/ADMIN/x/y", true),
+            ("spiffe://**-Admin", Field::Uri, "spiffe://example.com/a/web-admin", true),
+            (
+                "\u{3c0}\u{3c1}\u{3cc}\u{3b5}\u{3b4}\u{3c1}\u{3bf}\u{3c2}",
+                Field::Identity,
+                "\u{3a0}\u{3a1}\u{38c}\u{395}\u{394}\u{3a1}\u{39f}\u{3a3}",
+                true,
+            ),
+            ("stra\u{df}e", Field::Identity, "STRASSE", true),
+            // The accent alone is a space and a combining one in compatibility form.
+            ("\u{b4}admins", Field::Identity, "\u{b4}ADMINS", true),
+            ("\u{b4}*", Field::Identity, "\u{301}admins", true),
+            ("a *", Field::Identity, "Ab", false),
         ] {
             assert_eq!(hits(pattern, field, value), expected, "{pattern:?} and {value:?}");
         }
@@ -470,7 +499,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn a_wildcard_name_covers_what_some_name_of_it_matches(pattern in "[ab.]{0,2}(\\*[ab.]{0,2})?", value in "[ab.]{0,2}\\*[ab.]{0,2}(\\*[ab.]{0,1})?") {
-            let glob = Glob::new(&tokens(&pattern), str::to_owned);
+            let glob = Glob::new(super::parts(&tokens(&pattern), str::to_owned));
             // A text as long as all of the pattern says all that a longer one would.
             let longer = |texts: Vec<String>| texts.iter().flat_map(|text| ["", "a", "b"].map(|c| format!("{text}{c}"))).collect();
             let mut texts: Vec<String> = (0..4).fold(vec![String::new()], |texts, _| longer(texts));

@@ -3,7 +3,7 @@
 
 use super::der::{self, Element};
 use super::error::malformed_extension as malformed;
-use super::{DecodeCode, DecodeError, Sans, Usage, sans};
+use super::{DecodeCode, DecodeError, Sans, Usage, masters, sans};
 
 /// 1.2.840.113549.1.9, without the last arc (RFC 2985).
 const PKCS9: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09];
@@ -38,7 +38,7 @@ pub(super) fn decode_attributes(attributes: Element<'_>, usages: &[Usage]) -> Re
         match oid.strip_prefix(PKCS9) {
             Some([14]) => sans = decode_extensions(value, usages)?,
             // challengePassword and unstructuredName: no certificate carries them.
-            Some([2 | 7]) => {}
+            Some([2 | 7]) => not_masters(value.raw)?,
             _ => {
                 return Err(DecodeError::new(
                     DecodeCode::AttributeUnknown,
@@ -51,6 +51,12 @@ pub(super) fn decode_attributes(attributes: Element<'_>, usages: &[Usage]) -> Re
         }
     }
     Ok(sans)
+}
+
+/// What is not read has no name in it that would be denied if it were; what is refused for it is found in the request
+/// once more, and denied.
+fn not_masters(unread: &[u8]) -> Result<(), DecodeError> {
+    if masters::contains(unread) { Err(der::malformed("system:masters stands where no name belongs")) } else { Ok(()) }
 }
 
 fn repeated(what: &str) -> DecodeError {
@@ -97,6 +103,7 @@ fn decode_extensions(value: Element<'_>, usages: &[Usage]) -> Result<Sans, Decod
                 if inner(content)?.tag != der::OCTET_STRING {
                     return Err(malformed("subjectKeyIdentifier"));
                 }
+                not_masters(content)?;
             }
             _ => {
                 return Err(DecodeError::new(

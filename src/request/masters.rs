@@ -7,7 +7,7 @@ use memchr::{memchr_iter, memchr3_iter};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{MAX_REQUEST_BYTES, Pkcs10};
-use crate::fold::fold;
+use crate::fold::{fold, push_without_case};
 use crate::policy::MASTERS;
 
 /// Whether a request that decoded names it as a value anywhere.
@@ -51,7 +51,8 @@ fn blocks(pem: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn contains(bytes: &[u8]) -> bool {
+/// Whether these bytes contain it.
+pub(super) fn contains(bytes: &[u8]) -> bool {
     let mut leaves = Vec::with_capacity(bytes.len());
     flatten(bytes, MAX_DEPTH, &mut leaves);
     is_read_in(bytes) || is_read_in(&leaves)
@@ -184,7 +185,11 @@ const COLONS: [char; 4] = [':', '\u{fe13}', '\u{fe55}', '\u{ff1a}'];
 /// What a character folds to where none behind it composes with it.
 fn fold_one(c: char) -> impl DoubleEndedIterator<Item = char> {
     let ascii = c.is_ascii().then(|| c.to_ascii_lowercase());
-    let others: Vec<char> = if ascii.is_some() { Vec::new() } else { c.nfkc().flat_map(char::to_lowercase).collect() };
+    let mut others = Vec::new();
+    if ascii.is_none() {
+        c.nfkc().for_each(|c| push_without_case(c, &mut others));
+        others = others.into_iter().nfkc().collect();
+    }
     ascii.into_iter().chain(others)
 }
 

@@ -690,8 +690,13 @@ fn masters_are_found_wherever_they_hide() {
             }),
         ),
         ("an otherName", attributes(&[san(0xa0, b"\x0c\x0esystem:masters")])),
+        ("a challengePassword", attributes(&[attribute(7, &[&tlv(0x0c, b"system:masters")])])),
+        ("an unstructuredName", attributes(&[attribute(2, &[&tlv(0x1e, &wide)])])),
+        ("a subjectKeyIdentifier", attributes(&[extensions(&[&extension(14, &tlv(0x04, b"system:masters"))])])),
     ] {
         assert!(request(&["client auth"], &pem(&der)).asks_for_masters, "{what}");
     }
+    let password = attributes(&[attribute(7, &[&tlv(0x0c, b"system:monitoring")])]);
+    assert!(request(&["client auth"], &pem(&password)).content.is_ok());
     assert!(!request(&["client auth"], &pem(&subject(&[utf8(10, "system:masters-not")]))).asks_for_masters);
 }
