@@ -159,6 +159,13 @@ impl Ask {
             .iter_mut()
             .filter(|text| !text.contains('@'))
             .for_each(|text| text.push_str("@example.com"));
+        // Written in another way, and the same.
+        for text in ask.uris.iter_mut().chain(&mut ask.dns_names) {
+            if one_in(4, rng) {
+                let end = text.find(':').unwrap_or(text.len());
+                text[..end].make_ascii_uppercase();
+            }
+        }
         let rules = &allow["expirationSeconds"];
         if rules["whenUnset"] == "Deny" || !one_in(3, rng) {
             let fits = |seconds: &i32| {

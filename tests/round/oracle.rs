@@ -24,12 +24,15 @@ pub type Met = BTreeSet<String>;
 type Holds = fn(&Certificate) -> bool;
 
 /// Expressions of the random policies, with what they mean for a certificate.
-pub const EXPRESSIONS: [(&str, Holds); 4] = [
+pub const EXPRESSIONS: [(&str, Holds); 5] = [
     ("csr.subject.commonName.size() <= 8", |certificate| {
         certificate.common_names.first().is_some_and(|name| name.chars().count() <= 8)
     }),
     ("csr.dnsNames.all(name, name.endsWith('.example.com'))", |certificate| {
-        certificate.dns_names.iter().all(|name| name.ends_with(".example.com"))
+        certificate.dns_names.iter().all(|name| name.to_ascii_lowercase().ends_with(".example.com"))
+    }),
+    ("!csr.uris.exists(uri, uri.startsWith('spiffe://example.com/'))", |certificate| {
+        !certificate.uris.iter().any(|uri| normal_uri(uri).starts_with("spiffe://example.com/"))
     }),
     ("csr.subject.organizations.size() + csr.ipAddresses.size() <= 2", |certificate| {
         certificate.organizations.len() + certificate.ip_addresses.len() <= 2
@@ -426,6 +429,7 @@ impl Judge<'_> {
             self.hold("dnsNames.wildcards", allowed && rules["from"].is_null());
         }
         if rules["from"] == "Node" {
+            self.must("a node's own name", !self.is_policy || self.is_own_node());
             for name in names {
                 let carried = |node: &&(&str, &str, &str)| *name == node.0 || *name == node.2;
                 let carries = self.own_node().as_ref().is_some_and(carried);
@@ -445,6 +449,9 @@ impl Judge<'_> {
         let (rules, addresses) = (&self.rules[FIELD], &self.certificate.ip_addresses);
         if rules.is_null() {
             return self.must(FIELD, !self.is_policy || addresses.is_empty());
+        }
+        if rules["from"] == "Node" {
+            self.must("a node's own name", !self.is_policy || self.is_own_node());
         }
         let any = |list: &str, address: IpAddr| texts(&rules[list]).any(|range| is_in(address, range));
         for address in addresses {
