@@ -159,8 +159,8 @@ fn without_names_and_addresses_it_is_the_nodes_own_name_still() {
     let own = elsewhere(&from, &from);
     let any = elsewhere(&json!({ "allowed": ["a.example.com"] }), &json!({ "allowed": ["10.0.0.0/8"] }));
     let (one, two) = ("system:node:worker-1", "system:node:worker-2");
-    assert_eq!(settled(&[own.clone()], one, one), (Decision::Approve, vec![]));
-    assert_eq!(settled(&[own.clone()], two, one), (Decision::Deny, vec![ViolationCode::NodeIdentity]));
+    assert_eq!(settled(std::slice::from_ref(&own), one, one), (Decision::Approve, vec![]));
+    assert_eq!(settled(std::slice::from_ref(&own), two, one), (Decision::Deny, vec![ViolationCode::NodeIdentity]));
     assert_eq!(settled(&[own], one, "amy"), (Decision::Deny, vec![ViolationCode::NodeIdentity]));
     let limits = json!({ "dnsNames": { "from": "Node" }, "ipAddresses": { "from": "Node" } });
     assert_eq!(settled(&[any, guardrail(&limits)], two, one), (Decision::Approve, vec![]));
