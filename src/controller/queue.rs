@@ -1,102 +1,94 @@
 //! The order in which pending requests are reviewed: each requestor in turn, so that a flood from one
 //! holds nobody else up; each request at most once at a time, and again after a failure only when its
-//! time has come. What is forgotten leaves it at once: a replica that does not lead takes nothing out.
+//! time has come. What is forgotten leaves it: a replica that does not lead takes nothing out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The first wait after a failure.
+/// How long the first failure of a request makes it wait.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait after a failure: with its jitter below ten seconds, in which work goes on once the API server does.
+/// The longest that failures alone make it wait, without jitter.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(7_500);
+/// So many keys that were forgotten may stand in the lines, or as many as there are others.
+const STALE: usize = 64;
 
 /// Keys that wait for their review, each with its requestor.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// The keys of each requestor that has any to review now.
-    ready: HashMap<Arc<str>, Line>,
-    /// These requestors, in the order of their turns.
-    turns: BTreeMap<u64, Arc<str>>,
-    /// When, the key, and its requestor.
-    later: BTreeMap<(Instant, Arc<str>), Arc<str>>,
-    keys: HashMap<Arc<str>, Key>,
-    /// How many numbers were given to turns and keys: later ones get higher ones.
-    numbers: u64,
+    /// The keys of each requestor that has any, in order. What is not in `queued`, as the same pointer, was forgotten.
+    ready: HashMap<String, VecDeque<Arc<str>>>,
+    /// The requestors that have any, in the order of their turns.
+    turns: VecDeque<String>,
+    queued: HashSet<Arc<str>>,
+    /// How many keys of `ready` were forgotten.
+    stale: usize,
+    /// When, and the key, with its requestor.
+    later: BTreeMap<(Instant, Arc<str>), String>,
+    failures: HashMap<Arc<str>, Failures>,
 }
 
-/// The keys of one requestor, in order.
-#[derive(Debug)]
-struct Line {
-    turn: u64,
-    keys: BTreeMap<u64, Arc<str>>,
-}
-
-/// Where a key waits, and how often it failed.
+/// How often a key failed, and until when it waits.
 #[derive(Debug, Default)]
-struct Key {
-    /// In the line of this requestor, with this number.
-    ready: Option<(Arc<str>, u64)>,
-    /// Until then.
-    later: Option<Instant>,
-    failures: u32,
+struct Failures {
+    count: u32,
+    until: Option<Instant>,
 }
 
 impl Queue {
     /// `key` of `requestor` is to be reviewed, once, however often this is called before it is.
     pub(super) fn push(&mut self, key: Arc<str>, requestor: &str) {
-        let known = self.keys.entry(Arc::clone(&key)).or_default();
-        if known.ready.is_some() {
+        if !self.queued.insert(Arc::clone(&key)) {
             return;
         }
-        self.numbers += 1;
-        let number = self.numbers;
-        let requestor = match self.ready.get_key_value(requestor) {
-            Some((requestor, _)) => Arc::clone(requestor),
+        match self.ready.get_mut(requestor) {
+            Some(keys) => keys.push_back(key),
             None => {
-                let requestor: Arc<str> = requestor.into();
-                self.turns.insert(number, Arc::clone(&requestor));
-                self.ready.insert(Arc::clone(&requestor), Line { turn: number, keys: BTreeMap::new() });
-                requestor
+                self.turns.push_back(requestor.to_owned());
+                self.ready.insert(requestor.to_owned(), VecDeque::from([key]));
             }
-        };
-        if let Some(line) = self.ready.get_mut(&requestor) {
-            line.keys.insert(number, key);
         }
-        known.ready = Some((requestor, number));
     }
 
     /// `key` failed: it comes again after a wait that doubles with each failure, by up to a
     /// quarter longer so that many do not come at once, or after `at_least`.
     pub(super) fn retry(&mut self, key: &str, requestor: &str, at_least: Duration) {
         let key: Arc<str> = key.into();
-        let known = self.keys.entry(Arc::clone(&key)).or_default();
-        let wait = FIRST_WAIT.saturating_mul(1 << known.failures.min(6)).min(LONGEST_WAIT);
-        known.failures = known.failures.saturating_add(1);
+        let Failures { count, until } = self.failures.entry(Arc::clone(&key)).or_default();
+        let wait = FIRST_WAIT.saturating_mul(1 << (*count).min(6)).min(LONGEST_WAIT);
+        *count = count.saturating_add(1);
         let wait = wait.max(at_least);
-        let jitter = wait.mul_f64(f64::from(jitter(&key, known.failures)) / 1024.0);
+        let jitter = wait.mul_f64(f64::from(jitter(&key, *count)) / 1024.0);
         let at = Instant::now() + wait + jitter;
-        if let Some(before) = known.later.replace(at) {
+        if let Some(before) = until.replace(at) {
             self.later.remove(&(before, Arc::clone(&key)));
         }
-        self.later.insert((at, key), requestor.into());
+        self.later.insert((at, key), requestor.to_owned());
     }
 
     /// `key` was dealt with, or is gone.
     pub(super) fn forget(&mut self, key: &str) {
-        let Some((key, Key { ready, later, .. })) = self.keys.remove_entry(key) else { return };
-        if let Some(at) = later {
+        if let Some((key, Failures { until: Some(at), .. })) = self.failures.remove_entry(key) {
             self.later.remove(&(at, key));
         }
-        if let Some((requestor, number)) = ready
-            && let Some(line) = self.ready.get_mut(&requestor)
-        {
-            line.keys.remove(&number);
-            if line.keys.is_empty() {
-                self.turns.remove(&line.turn);
-                self.ready.remove(&requestor);
+        if self.queued.remove(key) {
+            self.stale += 1;
+            if self.stale > self.queued.len().max(STALE) {
+                self.tidy();
             }
         }
+    }
+
+    /// Takes out of the lines what was forgotten.
+    fn tidy(&mut self) {
+        let Self { ready, turns, queued, .. } = self;
+        ready.retain(|_, keys| {
+            keys.retain(|key| is_queued(queued, key));
+            keys.shrink_to_fit();
+            !keys.is_empty()
+        });
+        turns.retain(|requestor| ready.contains_key(requestor));
+        self.stale = 0;
     }
 
     /// Moves what has waited long enough to the others.
@@ -104,8 +96,8 @@ impl Queue {
         let now = Instant::now();
         while self.next_wake().is_some_and(|at| at <= now) {
             if let Some(((_, key), requestor)) = self.later.pop_first() {
-                if let Some(known) = self.keys.get_mut(&key) {
-                    known.later = None;
+                if let Some(failures) = self.failures.get_mut(&key) {
+                    failures.until = None;
                 }
                 self.push(key, &requestor);
             }
@@ -114,35 +106,40 @@ impl Queue {
 
     /// The next key to review: the first one of the requestor whose turn it is.
     pub(super) fn pop(&mut self) -> Option<Arc<str>> {
-        let (_, requestor) = self.turns.pop_first()?;
-        let line = self.ready.get_mut(&requestor)?;
-        let key = line.keys.pop_first().map(|(_, key)| key);
-        if line.keys.is_empty() {
-            self.ready.remove(&requestor);
-        } else {
-            self.numbers += 1;
-            line.turn = self.numbers;
-            self.turns.insert(self.numbers, requestor);
-        }
-        let key = key?;
-        if let Some(known) = self.keys.get_mut(&key) {
-            known.ready = None;
-            if known.later.is_none() && known.failures == 0 {
-                self.keys.remove(&key);
+        while let Some(requestor) = self.turns.pop_front() {
+            let Some(keys) = self.ready.get_mut(&requestor) else { continue };
+            let mut key = keys.pop_front();
+            while key.as_ref().is_some_and(|key| !is_queued(&self.queued, key)) {
+                self.stale = self.stale.saturating_sub(1);
+                key = keys.pop_front();
+            }
+            if keys.is_empty() {
+                self.ready.remove(&requestor);
+            } else {
+                self.turns.push_back(requestor);
+            }
+            if let Some(key) = key {
+                self.queued.remove(&key);
+                return Some(key);
             }
         }
-        Some(key)
+        None
     }
 
     /// Whether nothing is to be reviewed now.
     pub(super) fn is_empty(&self) -> bool {
-        self.turns.is_empty()
+        self.queued.is_empty()
     }
 
     /// When the next key has waited long enough.
     pub(super) fn next_wake(&self) -> Option<Instant> {
         self.later.first_key_value().map(|((at, _), _)| *at)
     }
+}
+
+/// Whether `key` is the one that was put there: one of the same name may have come after it was forgotten.
+fn is_queued(queued: &HashSet<Arc<str>>, key: &Arc<str>) -> bool {
+    queued.get(key).is_some_and(|queued| Arc::ptr_eq(queued, key))
 }
 
 /// 0 to 255, different for different keys.
@@ -152,7 +149,7 @@ fn jitter(key: &str, failures: u32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::Queue;
+    use super::{Queue, STALE};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -204,6 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_leaves_the_queue_and_nothing_of_it_stays() {
+        let in_lines = |queue: &Queue| queue.ready.values().map(|keys| keys.len()).sum::<usize>();
         let mut queue = Queue::default();
         for index in 0..1000 {
             let key = format!("{index}");
@@ -211,23 +209,27 @@ mod tests {
             if index % 3 == 0 {
                 queue.retry(&key, "amy", Duration::ZERO);
             }
-            // One stays in between, so that the line of its requestor does.
+            // One stays in between.
             if index != 500 {
                 queue.forget(&key);
             }
+            assert!(in_lines(&queue) <= STALE + 2, "{index}");
         }
-        assert_eq!((queue.keys.len(), queue.turns.len(), queue.ready.len(), queue.later.len()), (1, 1, 1, 0));
+        assert_eq!((queue.queued.len(), queue.later.len(), queue.failures.len()), (1, 0, 0));
         queue.push("b".into(), "bob");
+        // One that comes again has the place of the new one.
         queue.push("501".into(), "amy");
         queue.forget("501");
+        queue.push("502".into(), "bob");
         queue.push("501".into(), "bob");
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["500", "b", "501"]);
-        assert!(queue.keys.is_empty() && queue.ready.is_empty() && queue.is_empty());
+        assert_eq!(order.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["500", "b", "502", "501"]);
+        assert!(queue.is_empty() && queue.ready.is_empty() && queue.turns.is_empty());
+        assert_eq!(queue.stale, 0);
         // What failed is known until it is forgotten.
         queue.retry("a", "amy", Duration::ZERO);
-        assert_eq!((queue.keys.len(), queue.later.len()), (1, 1));
+        assert_eq!((queue.failures.len(), queue.later.len()), (1, 1));
         queue.forget("a");
-        assert!(queue.keys.is_empty() && queue.next_wake().is_none());
+        assert!(queue.failures.is_empty() && queue.next_wake().is_none());
     }
 }
