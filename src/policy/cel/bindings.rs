@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use cel::common::value::Val;
 use cel::{ExecutionError, Value};
 
+use super::types::Type;
+use crate::nearest::nearest;
 use crate::node::{Node, Nodes};
 use crate::policy::Field;
 use crate::request::{Envelope, Key, Pkcs10, SigningRequest};
@@ -20,28 +22,51 @@ pub(super) const ROOTS: [&str; 3] = ["csr", "requestor", NODE];
 /// What is in `csr` of any request, decoded or not.
 const OF_THE_SPEC: [&str; 3] = ["signerName", "usages", "expirationSeconds"];
 
-/// The fields of the object at `path`, where it is one whose fields are known.
-pub(super) fn fields(path: &str) -> Option<&'static [&'static str]> {
-    Some(match path {
-        "csr" => &[
-            "signerName",
-            "usages",
-            "expirationSeconds",
-            "subject",
-            "dnsNames",
-            "ipAddresses",
-            "uris",
-            "emailAddresses",
-            "key",
+/// The fields of the object at `path`, each with its type; none where there is no such object.
+pub(super) fn fields(path: &str) -> Vec<(&'static str, Type)> {
+    let texts = || Type::list(Type::Text);
+    match path {
+        "csr" => vec![
+            ("signerName", Type::Text),
+            ("usages", texts()),
+            ("expirationSeconds", Type::Int),
+            ("subject", Type::Object("csr.subject")),
+            ("dnsNames", texts()),
+            ("ipAddresses", texts()),
+            ("uris", texts()),
+            ("emailAddresses", texts()),
+            ("key", Type::Object("csr.key")),
         ],
-        "csr.subject" => &["commonName", "organizations", "organizationalUnits"],
-        "csr.key" => &["algorithm", "bits", "curve"],
-        "requestor" => &["username", "uid", "groups", "extra", "serviceAccount", "pod", "node"],
-        "requestor.serviceAccount" => &["namespace", "name"],
-        "requestor.pod" | "requestor.node" => &["name", "uid"],
-        "node" => &["name", "addresses", "labels"],
-        _ => return None,
-    })
+        "csr.subject" => {
+            vec![("commonName", Type::Text), ("organizations", texts()), ("organizationalUnits", texts())]
+        }
+        "csr.key" => vec![("algorithm", Type::Text), ("bits", Type::Int), ("curve", Type::Text)],
+        "requestor" => vec![
+            ("username", Type::Text),
+            ("uid", Type::Text),
+            ("groups", texts()),
+            ("extra", Type::map(Type::Text, texts())),
+            ("serviceAccount", Type::Object("requestor.serviceAccount")),
+            ("pod", Type::Object("requestor.pod")),
+            ("node", Type::Object("requestor.node")),
+        ],
+        "requestor.serviceAccount" => vec![("namespace", Type::Text), ("name", Type::Text)],
+        "requestor.pod" | "requestor.node" => vec![("name", Type::Text), ("uid", Type::Text)],
+        "node" => vec![
+            ("name", Type::Text),
+            ("addresses", Type::list(Type::Object("node.addresses[]"))),
+            ("labels", Type::map(Type::Text, Type::Text)),
+        ],
+        "node.addresses[]" => vec![("type", Type::Text), ("address", Type::Text)],
+        _ => Vec::new(),
+    }
+}
+
+/// That the object at `path` has no such field, and which was meant.
+pub(super) fn no_field(path: &str, field: &str, known: &[&str]) -> String {
+    let hint = nearest(field, known.iter().copied())
+        .map_or_else(|| format!("it has {}", known.join(", ")), |near| format!("did you mean {near}?"));
+    format!("{path} has no field {field}; {hint}")
 }
 
 /// Whether `path` is only known of a request that decodes.

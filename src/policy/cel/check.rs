@@ -6,7 +6,8 @@ use std::sync::Arc;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
 use super::pattern::Pattern;
-use super::{bindings, boolean, functions, located};
+use super::types::{Type, Types};
+use super::{bindings, functions, located};
 use crate::nearest::nearest;
 
 /// How deep comprehensions (`all`, `exists`, `map`, …) may nest.
@@ -36,7 +37,11 @@ pub(super) fn check(source: &str, mut ast: IdedExpr) -> Result<Checked, String> 
         all_over: Vec::new(),
     };
     checker.expression(&mut ast, 0)?;
-    if let Some(gives) = boolean::never(&ast) {
+    let gives = Types::default().of(&ast).map_err(|(place, problem)| {
+        // Where it stands more than once, which one is meant is not known.
+        if source.matches(&place).count() == 1 { checker.at(&place, &problem) } else { problem }
+    })?;
+    if !matches!(gives, Type::Bool | Type::Any) {
         return Err(format!("it must be true or false, and gives {gives}: compare it, for example with == or in"));
     }
     let Checker { patterns, reads_content, reads_node, all_over, .. } = checker;
@@ -139,15 +144,13 @@ impl Checker<'_> {
         }
         let mut at = (*root).to_owned();
         for field in fields {
-            match bindings::fields(&at) {
-                // Values below are not objects whose fields are known.
-                None => break,
-                Some(known) if known.contains(field) => {}
-                Some(known) => {
-                    let hint = nearest(field, known.iter().copied())
-                        .map_or_else(|| format!("it has {}", known.join(", ")), |near| format!("did you mean {near}?"));
-                    return Err(self.at(field, &format!("{at} has no field {field}; {hint}")));
-                }
+            let known: Vec<&str> = bindings::fields(&at).into_iter().map(|(name, _)| name).collect();
+            // Values below are not objects whose fields are known.
+            if known.is_empty() {
+                break;
+            }
+            if !known.contains(field) {
+                return Err(self.at(field, &bindings::no_field(&at, field, &known)));
             }
             at = format!("{at}.{field}");
         }

@@ -8,13 +8,13 @@
 
 mod addresses;
 mod bindings;
-mod boolean;
 mod bounds;
 mod check;
 mod cost;
 mod failure;
 mod functions;
 mod pattern;
+mod types;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

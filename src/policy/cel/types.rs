@@ -1,0 +1,334 @@
+//! What type each part of an expression has. CEL lets values of different types be compared, which are never equal then:
+//! `csr.key.bits != '3072'` would hold for every key. Kubernetes refuses such an expression when it is written, and so
+//! does this.
+
+use std::fmt;
+
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
+
+use super::bindings;
+
+/// The type of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Type {
+    /// Of what is in an empty list, or may be: it goes with every other.
+    Any,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    Text,
+    Bytes,
+    Null,
+    Ip,
+    Cidr,
+    List(Box<Type>),
+    /// With what its keys and its values are.
+    Map(Box<(Type, Type)>),
+    Optional(Box<Type>),
+    /// An object whose fields are known, by its path.
+    Object(&'static str),
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "anything",
+            Self::Bool => "true or false",
+            Self::Int => "a number",
+            Self::Uint => "an unsigned number",
+            Self::Double => "a floating point number",
+            Self::Text => "a text",
+            Self::Bytes => "bytes",
+            Self::Null => "null",
+            Self::Ip => "an address",
+            Self::Cidr => "a range of addresses",
+            Self::List(of) => {
+                return if **of == Self::Any { f.write_str("a list") } else { write!(f, "a list of {}", of.plural()) };
+            }
+            Self::Map(_) => "a map",
+            Self::Optional(of) => return write!(f, "an optional ({of}, or nothing)"),
+            Self::Object(path) => return write!(f, "the object {path}"),
+        })
+    }
+}
+
+impl Type {
+    const fn plural(&self) -> &'static str {
+        match self {
+            Self::Bool => "true or false",
+            Self::Int => "numbers",
+            Self::Uint => "unsigned numbers",
+            Self::Double => "floating point numbers",
+            Self::Text => "texts",
+            Self::Ip => "addresses",
+            Self::Cidr => "ranges of addresses",
+            Self::List(_) => "lists",
+            Self::Optional(_) => "optionals",
+            Self::Any | Self::Bytes | Self::Null | Self::Map(_) | Self::Object(_) => "objects",
+        }
+    }
+
+    pub(super) fn list(of: Self) -> Self {
+        Self::List(Box::new(of))
+    }
+
+    pub(super) fn map(keys: Self, values: Self) -> Self {
+        Self::Map(Box::new((keys, values)))
+    }
+
+    fn optional(of: Self) -> Self {
+        // An optional of an optional is not made by any selection.
+        if let Self::Optional(_) = of { of } else { Self::Optional(Box::new(of)) }
+    }
+
+    /// The type that both are, if there is one.
+    fn with(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Any, known) | (known, Self::Any) => Some(known.clone()),
+            (Self::List(one), Self::List(other)) => one.with(other).map(Self::list),
+            (Self::Optional(one), Self::Optional(other)) => one.with(other).map(|of| Self::Optional(Box::new(of))),
+            (Self::Map(one), Self::Map(other)) => Some(Self::map(one.0.with(&other.0)?, one.1.with(&other.1)?)),
+            (one, other) => (one == other).then(|| one.clone()),
+        }
+    }
+}
+
+/// Types of what comprehensions declare.
+#[derive(Debug, Default)]
+pub(super) struct Types {
+    variables: Vec<(String, Type)>,
+}
+
+/// What is wrong, and the text in the expression that it is about.
+pub(super) type Wrong = (String, String);
+
+impl Types {
+    /// The type of `node`.
+    pub(super) fn of(&mut self, node: &IdedExpr) -> Result<Type, Wrong> {
+        match &node.expr {
+            Expr::Literal(literal) => Ok(match literal {
+                LiteralValue::Boolean(_) => Type::Bool,
+                LiteralValue::Bytes(_) => Type::Bytes,
+                LiteralValue::Double(_) => Type::Double,
+                LiteralValue::Int(_) => Type::Int,
+                LiteralValue::Null => Type::Null,
+                LiteralValue::String(_) => Type::Text,
+                LiteralValue::UInt(_) => Type::Uint,
+            }),
+            Expr::Ident(name) => Ok(self.variable(name)),
+            Expr::Select(select) => {
+                let operand = self.of(&select.operand)?;
+                if select.test {
+                    return Ok(Type::Bool);
+                }
+                field(&operand, &select.field)
+            }
+            Expr::List(list) => {
+                let mut of = Type::Any;
+                for item in &list.elements {
+                    let item = self.of(item)?;
+                    of = of.with(&item).ok_or_else(|| two("[", "a list", &of, &item))?;
+                }
+                Ok(Type::list(of))
+            }
+            Expr::Map(map) => {
+                let mut of = (Type::Any, Type::Any);
+                for entry in &map.entries {
+                    let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
+                    let (key, value) = (self.of(&entry.key)?, self.of(&entry.value)?);
+                    let keys = of.0.with(&key).ok_or_else(|| two("{", "a map", &of.0, &key))?;
+                    of = (keys, of.1.with(&value).ok_or_else(|| two("{", "a map", &of.1, &value))?);
+                }
+                Ok(Type::map(of.0, of.1))
+            }
+            Expr::Comprehension(comprehension) => self.comprehension(comprehension),
+            Expr::Call(call) => self.call(call),
+            Expr::Struct(_) | Expr::Unspecified => Ok(Type::Any),
+        }
+    }
+
+    fn variable(&self, name: &str) -> Type {
+        let own = self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, of)| of.clone());
+        let root = || bindings::ROOTS.into_iter().find(|root| *root == name).map(Type::Object);
+        own.or_else(root).unwrap_or(Type::Any)
+    }
+
+    /// `all`, `exists`, `exists_one`, `map` and `filter`, as the parser writes them out.
+    fn comprehension(&mut self, comprehension: &ComprehensionExpr) -> Result<Type, Wrong> {
+        let range = self.of(&comprehension.iter_range)?;
+        let (first, second) = match range {
+            Type::List(of) => (*of.clone(), *of),
+            Type::Map(of) => (of.0, of.1),
+            Type::Any => (Type::Any, Type::Any),
+            other => {
+                return Err((
+                    "all".to_owned(),
+                    format!("all, exists, exists_one, map and filter take a list, and not {other}"),
+                ));
+            }
+        };
+        let declared = self.variables.len();
+        let gathered = self.of(&comprehension.accu_init)?;
+        match &comprehension.iter_var2 {
+            // With two variables the first one of a list is a number.
+            Some(name) => {
+                let of = if matches!(self.of(&comprehension.iter_range)?, Type::List(_)) { Type::Int } else { first };
+                self.variables.extend([(comprehension.iter_var.clone(), of), (name.clone(), second)]);
+            }
+            None => self.variables.push((comprehension.iter_var.clone(), first)),
+        }
+        self.variables.push((comprehension.accu_var.clone(), gathered));
+        self.of(&comprehension.loop_cond)?;
+        // What is gathered has the type of the first item; after that, nothing else goes in.
+        for _ in 0..2 {
+            let step = self.of(&comprehension.loop_step)?;
+            if let Some((_, gathered)) = self.variables.last_mut() {
+                *gathered = gathered.with(&step).ok_or_else(|| two("all", "it", gathered, &step))?;
+            }
+        }
+        let result = self.of(&comprehension.result);
+        self.variables.truncate(declared);
+        result
+    }
+
+    fn call(&mut self, call: &CallExpr) -> Result<Type, Wrong> {
+        let name = call.func_name.as_str();
+        // A namespace, as in `optional.of`, is no value.
+        let space = call.target.as_ref().and_then(|target| match &target.expr {
+            Expr::Ident(space) if space == "optional" => Some(space.as_str()),
+            _ => None,
+        });
+        let target = call.target.as_ref().filter(|_| space.is_none());
+        let operands: Vec<Type> = target
+            .into_iter()
+            .map(|target| &**target)
+            .chain(&call.args)
+            .map(|operand| self.of(operand))
+            .collect::<Result<_, _>>()?;
+        let first = operands.first().cloned().unwrap_or(Type::Any);
+        let second = operands.get(1).cloned().unwrap_or(Type::Any);
+        Ok(match (space, name) {
+            (Some(_), "none") => Type::Optional(Box::new(Type::Any)),
+            (Some(_), "of" | "ofNonZeroValue") => Type::Optional(Box::new(first)),
+            (_, operators::EQUALS | operators::NOT_EQUALS) => {
+                let sign = if name == operators::EQUALS { "==" } else { "!=" };
+                first.with(&second).ok_or_else(|| never(sign, &first, &second))?;
+                Type::Bool
+            }
+            (_, operators::IN) => {
+                match &second {
+                    Type::List(of) => first.with(of).ok_or_else(|| never("in", &first, &second))?,
+                    Type::Map(of) => first.with(&of.0).ok_or_else(|| never("in", &first, &second))?,
+                    Type::Any => Type::Any,
+                    other => {
+                        return Err(("in".to_owned(), format!("in takes a list or a map behind it, and not {other}")));
+                    }
+                };
+                Type::Bool
+            }
+            (_, operators::CONDITIONAL) => {
+                let third = operands.get(2).cloned().unwrap_or(Type::Any);
+                second.with(&third).ok_or_else(|| two("?", "? :", &second, &third))?
+            }
+            (_, operators::INDEX) => item(&first, call.args.get(1), &second)?,
+            (_, operators::OPT_INDEX | operators::OPT_SELECT) => {
+                Type::optional(item(&first, call.args.get(1), &second)?)
+            }
+            (_, operators::ADD) => first.with(&second).unwrap_or(first),
+            (_, "or") => first.with(&second).ok_or_else(|| two("or", "or()", &first, &second))?,
+            (_, "orValue") => {
+                let Type::Optional(of) = first else { return Ok(first) };
+                of.with(&second).ok_or_else(|| two("orValue", "orValue()", &of, &second))?
+            }
+            (_, "value") => match first {
+                Type::Optional(of) => *of,
+                other => other,
+            },
+            (_, "flatten") => flattened(first, call.args.first()),
+            (
+                _,
+                "reverse"
+                | "slice"
+                | "sort"
+                | "distinct"
+                | operators::SUBSTRACT
+                | operators::MULTIPLY
+                | operators::DIVIDE
+                | operators::MODULO
+                | operators::NEGATE,
+            ) => first,
+            (_, "split") => Type::list(Type::Text),
+            (_, "string" | "charAt" | "lowerAscii" | "upperAscii" | "trim" | "substring" | "replace" | "join") => {
+                Type::Text
+            }
+            (_, "size" | "int" | "indexOf" | "lastIndexOf" | "family" | "prefixLength") => Type::Int,
+            (_, "uint") => Type::Uint,
+            (_, "double") => Type::Double,
+            (_, "ip") => Type::Ip,
+            (_, "cidr") => Type::Cidr,
+            // Operators that compare or combine, and questions.
+            _ => Type::Bool,
+        })
+    }
+}
+
+/// What is read by `operand.name`.
+fn field(operand: &Type, name: &str) -> Result<Type, Wrong> {
+    match operand {
+        Type::Object(path) => {
+            let known = bindings::fields(path);
+            let found = known.iter().find(|(field, _)| *field == name).map(|(_, of)| of.clone());
+            found.ok_or_else(|| {
+                let names: Vec<&str> = known.iter().map(|(field, _)| *field).collect();
+                (name.to_owned(), bindings::no_field(path, name, &names))
+            })
+        }
+        Type::Map(of) => Ok(of.1.clone()),
+        Type::Optional(of) => field(of, name).map(Type::optional),
+        _ => Ok(Type::Any),
+    }
+}
+
+/// What is read by `operand[index]`, where the index is of the type `of`.
+fn item(operand: &Type, index: Option<&IdedExpr>, of: &Type) -> Result<Type, Wrong> {
+    match operand {
+        Type::List(of) => Ok(*of.clone()),
+        Type::Optional(inner) => item(inner, index, of).map(Type::optional),
+        Type::Object(path) => match index.map(|index| &index.expr) {
+            Some(Expr::Literal(LiteralValue::String(name))) => field(operand, name.inner()),
+            _ => Err(("[".to_owned(), format!("{path} takes the name of a field in [], written down"))),
+        },
+        Type::Map(map) => {
+            map.0.with(of).ok_or_else(|| never("[", of, &map.0))?;
+            Ok(map.1.clone())
+        }
+        _ => Ok(Type::Any),
+    }
+}
+
+/// What `flatten` gives of a list, by as many levels as `depth` says, which is one unless it is there.
+fn flattened(list: Type, depth: Option<&IdedExpr>) -> Type {
+    let levels = match depth.map(|depth| &depth.expr) {
+        None => 1,
+        Some(Expr::Literal(LiteralValue::Int(levels))) => *levels.inner(),
+        Some(_) => return Type::list(Type::Any),
+    };
+    (0..levels.clamp(0, 16)).fold(list, |list, _| match list {
+        Type::List(of) if matches!(*of, Type::List(_)) => *of,
+        other => other,
+    })
+}
+
+fn never(sign: &str, one: &Type, other: &Type) -> Wrong {
+    let hint = match (one, other) {
+        (Type::Optional(_), _) | (_, Type::Optional(_)) => "; write .orValue(…) behind the optional, or .hasValue()",
+        (Type::Null, _) | (_, Type::Null) => "; has(…) tells whether something is there",
+        _ => "",
+    };
+    (sign.to_owned(), format!("{sign} compares {one} with {other}, which is never the same{hint}"))
+}
+
+fn two(place: &str, what: &str, one: &Type, other: &Type) -> Wrong {
+    (place.to_owned(), format!("{what} has both {one} and {other} in it, which do not go together"))
+}
