@@ -44,20 +44,21 @@ impl Field {
     }
 }
 
+/// How many bytes of a URI are scheme and authority, as far as that can be seen.
+fn origin(text: &str) -> usize {
+    let scheme = text.find(':').unwrap_or_default();
+    let Some(rest) = text[scheme..].strip_prefix("://") else { return scheme };
+    scheme + "://".len() + rest.find(['/', '?', '#']).unwrap_or(rest.len())
+}
+
 /// Scheme and host in lower case (RFC 3986 section 6.2.2.1), all else as it is.
 fn normalize_uri(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once(':') else {
-        return text.to_owned();
-    };
-    let scheme = scheme.to_ascii_lowercase();
-    let Some(rest) = rest.strip_prefix("//") else {
-        return format!("{scheme}:{rest}");
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((userinfo, host)) => format!("{scheme}://{userinfo}@{}{tail}", host.to_ascii_lowercase()),
-        None => format!("{scheme}://{}{tail}", authority.to_ascii_lowercase()),
+    let (origin, tail) = text.split_at(origin(text));
+    match origin.split_once("://").and_then(|(scheme, authority)| Some((scheme, authority.rsplit_once('@')?))) {
+        Some((scheme, (userinfo, host))) => {
+            format!("{}://{userinfo}@{}{tail}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
+        }
+        None => format!("{}{tail}", origin.to_ascii_lowercase()),
     }
 }
 
@@ -86,9 +87,10 @@ impl Pattern {
         if field == Field::DnsName {
             check_dns(source)?;
         }
-        // What stands behind `**` may be of the host, or of the path, where case counts: it stays as it is.
-        let (head, tail) = source.split_at(source.find("**").filter(|_| field == Field::Uri).unwrap_or(source.len()));
-        Ok(Self { source: source.to_owned(), field, tokens: tokens(&format!("{}{tail}", field.normalize(head))) })
+        if field == Field::Uri {
+            check_uri(source)?;
+        }
+        Ok(Self { source: source.to_owned(), field, tokens: tokens(&field.normalize(source)) })
     }
 
     /// The pattern as it was written.
@@ -384,6 +386,19 @@ fn check_dns(source: &str) -> Result<(), String> {
         .to_owned())
 }
 
+/// What stands behind `**` may be of the host, where case does not count, or of the path, where it does.
+fn check_uri(source: &str) -> Result<(), String> {
+    let origin = &source[..origin(source)];
+    match origin.find("**") {
+        Some(at) if origin[at..].contains(|c: char| c.is_ascii_uppercase()) => Err(
+            "behind **, where the host of a URI stands, a capital letter may be of the host or of the path: write hosts in \
+             lower case, and a / before what is of the path, for example spiffe://*/**-Admin"
+                .to_owned(),
+        ),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -425,8 +440,10 @@ mod tests {
             ("spiffe://example.com/ns/*/sa/*", Field::Uri, "spiffe://example.com/NS/a/sa/b", false),
             ("spiffe://*/x", Field::Uri, "spiffe://user@host/x", false),
             ("SPIFFE://Example.com/**-Admin", Field::Uri, "spiffe://example.com/a/web-Admin", true),
-            ("spiffe://**-Admin", Field::Uri, "spiffe://example.com/a/web-Admin", true),
-            ("spiffe://**-Admin", Field::Uri, "spiffe://example.com/a/web-admin", false),
+            ("spiffe://*/**-Admin", Field::Uri, "spiffe://example.com/a/web-Admin", true),
+            ("spiffe://*/**-Admin", Field::Uri, "spiffe://example.com/a/web-admin", false),
+            ("HTTPS://**.example.com/x", Field::Uri, "https://a.Example.com/x", true),
+            ("Urn:Team:**", Field::Uri, "URN:Team:a", true),
             ("*@example.com", Field::EmailAddress, "amy@EXAMPLE.com", true),
             ("*@example.com", Field::EmailAddress, "a@b@example.com", false),
             ("amy@example.com", Field::EmailAddress, "Amy@example.com", false),
@@ -548,6 +565,10 @@ mod tests {
         ] {
             assert!(Pattern::new(pattern, field).is_err(), "{pattern:?}");
             assert!(WidePattern::new(pattern, field).is_err(), "{pattern:?}");
+        }
+        for pattern in ["spiffe://**-Admin", "https://**.Example.com/x", "**://Example.com/", "a**B:c"] {
+            assert!(Pattern::new(pattern, Field::Uri).unwrap_err().contains("capital letter"), "{pattern:?}");
+            assert!(WidePattern::new(pattern, Field::Uri).is_ok(), "{pattern:?}");
         }
     }
 }
