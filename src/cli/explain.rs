@@ -53,7 +53,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let snapshot = args.cluster.read(own, None, &args.names, &mut problems)?;
     // Whether a signer is managed is for the controller's options to say; here every one is looked at.
-    let set = PolicySet::compile(&snapshot.policies, args.verdict.settings(vec![SignerPattern::All], None));
+    let set = PolicySet::compile(&snapshot.policies, args.verdict.settings(vec![SignerPattern::All], None)?);
     let paint = Paint::new(args.color);
     let mut out = String::new();
     let facts =

@@ -149,7 +149,7 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<Exit> {
         return Ok(report(&problems));
     }
     let policies = load::policies(&args.paths, &mut problems);
-    let findings = find(&policies, args.verdict);
+    let findings = find(&policies, args.verdict)?;
     print(&match args.output {
         Output::Text => text(&policies, &findings, Paint::new(args.color)),
         Output::Json => json(policies.len(), &findings, &problems)?,
@@ -166,12 +166,12 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<Exit> {
     Ok(if findings.iter().any(denied) { Exit::Findings } else { Exit::Clean })
 }
 
-fn find(policies: &[SourcedPolicy], options: VerdictOptions) -> Vec<Finding> {
+fn find(policies: &[SourcedPolicy], options: VerdictOptions) -> anyhow::Result<Vec<Finding>> {
     let compiled = PolicySet::compile(policies.iter().map(|policy| &policy.object), crate::policy::Settings::default());
     // Unless options say otherwise, what the objects name is what is managed.
     let objects = || compiled.policies().iter().chain(compiled.guardrails());
     let named: Vec<SignerPattern> = objects().flat_map(|object| object.matcher.signers().iter().cloned()).collect();
-    let set = PolicySet::compile(policies.iter().map(|policy| &policy.object), options.settings(named, None));
+    let set = PolicySet::compile(policies.iter().map(|policy| &policy.object), options.settings(named, None)?);
     let mut findings = Vec::new();
     for policy in policies {
         let all = || set.policies().iter().chain(set.guardrails());
@@ -190,7 +190,7 @@ fn find(policies: &[SourcedPolicy], options: VerdictOptions) -> Vec<Finding> {
         let hazards = hazards(&set, compiled);
         findings.extend(hazards.into_iter().map(|hazard| finding(Some(hazard.code), &hazard.path, hazard.why)));
     }
-    findings
+    Ok(findings)
 }
 
 fn text(policies: &[SourcedPolicy], findings: &[Finding], paint: Paint) -> String {

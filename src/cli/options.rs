@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::policy::{Reserved, Settings, SignerPattern, network};
+use crate::policy::{Reserved, Settings, SignerPattern, network, signer_name};
 
 /// Options that change verdicts.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,7 +17,7 @@ pub(super) struct VerdictOptions {
     /// A prefix of reserved names besides system: and kubeadm:, for example eks:; repeatable.
     #[arg(long = "reserved-prefix", value_name = "PREFIX")]
     reserved_prefixes: Vec<String>,
-    /// The longest lifetime that a signer gives, in seconds (kubernetes.io/* is known: one year); repeatable.
+    /// The longest lifetime that a signer gives, in seconds, by its full name (kubernetes.io/* is known: one year); repeatable.
     #[arg(long = "signer-max-seconds", value_name = "SIGNER=SECONDS", value_parser = signer_seconds)]
     signer_max_seconds: Vec<(String, i64)>,
     /// A range of Services, whose addresses no node has, for example 10.96.0.0/12; repeatable.
@@ -30,26 +30,41 @@ pub(super) struct VerdictOptions {
 
 impl VerdictOptions {
     /// The settings, with `managed` where no option names a signer.
-    pub(super) fn settings(self, managed: Vec<SignerPattern>, max_request_age: Option<Duration>) -> Settings {
+    pub(super) fn settings(
+        self,
+        managed: Vec<SignerPattern>,
+        max_request_age: Option<Duration>,
+    ) -> anyhow::Result<Settings> {
         let named = !self.managed_signers.is_empty();
-        Settings {
+        let mut signer_max_seconds = BTreeMap::new();
+        for (signer, seconds) in self.signer_max_seconds {
+            let other = *signer_max_seconds.entry(signer.clone()).or_insert(seconds);
+            anyhow::ensure!(
+                other == seconds,
+                "--signer-max-seconds says {other} and {seconds} for {signer}: keep one of them"
+            );
+        }
+        Ok(Settings {
             managed_signers: if named { self.managed_signers } else { managed },
             reserved: Reserved::new(self.reserved_prefixes),
-            signer_max_seconds: self.signer_max_seconds.into_iter().collect::<BTreeMap<_, _>>(),
+            signer_max_seconds,
             required_guardrails: self.required_guardrails,
             service_cidrs: self.service_cidrs,
             max_request_age,
-        }
+        })
     }
 }
 
 fn signer_seconds(text: &str) -> Result<(String, i64), String> {
     let wrong = || "write SIGNER=SECONDS, for example example.com/vpn=86400".to_owned();
     let (signer, seconds) = text.rsplit_once('=').ok_or_else(wrong)?;
-    match seconds.parse() {
-        Ok(seconds) if seconds > 0 && signer.contains('/') => Ok((signer.to_owned(), seconds)),
-        _ => Err(wrong()),
-    }
+    signer_maximum(signer, seconds.parse().map_err(|_| wrong())?)
+}
+
+/// A signer and the longest lifetime that it gives, in seconds; the error says what to write instead.
+pub(super) fn signer_maximum(signer: &str, seconds: i64) -> Result<(String, i64), String> {
+    let signer = signer_name(signer)?.to_owned();
+    if seconds > 0 { Ok((signer, seconds)) } else { Err(format!("{seconds} is no lifetime: write seconds, from 1")) }
 }
 
 /// `90s`, `3m`, `1h` or `14d`. A number alone would be days to some and seconds to others.

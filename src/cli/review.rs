@@ -93,7 +93,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let Loaded { policies: objects, requests, nodes, approvals } = load(&args, &mut problems)?;
     let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
-    let set = PolicySet::compile(&objects, args.verdict.settings(named_signers(&compiled), Some(args.max_request_age)));
+    let settings = args.verdict.settings(named_signers(&compiled), Some(args.max_request_age))?;
+    let set = PolicySet::compile(&objects, settings);
     let facts = Facts { now: args.now, nodes: nodes.as_ref(), approvals: approvals.as_ref() };
     let reviewed: Vec<Reviewed> = requests
         .into_par_iter()

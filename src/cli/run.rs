@@ -83,7 +83,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let own_namespace = || std::fs::read_to_string(OWN_NAMESPACE).ok().map(|text| text.trim().to_owned());
     let namespace = args.lease_namespace.or_else(own_namespace).unwrap_or_else(|| "default".to_owned());
     let config = Config {
-        settings: args.verdict.settings(managed, Some(args.max_request_age)),
+        settings: args.verdict.settings(managed, Some(args.max_request_age))?,
         kubeconfig: args.kubeconfig,
         context: args.context,
         listen: args.listen,

@@ -2,6 +2,7 @@
 
 use super::{Bindings, Expression, Truth, WidePattern};
 use crate::api::Credential;
+use crate::escape::printable;
 use crate::request::Envelope;
 
 /// The key in `spec.extra` under which authenticators say which credential was used.
@@ -49,6 +50,34 @@ impl SignerPattern {
             Self::Domain(domain) => signer.strip_prefix(domain.as_str()).is_some_and(|rest| rest.starts_with('/')),
             Self::All => true,
         }
+    }
+}
+
+/// Reads the name of one signer, as the API server takes it (`ValidateSignerName`); the error is a sentence that says
+/// what to write instead.
+pub fn signer_name(source: &str) -> Result<&str, String> {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let label = |label: &str, longest: usize| {
+        label.len() <= longest
+            && label.starts_with(alphanumeric)
+            && label.ends_with(alphanumeric)
+            && label.chars().all(|c| alphanumeric(c) || c == '-')
+    };
+    let is_name = source.split_once('/').is_some_and(|(domain, path)| {
+        let has_dot = domain.len() <= 253 && domain.contains('.');
+        has_dot && domain.split('.').all(|part| label(part, 63)) && path.split('.').all(|part| label(part, 253))
+    });
+    match source {
+        _ if source.contains('*') => Err(format!(
+            "{} stands for several signers: write the name of each, for example kubernetes.io/kube-apiserver-client",
+            printable(source)
+        )),
+        _ if is_name && source.len() <= 571 => Ok(source),
+        _ => Err(format!(
+            "{} is not the name of a signer: write DOMAIN/NAME, lower case letters, digits, - and ., for example \
+             example.com/vpn",
+            printable(source)
+        )),
     }
 }
 
@@ -213,7 +242,7 @@ fn not_a_client_certificate(request: &Envelope) -> Truth {
 
 #[cfg(test)]
 mod tests {
-    use super::SignerPattern;
+    use super::{SignerPattern, signer_name};
 
     #[test]
     fn a_signer_is_named_or_its_domain_and_all_of_them_only_where_signers_are_managed() {
@@ -232,6 +261,39 @@ mod tests {
         assert!(SignerPattern::new("*").is_err());
         for source in ["", "example.com", "/a", "example.com/", "example.com/a*", "*/a", "exa mple.com/a", "*.com/*"] {
             assert!(SignerPattern::managed(source).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_one_signer_is_what_the_api_server_takes() {
+        let long =
+            |domain: usize, path: usize| format!("{}.{}/{}", "a".repeat(domain), "b".repeat(63), "c".repeat(path));
+        for name in ["kubernetes.io/kube-apiserver-client", "0.a-b.example/ns.9-x", &long(63, 253)] {
+            assert_eq!(signer_name(name), Ok(name));
+        }
+        for wrong in [
+            "",
+            "example.com",
+            "example.com/",
+            "/vpn",
+            "example/vpn",
+            "Example.com/vpn",
+            "example.com/VPN",
+            "example.com/a_b",
+            "example.com/a/b",
+            "example.com/a.",
+            "example.com/-a",
+            "example..com/a",
+            " example.com/a",
+            &long(64, 1),
+            &long(1, 254),
+        ] {
+            let said = signer_name(wrong).unwrap_err();
+            assert!(said.contains("is not the name of a signer: write DOMAIN/NAME"), "{said}");
+        }
+        for several in ["*", "kubernetes.io/*", "example.com/a*"] {
+            let said = signer_name(several).unwrap_err();
+            assert!(said.contains("stands for several signers: write the name of each"), "{said}");
         }
     }
 }

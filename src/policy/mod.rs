@@ -20,7 +20,7 @@ mod truth;
 pub use cel::{Bindings, Expression, expression_functions};
 pub use compile::network;
 pub use hazards::{Hazard, HazardCode, Severity, hazards};
-pub use matcher::{Matcher, SignerPattern};
+pub use matcher::{Matcher, SignerPattern, signer_name};
 pub use object::{Kind, ObjectRef, PolicyObject};
 pub use pattern::{Field, Pattern, WidePattern};
 pub use reserved::{MASTERS, Reserved};

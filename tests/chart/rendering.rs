@@ -158,6 +158,17 @@ fn wrong_values_are_refused_with_a_message_that_helps() {
             ("podDisruptionBudget.maxUnavailable=0", "maxUnavailable", "minimum"),
             ("nodes.enabled=maybe", "enabled", "boolean"),
             ("serviceCIDRs={10.96.0.0}", "serviceCIDRs", "does not match pattern"),
+            ("signerMaxSeconds.*=3600", "invalid propertyName '*'", "does not match pattern"),
+            (
+                r"signerMaxSeconds.kubernetes\.io/*=3600",
+                "invalid propertyName 'kubernetes.io/*'",
+                "does not match pattern",
+            ),
+            (
+                r"signerMaxSeconds.example\.com/VPN=3600",
+                "invalid propertyName 'example.com/VPN'",
+                "does not match pattern",
+            ),
             ("signerMaxSeconds.nobody=3600", "invalid propertyName 'nobody'", "does not match pattern"),
         ] {
             let said = refuses(set);

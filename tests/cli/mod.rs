@@ -313,6 +313,30 @@ impl Bad {
     }
 }
 
+/// A maximum that no signer has would be passed over, and a year hold in its place.
+#[test]
+fn a_signer_has_one_maximum_and_is_named_in_full() {
+    let amy = "examples/requests/amy.yaml";
+    for (maxima, expected) in [
+        (&["kubernetes.io/*=600"][..], "kubernetes.io/* stands for several signers: write the name of each"),
+        (&["*=600"], "* stands for several signers"),
+        (&["Example.com/vpn=600"], "Example.com/vpn is not the name of a signer: write DOMAIN/NAME"),
+        (&["example.com/vpn"], "write SIGNER=SECONDS, for example example.com/vpn=86400"),
+        (&["example.com/vpn=1d"], "write SIGNER=SECONDS"),
+        (&["example.com/vpn=0"], "0 is no lifetime: write seconds, from 1"),
+        (
+            &["example.com/vpn=600", "example.com/vpn=900"],
+            "--signer-max-seconds says 600 and 900 for example.com/vpn: keep one of them",
+        ),
+    ] {
+        let options = maxima.iter().flat_map(|maximum| ["--signer-max-seconds", maximum]);
+        let Ended(status, out, err) = review(&options.chain([amy]).collect::<Vec<_>>(), b"");
+        assert!(status == 2 && err.contains(expected), "{maxima:?}: {status} {out}{err}");
+    }
+    let same = ["--signer-max-seconds=example.com/vpn=600", "--signer-max-seconds=example.com/vpn=600", amy];
+    assert_eq!(review(&same, b"").0, 0);
+}
+
 #[test]
 fn bad_input_is_a_clear_sentence_and_status_2() {
     let bad = Bad::new();

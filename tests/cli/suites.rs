@@ -110,6 +110,13 @@ fn a_suite_that_cannot_run_is_told_with_a_place_and_status_2() {
             "kind: CSRPolicyTst",
             "2:7: countersign.dev/v1alpha1 has no kind CSRPolicyTst; did you mean CSRPolicyTest?",
         ),
+        (
+            "requestors:",
+            "signerMaxSeconds: { kubernetes.io/*: 600 }\nrequestors:",
+            "4:19: kubernetes.io/* stands for several signers: write the name of each",
+        ),
+        ("requestors:", "signerMaxSeconds: { vpn: 600 }\nrequestors:", "4:19: vpn is not the name of a signer: write"),
+        ("requestors:", "signerMaxSeconds: { a.b/c: 0 }\nrequestors:", "4:19: 0 is no lifetime: write seconds, from 1"),
         ("countersign.dev/v1alpha1", "countersign.dev/v1", "is not countersign.dev/v1alpha1"),
         ("  requestor: portal\n", "", "say who files the request"),
         (

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::input::{self, Content};
 use super::load::{self, Sourced};
-use super::options::{RequestOptions, StatedIn};
+use super::options::{RequestOptions, StatedIn, signer_maximum};
 use super::paint::{Color, Paint};
 use super::problem::{Problem, report as report_problems};
 use super::{Exit, print};
@@ -233,6 +233,7 @@ fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Se
     let managed = suite.managed_signers.iter().map(|signer| SignerPattern::managed(signer)).collect::<Result<_, _>>();
     let mut managed: Vec<SignerPattern> = managed.map_err(|message| ("managedSigners", message))?;
     let cidrs = suite.service_cidrs.iter().map(|cidr| network(cidr)).collect::<Result<_, _>>();
+    let maxima = suite.signer_max_seconds.iter().map(|(signer, &seconds)| signer_maximum(signer, seconds));
     if managed.is_empty() {
         let set = PolicySet::compile(objects, Settings::default());
         let all = set.policies().iter().chain(set.guardrails());
@@ -241,7 +242,7 @@ fn settings(suite: &Suite, objects: &[crate::policy::PolicyObject]) -> Result<Se
     Ok(Settings {
         managed_signers: managed,
         reserved: Reserved::new(suite.reserved_prefixes.iter().cloned()),
-        signer_max_seconds: suite.signer_max_seconds.clone(),
+        signer_max_seconds: maxima.collect::<Result<_, _>>().map_err(|message| ("signerMaxSeconds", message))?,
         required_guardrails: suite.require_guardrails.clone(),
         service_cidrs: cidrs.map_err(|message| ("serviceCIDRs", message))?,
         max_request_age: None,
