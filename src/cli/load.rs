@@ -1,5 +1,6 @@
 //! Documents become requests and policies.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
@@ -12,10 +13,13 @@ use super::problem::Problem;
 use super::progress::Progress;
 use crate::api::{API_VERSION, GROUP};
 use crate::escape::printable;
-use crate::nearest::nearest;
+use crate::nearest::{nearest, slip};
 use crate::node::{Node, Nodes};
 use crate::policy::{Compiled, Kind, PolicyObject};
 use crate::request::{CsrObject, Envelope, SigningRequest};
+
+/// The kind of a request.
+const REQUEST: &str = "CertificateSigningRequest";
 
 /// A request and where it came from.
 #[derive(Debug)]
@@ -130,7 +134,7 @@ pub(super) fn not_ready(policies: &[SourcedPolicy], problems: &mut Vec<Problem>)
     }
 }
 
-/// The requests that `paths` hold. Other objects among them are passed over.
+/// The requests that `paths` hold. Other objects among them are passed over, but in each file that is named there is one.
 pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &mut Vec<Problem>) -> Vec<Sourced> {
     let before = problems.len();
     let documents = input::read(paths, &input::REQUESTS, problems);
@@ -138,26 +142,48 @@ pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &m
     let decoded: Vec<_> = documents
         .into_par_iter()
         .map(|document| {
-            let request = request(&document, options);
+            let request = request(&document, options).transpose().or_else(|| misread(&document).map(Err));
             progress.advance(1);
-            (document.source, request)
+            (document.source, document.path, request)
         })
         .collect();
+    // The files that hold a request, or have a problem.
+    let mut told: BTreeSet<String> = problems[before..].iter().map(|problem| problem.source.clone()).collect();
     let mut requests = Vec::new();
-    for (source, decoded) in decoded {
+    for (source, path, decoded) in decoded {
         match decoded {
-            Ok(Some(request)) => requests.push(Sourced { source, request }),
-            Ok(None) => {}
-            Err(problem) => problems.push(problem),
+            Some(Ok(request)) => requests.push(Sourced { source, request }),
+            Some(Err(problem)) => problems.push(problem),
+            None => continue,
         }
+        told.insert(path);
     }
-    if requests.is_empty() && problems.len() == before {
-        for path in paths {
-            let message = "holds no CertificateSigningRequest";
-            problems.push(Problem::new(&path.display().to_string(), None, message));
+    let nothing = told.is_empty();
+    for path in paths.iter().filter(|path| nothing || !path.is_dir()) {
+        let path = path.display().to_string();
+        if !told.contains(&path) {
+            problems.push(Problem::new(&path, None, "holds no CertificateSigningRequest"));
         }
     }
     requests
+}
+
+/// What is wrong with a document that is no request, if it was to be one.
+fn misread(document: &Document) -> Option<Problem> {
+    /// The API group of requests, and what else it has.
+    const CERTIFICATES: &str = "certificates.k8s.io/";
+    const OTHERS: [&str; 2] = ["ClusterTrustBundle", "PodCertificateRequest"];
+    let Content::Manifest(located) = &document.content else { return None };
+    let value = located.value();
+    let problem = |path, message| Some(Problem::new(&document.path, Some(located.place_of(path)), message));
+    let Some(kind) = value["kind"].as_str() else {
+        return problem("", format!("has no kind: write kind: {REQUEST}, and apiVersion: certificates.k8s.io/v1"));
+    };
+    let of_group = value["apiVersion"].as_str().is_some_and(|version| version.starts_with(CERTIFICATES));
+    if OTHERS.contains(&kind) || !of_group && slip(kind, [REQUEST].into_iter()).is_none() {
+        return None;
+    }
+    problem("kind", format!("there is no kind {}; write {REQUEST}", printable(kind)))
 }
 
 /// The request that a document is, if it is one.
@@ -212,7 +238,7 @@ fn manifest(
     options: &RequestOptions,
 ) -> Result<Option<SigningRequest>, Problem> {
     let value = located.value();
-    if value["kind"] != "CertificateSigningRequest" {
+    if value["kind"] != REQUEST {
         return Ok(None);
     }
     let wrong = |path: &str, message: String| Err(Problem::new(&document.path, Some(located.place_of(path)), message));

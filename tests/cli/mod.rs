@@ -313,6 +313,39 @@ impl Bad {
     }
 }
 
+/// Passed over, it would leave an exit status that says that everything is approved.
+#[test]
+fn a_request_that_is_not_read_as_one_is_told() {
+    let bad = Bad::new();
+    let amy = fs::read_to_string("examples/requests/amy.yaml").unwrap();
+    let kind = "kind: CertificateSigningRequest\n";
+    let write = |name: &str, with: &str| bad.file(name, format!("{amy}---\n{}", amy.replace(kind, with)).as_bytes());
+    Bad::says(&write("none.yaml", ""), "has no kind: write kind: CertificateSigningRequest");
+    for slip in ["CertificateSigningReqest", "CertificateSigningRequests", "certificatesigningrequest", "CSR"] {
+        let expected = format!("there is no kind {slip}; write CertificateSigningRequest");
+        Bad::says(&write("slip.yaml", &format!("kind: {slip}\n")), &expected);
+    }
+    let foreign =
+        amy.replace(kind, "kind: CertificateSigningReqest\n").replace("certificates.k8s.io/v1", "cert.k8s.io/v1");
+    Bad::says(&bad.file("foreign.yaml", format!("{amy}---\n{foreign}").as_bytes()), "there is no kind");
+    // Every file that is named holds a request, whatever others hold; a directory may hold other things.
+    let pod = bad.file("pod.yaml", b"apiVersion: v1\nkind: Pod\n");
+    let Ended(status, _, err) = review(&["examples/requests/amy.yaml", pod.to_str().unwrap()], b"");
+    assert!(status == 2 && err.contains("pod.yaml: holds no CertificateSigningRequest"), "{err}");
+    let others = Bad::new();
+    others.file("amy.yaml", amy.as_bytes());
+    for (name, group, kind) in [
+        ("pod.yaml", "v1", "Pod"),
+        ("cert-manager.yaml", "cert-manager.io/v1", "CertificateRequest"),
+        ("certificate.yaml", "cert-manager.io/v1", "Certificate"),
+        ("bundle.yaml", "certificates.k8s.io/v1beta1", "ClusterTrustBundle"),
+    ] {
+        others.file(name, format!("apiVersion: {group}\nkind: {kind}\n").as_bytes());
+    }
+    let Ended(status, _, err) = review(&[others.directory.path().to_str().unwrap()], b"");
+    assert_eq!((status, err.as_str()), (0, ""));
+}
+
 /// A maximum that no signer has would be passed over, and a year hold in its place.
 #[test]
 fn a_signer_has_one_maximum_and_is_named_in_full() {
