@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::located::{self, Located};
+use super::located::{self, Located, Place};
 use super::problem::Problem;
 
 /// The largest file that is read, in bytes: ten thousand requests fit.
@@ -181,16 +181,26 @@ fn parse(path: &str, bytes: &[u8], wanted: &Wanted, documents: &mut Vec<Document
         Ok(parsed) => parsed,
         Err((place, message)) => return problem(place, &format!("is neither YAML nor JSON: {message}")),
     };
-    let objects: Vec<Located> = parsed.into_iter().flat_map(flatten).collect();
+    let objects: Vec<_> = parsed.into_iter().flat_map(flatten).collect();
     if objects.is_empty() {
         return problem(None, &format!("holds no object: give {what}"));
     }
     let several = objects.len() > 1;
     for (index, object) in objects.into_iter().enumerate() {
-        if !object.value().is_object() {
-            problem(Some(object.place()), "is not a Kubernetes object: it needs apiVersion, kind, metadata and spec");
-            continue;
-        }
+        let object = match object {
+            Ok(object) if object.value().is_object() => object,
+            Ok(other) => {
+                problem(
+                    Some(other.place()),
+                    "is not a Kubernetes object: it needs apiVersion, kind, metadata and spec",
+                );
+                continue;
+            }
+            Err(place) => {
+                problem(Some(place), "is a List without a list: write items, and - before each object in it");
+                continue;
+            }
+        };
         let source = if several { format!("{path}#{}", index + 1) } else { path.to_owned() };
         documents.push(Document { source, path: path.to_owned(), content: Content::Manifest(object) });
     }
@@ -217,11 +227,14 @@ fn container(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// A `List` is its items.
-fn flatten(document: Located) -> Vec<Located> {
-    let is_list = {
-        let value = document.value();
-        value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array()
-    };
-    if is_list { document.into_items() } else { vec![document] }
+/// A `List` is its items, or the place where they should be; how deep they nest is bounded where they are read.
+fn flatten(document: Located) -> Vec<Result<Located, Place>> {
+    if !document.is_list() {
+        return vec![Ok(document)];
+    }
+    let place = document.place_of("items");
+    match document.into_items() {
+        Some(items) => items.into_iter().flat_map(flatten).collect(),
+        None => vec![Err(place)],
+    }
 }

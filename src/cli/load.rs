@@ -71,13 +71,13 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<So
                 problem(path, format!("a {kind} has apiVersion: {API_VERSION}; write that"));
                 continue;
             }
-            // The version is misspelt too, perhaps.
-            (Some(name), None) if api_version.starts_with(GROUP) => {
-                problem("kind", misspelt(name));
+            // Another object, unless it was to be one of ours.
+            (Some(name), None) => {
+                if let Some(message) = misspelt(api_version, name) {
+                    problem("kind", message);
+                }
                 continue;
             }
-            // Another object.
-            (Some(_), None) => continue,
             (None, None) => {
                 problem(
                     "",
@@ -105,15 +105,19 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<So
     policies
 }
 
-/// What was meant by a kind of this API that there is not.
-pub(super) fn misspelt(kind: &str) -> String {
+/// What was meant by a kind that there is not, if it was to be one of this API: whichever kind under the group, whose
+/// version may be misspelt too, and a slip of ours under any.
+pub(super) fn misspelt(api_version: &str, kind: &str) -> Option<String> {
     let known = || Kind::ALL.into_iter().map(Kind::name).chain([super::test::KIND]);
+    if !api_version.starts_with(GROUP) && slip(kind, known()).is_none() {
+        return None;
+    }
     let kinds: Vec<&str> = known().collect();
-    let meant = match nearest(kind, known()) {
+    let meant = match slip(kind, known()).or_else(|| nearest(kind, known())) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("there are {}", kinds.join(", ")),
     };
-    format!("{API_VERSION} has no kind {}; {meant}", printable(kind))
+    Some(format!("{API_VERSION} has no kind {}; {meant}", printable(kind)))
 }
 
 /// What stands for policies and guardrails that could not be read: a guardrail that might forbid anything, so that

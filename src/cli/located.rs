@@ -137,11 +137,21 @@ impl Located {
         self.0.value.plain()
     }
 
-    /// The `items` of a `List`.
-    pub(super) fn into_items(self) -> Vec<Self> {
-        let Node::Map(entries) = self.0.value else { return Vec::new() };
-        let items = entries.into_iter().find(|(key, _)| key == "items").map(|(_, items)| items.value);
-        if let Some(Node::List(items)) = items { items.into_iter().map(Self).collect() } else { Vec::new() }
+    /// Whether it is a `List`: kinds of others may end so too, and have no items.
+    pub(super) fn is_list(&self) -> bool {
+        let Node::Map(entries) = &self.0.value else { return false };
+        let field = |name| entries.iter().find(|(key, _)| key == name).map(|(_, value)| &value.value);
+        let Some(Node::Scalar(Value::String(kind))) = field("kind") else { return false };
+        kind == "List" || kind.ends_with("List") && field("items").is_some_and(|items| !items.is_null())
+    }
+
+    /// The `items` of a `List`, if they are a list.
+    pub(super) fn into_items(self) -> Option<Vec<Self>> {
+        let Node::Map(entries) = self.0.value else { return None };
+        match entries.into_iter().find(|(key, _)| key == "items")?.1.value {
+            Node::List(items) => Some(items.into_iter().map(Self).collect()),
+            _ => None,
+        }
     }
 
     /// Where it stands.

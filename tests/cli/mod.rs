@@ -346,6 +346,54 @@ fn a_request_that_is_not_read_as_one_is_told() {
     assert_eq!((status, err.as_str()), (0, ""));
 }
 
+/// The guardrail forbids what the policies permit, so that passing it over is seen.
+#[test]
+fn a_guardrail_counts_however_deep_its_list_is_and_is_told_where_it_is_misspelt() {
+    let bad = Bad::new();
+    let with = |guardrail: &str| {
+        let guardrail = bad.file("guardrail.yaml", guardrail.as_bytes());
+        review(&["--policies", guardrail.to_str().unwrap(), "examples/requests/amy.yaml"], b"")
+    };
+    let guardrail = |version: &str, kind: &str| {
+        format!(
+            "{{apiVersion: {version}, kind: {kind}, metadata: {{name: none}}, spec: {{match: {{}}, limits: {{subject: \
+             {{commonName: {{denied: ['*']}}}}}}}}}}"
+        )
+    };
+    let good = guardrail("countersign.dev/v1alpha1", "CSRGuardrail");
+    let list = |items: &str| format!("{{apiVersion: v1, kind: List, items: [{items}]}}");
+    for nested in [list(&good), list(&list(&good)), list(&list(&list(&format!("{}, {good}", list("")))))] {
+        let Ended(status, out, err) = with(&nested);
+        assert_eq!((status, err.as_str()), (1, ""), "{nested}: {out}");
+    }
+    for (broken, place) in [
+        ("{apiVersion: v1, kind: List}".to_owned(), "1:1"),
+        (format!("{{apiVersion: v1, kind: List, items: {good}}}"), "1:37"),
+        (format!("{{apiVersion: v1, kind: CSRGuardrailList, items: {good}}}"), "1:49"),
+        (list(&format!("{{kind: List, Items: [{good}]}}")), "1:38"),
+    ] {
+        let Ended(status, out, err) = with(&broken);
+        assert!(status == 2 && err.contains(&format!("{place}: is a List without a list")), "{broken}: {out}{err}");
+    }
+    for version in ["countersign.dev/v1alpha1", "countersgn.dev/v1alpha1", "v1"] {
+        for kind in ["CSRGuardRail", "CSRGuardrails", "CSRGaurdrail", "csrguardrail"] {
+            let Ended(status, out, err) = with(&guardrail(version, kind));
+            let expected = format!("has no kind {kind}; did you mean CSRGuardrail?");
+            assert!(status == 2 && err.contains(&expected), "{version} {kind}: {out}{err}");
+        }
+        for (kind, meant) in [("CSRPolcy", "CSRPolicy"), ("CSRPolicyTests", "CSRPolicyTest")] {
+            let Ended(status, out, err) = with(&guardrail(version, kind));
+            assert!(status == 2 && err.contains(&format!("did you mean {meant}?")), "{version} {kind}: {out}{err}");
+        }
+    }
+    // Objects of others, beside ours.
+    for other in [guardrail("kuadrant.io/v1", "DNSPolicy"), "{apiVersion: example.com/v1, kind: AllowList}".to_owned()]
+    {
+        let Ended(status, out, err) = with(&format!("{good}\n---\n{other}"));
+        assert_eq!((status, err.as_str()), (1, ""), "{out}");
+    }
+}
+
 /// A maximum that no signer has would be passed over, and a year hold in its place.
 #[test]
 fn a_signer_has_one_maximum_and_is_named_in_full() {

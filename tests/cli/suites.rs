@@ -115,6 +115,11 @@ fn a_suite_that_cannot_run_is_told_with_a_place_and_status_2() {
             "signerMaxSeconds: { kubernetes.io/*: 600 }\nrequestors:",
             "4:19: kubernetes.io/* stands for several signers: write the name of each",
         ),
+        (
+            "apiVersion: countersign.dev/v1alpha1\nkind: CSRPolicyTest",
+            "apiVersion: countersgn.dev/v1alpha1\nkind: CSRPolicyTets",
+            "2:7: countersign.dev/v1alpha1 has no kind CSRPolicyTets; did you mean CSRPolicyTest?",
+        ),
         ("requestors:", "signerMaxSeconds: { vpn: 600 }\nrequestors:", "4:19: vpn is not the name of a signer: write"),
         ("requestors:", "signerMaxSeconds: { a.b/c: 0 }\nrequestors:", "4:19: 0 is no lifetime: write seconds, from 1"),
         ("countersign.dev/v1alpha1", "countersign.dev/v1", "is not countersign.dev/v1alpha1"),

@@ -87,13 +87,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         let Content::Manifest(located) = &document.content else { continue };
         let value = located.value();
         if value["kind"] != KIND {
-            let ours = value["apiVersion"].as_str().is_some_and(|version| version.starts_with(GROUP));
-            let kind = value["kind"].as_str().unwrap_or_default();
-            if ours && Kind::from_name(kind).is_none() {
-                let (field, message) = match kind {
-                    "" => ("", format!("has no kind: a suite has kind: {KIND}")),
-                    kind => ("kind", load::misspelt(kind)),
-                };
+            let api_version = value["apiVersion"].as_str().unwrap_or_default();
+            let wrong = match value["kind"].as_str() {
+                Some(kind) if Kind::from_name(kind).is_some() => None,
+                Some(kind) => load::misspelt(api_version, kind).map(|message| ("kind", message)),
+                None => api_version.starts_with(GROUP).then(|| ("", format!("has no kind: a suite has kind: {KIND}"))),
+            };
+            if let Some((field, message)) = wrong {
                 problems.push(Problem::new(&document.source, Some(located.place_of(field)), message));
             }
             continue;
