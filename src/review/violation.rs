@@ -38,7 +38,7 @@ impl Violation {
 
     /// A request of which an expression is false.
     pub(super) fn validation(object: &Compiled, rule: &ValidationRule) -> Self {
-        let (name, source) = (rule.expression.name(), printable(rule.expression.source()));
+        let (name, source) = (printable(rule.expression.name()), printable(rule.expression.source()));
         let message = match &rule.message {
             Some(message) => format!("{} ({name} of {})", printable(message), object.object),
             None => format!("{name} of {} is false: {source}", object.object),

@@ -123,7 +123,8 @@ impl Expression {
     }
 
     fn unknown(&self, why: &str) -> Truth {
-        Truth::Unknown(format!("the expression {} ({}) cannot be evaluated: {why}", self.name, printable(&self.source)))
+        let (name, source) = (printable(&self.name), printable(&self.source));
+        Truth::Unknown(format!("the expression {name} ({source}) cannot be evaluated: {why}"))
     }
 }
 

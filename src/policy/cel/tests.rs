@@ -507,3 +507,14 @@ fn nothing_takes_long_or_overflows_a_stack() {
         assert_eq!(holds(source, &plain), Truth::Yes, "{source}");
     }
 }
+
+#[test]
+fn a_name_shows_nothing_that_a_terminal_obeys() {
+    let request = request("amy", &[]);
+    let unknown =
+        Expression::new("a\u{1b}[31m", "csr.dnsNames[9] == 'a'").unwrap().holds(&Bindings::new(&request, None));
+    assert!(
+        matches!(&unknown, Truth::Unknown(why) if why.starts_with("the expression a\\u{1b}[31m (csr")),
+        "{unknown:?}"
+    );
+}

@@ -103,6 +103,13 @@ impl Compiler {
                 let name = printable(name);
                 self.report(format!("{path}.name"), format!("the name {name} stands twice: give each another"));
             }
+            if !is_name(name) {
+                self.report(
+                    format!("{path}.name"),
+                    "a name is letters, digits, '-', '_' and '.', with a letter or digit at both ends; write, for example, \
+                     short-name",
+                );
+            }
             match Expression::new(name, source) {
                 Ok(expression) => result.push(expression),
                 Err(problem) => self.report(format!("{path}.expression"), problem),
@@ -137,6 +144,14 @@ impl Compiler {
         }
         result
     }
+}
+
+/// Whether a condition or a validation can be called so. The schema bounds its length.
+fn is_name(name: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_alphanumeric();
+    name.starts_with(alphanumeric)
+        && name.ends_with(alphanumeric)
+        && name.chars().all(|c| alphanumeric(c) || matches!(c, '-' | '_' | '.'))
 }
 
 fn service_account(item: &str) -> Result<(WidePattern, WidePattern), String> {

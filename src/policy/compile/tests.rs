@@ -322,3 +322,28 @@ fn refuses_a_name_that_the_api_server_refuses_and_a_namespace() {
     }
     assert_eq!(problems(json!({ "name": "x", "namespace": "n" })), ["metadata.namespace"]);
 }
+
+#[test]
+fn refuses_the_names_of_expressions_that_the_api_server_refuses() {
+    let named = |kind, place, name: &str| {
+        compiled(kind, place, json!([{ "name": name, "expression": "csr.dnsNames.size() == 0" }]))
+    };
+    let places = [
+        (Policy, "match.conditions"),
+        (Guardrail, "match.conditions"),
+        (Policy, "allow.validations"),
+        (Guardrail, "limits.validations"),
+    ];
+    for (kind, place) in places {
+        for good in ["a", "A-b_c.9", &"x".repeat(63)] {
+            let compiled = named(kind, place, good);
+            assert!(compiled.is_ready(), "{place} {good}: {:?}", compiled.problems());
+        }
+        for bad in ["", "-a", "a-", "a b", "a\n", "a\u{1b}[31m", "\u{202e}a", "stra\u{df}e", &"x".repeat(64)] {
+            let compiled = named(kind, place, bad);
+            let path = format!("spec.{place}[0].name");
+            assert!(paths(&compiled).contains(&path.as_str()), "{place} {bad:?}: {:?}", compiled.problems());
+            assert!(compiled.problems().iter().all(|problem| !problem.message.contains(['\u{1b}', '\u{202e}'])));
+        }
+    }
+}
