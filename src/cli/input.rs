@@ -1,6 +1,5 @@
 //! Files, directories and standard input become text, and text becomes documents.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,6 +21,8 @@ pub(super) struct Wanted {
     from_der: &'static str,
     /// Whether text may stand before a PEM block.
     text_before_pem: bool,
+    /// Whether hidden files of a directory are read.
+    hidden_files: bool,
 }
 
 /// Policies, guardrails, Nodes and suites. PEM requests may lie beside them.
@@ -34,6 +35,7 @@ pub(super) const REQUESTS: Wanted = Wanted {
     what: "a manifest (YAML or JSON) or a PEM request",
     from_der: "openssl req -inform DER -in FILE",
     text_before_pem: false,
+    hidden_files: true,
 };
 
 /// Requests, certificates, keys and kubeconfigs.
@@ -42,12 +44,15 @@ pub(super) const CREDENTIALS: Wanted = Wanted {
     what: "a manifest or kubeconfig (YAML or JSON), or PEM",
     from_der: "openssl x509 -inform DER -in FILE",
     text_before_pem: true,
+    hidden_files: false,
 };
 
 impl Wanted {
     fn ends_like_one(&self, path: &Path) -> bool {
-        let is = |ending: &OsStr| self.endings.iter().any(|known| ending.eq_ignore_ascii_case(known));
-        path.extension().is_some_and(is)
+        // Unlike `extension`, the name `.yaml` ends so too, as it does for kubectl.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+        ending.is_some_and(|ending| self.endings.iter().any(|known| ending.eq_ignore_ascii_case(known)))
     }
 
     fn is_pem(&self, text: &str) -> bool {
@@ -138,7 +143,8 @@ fn visit(
     ancestors.push(real);
     for entry in entries {
         let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden {
+        // kubectl applies hidden files of a directory; what hidden directories such as .git hold is for programs.
+        if !hidden || wanted.hidden_files && !entry.is_dir() {
             visit(&entry, false, wanted, ancestors, documents, problems);
         }
     }

@@ -394,6 +394,35 @@ fn a_guardrail_counts_however_deep_its_list_is_and_is_told_where_it_is_misspelt(
     }
 }
 
+/// As kubectl applies them; a hidden directory is that of a program.
+#[test]
+fn hidden_files_of_a_directory_are_read_but_no_hidden_directories() {
+    let policies = Bad::new();
+    fs::copy("examples/policies/developers.yaml", policies.directory.path().join("developers.yaml")).unwrap();
+    let review = |request: &str| {
+        countersign(&["review", "--policies", policies.directory.path().to_str().unwrap(), request], b"")
+    };
+    let amy = "examples/requests/amy.yaml";
+    fs::create_dir(policies.directory.path().join(".git")).unwrap();
+    policies.file(".git/broken.yaml", b"{");
+    policies.file(".editor.swp", b"\xff");
+    assert_eq!(review(amy).0, 0);
+    let guardrail = b"{apiVersion: countersign.dev/v1alpha1, kind: CSRGuardrail, metadata: {name: none}, spec: {match: {}, limits: \
+        {subject: {commonName: {denied: ['*']}}}}}";
+    for name in [".guardrail.yaml", ".guardrail.JSON", ".yml"] {
+        let file = policies.file(name, guardrail);
+        let Ended(status, out, err) = review(amy);
+        assert_eq!((status, err.as_str()), (1, ""), "{name}: {out}");
+        fs::remove_file(file).unwrap();
+    }
+    let requests = Bad::new();
+    requests.file(".everything.yaml", &fs::read("examples/requests/everything.yaml").unwrap());
+    let directory = requests.directory.path().to_str().unwrap();
+    assert_eq!(review(directory).0, 1);
+    let Ended(status, _, err) = countersign(&["inspect", directory], b"");
+    assert!(status == 2 && err.contains("there is no file in it that ends in"), "{err}");
+}
+
 /// A maximum that no signer has would be passed over, and a year hold in its place.
 #[test]
 fn a_signer_has_one_maximum_and_is_named_in_full() {
