@@ -1,3 +1,5 @@
+mod cost;
+
 use std::time::{Duration, Instant};
 
 use base64::Engine;
