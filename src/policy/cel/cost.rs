@@ -253,10 +253,10 @@ impl<'a> Estimate<'a> {
         let (range_cost, range) = self.expression(&comprehension.iter_range);
         let steps = range.items.max(1);
         let (init_cost, init) = self.expression(&comprehension.accu_init);
-        self.variables.insert(&comprehension.iter_var, range.any());
-        if let Some(name) = &comprehension.iter_var2 {
-            self.variables.insert(name, range.any());
-        }
+        // Until its end they hide what has their names.
+        let names = [Some(&comprehension.iter_var), comprehension.iter_var2.as_ref(), Some(&comprehension.accu_var)];
+        let names = names.into_iter().flatten().map(String::as_str);
+        let hidden: Vec<_> = names.map(|name| (name, self.variables.insert(name, range.any()))).collect();
         // What a step adds to an accumulator that is empty, and what it then is at most.
         self.variables.insert(&comprehension.accu_var, Size::SCALAR);
         // A macro that begins with a boolean or a number goes on with one.
@@ -271,8 +271,12 @@ impl<'a> Estimate<'a> {
         let (condition, _) = self.expression(&comprehension.loop_cond);
         let (step, _) = self.expression(&comprehension.loop_step);
         let (result_cost, result) = self.expression(&comprehension.result);
-        self.variables.remove(comprehension.iter_var.as_str());
-        self.variables.remove(comprehension.accu_var.as_str());
+        for (name, before) in hidden.into_iter().rev() {
+            match before {
+                Some(size) => self.variables.insert(name, size),
+                None => self.variables.remove(name),
+            };
+        }
         let each = condition.saturating_add(step).saturating_add(OVERHEAD);
         // Each item is copied once, for the variable; what reads the range has counted all of it, but for a name.
         let copies = if matches!(comprehension.iter_range.expr, Expr::Ident(_)) { range.whole } else { 0 };

@@ -60,6 +60,19 @@ fn a_list_counts_for_what_is_in_it_wherever_it_is_read() {
     }
 }
 
+#[test]
+fn a_variable_is_what_it_was_behind_a_comprehension_that_hid_it() {
+    let groups = crowd(300, 3_000);
+    for source in [
+        "[requestor.groups].all(a, ['x'].all(a, true) && a.distinct().size() > 0)",
+        "[requestor.groups].all(a, ['x'].map(a, a).size() == 1 && a.all(b, requestor.groups.size() == 300))",
+        "requestor.groups.map(g, requestor.groups.filter(g, g != '')).size() > 0",
+        "['x'].map(g, requestor.groups.map(h, h))[0].all(g, requestor.groups.exists(h, g == h))",
+    ] {
+        too_much(source, &groups);
+    }
+}
+
 /// What is computed is at least what a value that is made takes, so that nothing is larger than what is known of it.
 #[test]
 fn nothing_that_is_made_is_larger_than_what_was_computed() {
@@ -83,6 +96,8 @@ fn nothing_that_is_made_is_larger_than_what_was_computed() {
         "requestor.groups.map(g, requestor.groups)",
         "requestor.groups.map(g, g != '', [g, g + 'x'])",
         "requestor.groups.filter(g, g.endsWith('1'))",
+        "requestor.groups.map(g, requestor.groups.map(h, h + g))",
+        "requestor.groups.map(g, requestor.groups.filter(g, g != ''))",
         texts,
         &letters,
         &commas,
