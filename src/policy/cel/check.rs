@@ -13,6 +13,9 @@ use crate::nearest::nearest;
 /// How deep comprehensions (`all`, `exists`, `map`, …) may nest.
 const MAX_COMPREHENSIONS: usize = 2;
 
+/// How many regular expressions there may be: each takes some milliseconds to compile.
+const MAX_PATTERNS: usize = 8;
+
 /// An expression that may be evaluated.
 #[derive(Debug)]
 pub(super) struct Checked {
@@ -184,6 +187,10 @@ impl Checker<'_> {
 
     /// Compiles the regular expression of a call, and puts a reference to it in its place.
     fn pattern(&mut self, call: &mut CallExpr, name: &str) -> Result<(), String> {
+        if self.patterns.len() == MAX_PATTERNS {
+            let problem = format!("it has more than {MAX_PATTERNS} regular expressions: join some with |, or split it");
+            return Err(self.at(name, &problem));
+        }
         let literal = match call.args.first().map(|argument| &argument.expr) {
             Some(Expr::Literal(LiteralValue::String(text))) if call.args.len() == 1 => text.inner().to_owned(),
             _ => {

@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use cel::Value;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 use cel::objects::Key;
 
 use super::Bindings;
-use super::functions::{Shape, shape};
+use super::functions::{Shape, pattern, shape, takes_pattern};
+use super::pattern::Pattern;
 
 /// What one evaluation may cost. Measured: the most expensive expressions within it take less than
 /// 50 ms on a debug build.
@@ -116,8 +118,12 @@ fn largest(one: Option<Rc<Size>>, other: Option<Rc<Size>>) -> Option<Rc<Size>> {
 }
 
 /// Whether `ast` can be evaluated within the budget; the error is a sentence.
-pub(super) fn check<'a>(ast: &'a IdedExpr, bindings: &'a Bindings<'a>) -> Result<(), String> {
-    let (cost, _) = Estimate::new(bindings).expression(ast);
+pub(super) fn check<'a>(
+    ast: &'a IdedExpr,
+    patterns: &'a [Arc<Pattern>],
+    bindings: &'a Bindings<'a>,
+) -> Result<(), String> {
+    let (cost, _) = Estimate::new(patterns, bindings).expression(ast);
     if cost <= BUDGET {
         return Ok(());
     }
@@ -127,6 +133,7 @@ pub(super) fn check<'a>(ast: &'a IdedExpr, bindings: &'a Bindings<'a>) -> Result
 }
 
 struct Estimate<'a> {
+    patterns: &'a [Arc<Pattern>],
     bindings: &'a Bindings<'a>,
     variables: HashMap<&'a str, Size>,
     /// What was measured, by where it lies.
@@ -134,8 +141,8 @@ struct Estimate<'a> {
 }
 
 impl<'a> Estimate<'a> {
-    fn new(bindings: &'a Bindings<'a>) -> Self {
-        Self { bindings, variables: HashMap::new(), measured: HashMap::new() }
+    fn new(patterns: &'a [Arc<Pattern>], bindings: &'a Bindings<'a>) -> Self {
+        Self { patterns, bindings, variables: HashMap::new(), measured: HashMap::new() }
     }
 
     /// What it costs, and how large the result may be.
@@ -228,6 +235,11 @@ impl<'a> Estimate<'a> {
         let product = sizes.iter().fold(1_u64, |all, size| all.saturating_mul(size.whole.max(1)));
         let first = sizes.first().cloned().unwrap_or_default();
         let (more, size) = match qualified.or_else(|| shape(&call.func_name)).unwrap_or(Shape::Product) {
+            Shape::Scalar if takes_pattern(&call.func_name) => {
+                let pattern = call.args.first().and_then(|argument| pattern(argument, self.patterns));
+                // Without one it is not evaluated.
+                (first.whole.saturating_mul(pattern.map_or(1, Pattern::weight)), Size::SCALAR)
+            }
             Shape::Scalar => (whole, Size::SCALAR),
             Shape::Product => (product, Size::SCALAR),
             Shape::Same => (whole, same(&call.func_name, &sizes)),
@@ -310,7 +322,7 @@ fn same(name: &str, sizes: &[Size]) -> Size {
 #[cfg(test)]
 pub(super) fn made(source: &str, bindings: &Bindings<'_>) -> ((u64, u64), (u64, u64)) {
     let ast = super::bounds::parse(source).unwrap();
-    let (_, computed) = Estimate::new(bindings).expression(&ast);
+    let (_, computed) = Estimate::new(&[], bindings).expression(&ast);
     let made = Size::of(&super::functions::evaluate(&ast, &[], bindings).unwrap());
     ((made.whole, made.items), (computed.whole, computed.items))
 }
@@ -369,7 +381,7 @@ mod tests {
             ("['ab'].map(requestor, requestor.username)", 52 + 16 + (16 + 226 + 16) + 16, (80, 1, 16)),
         ] {
             let ast = bounds::parse(source).unwrap();
-            let (cost, made) = Estimate::new(&bindings).expression(&ast);
+            let (cost, made) = Estimate::new(&[], &bindings).expression(&ast);
             let item = made.item.map_or(0, |item| item.whole);
             assert_eq!((cost, (made.whole, made.items, item)), (expected, size), "{source}");
         }

@@ -140,6 +140,12 @@ pub(super) fn is_pattern(node: &IdedExpr) -> bool {
     matches!(&node.expr, Expr::Ident(name) if name.starts_with(REFERENCE))
 }
 
+/// The compiled pattern that `node` stands for.
+pub(super) fn pattern<'a>(node: &IdedExpr, patterns: &'a [Arc<Pattern>]) -> Option<&'a Pattern> {
+    let Expr::Ident(name) = &node.expr else { return None };
+    patterns.get(name.strip_prefix(REFERENCE)?.parse::<usize>().ok()?).map(Arc::as_ref)
+}
+
 /// What an expression is parsed with.
 pub(super) fn environment() -> Result<Env, DeclarationError> {
     let mut env = Env::stdlib().with_optional_support(true);

@@ -108,7 +108,7 @@ impl Expression {
         {
             return self.unknown(why);
         }
-        if let Err(over) = cost::check(&self.ast, bindings) {
+        if let Err(over) = cost::check(&self.ast, &self.patterns, bindings) {
             return self.unknown(&over);
         }
         // The budget bounds time and the depth of the tree the stack; a panic is a bug of a

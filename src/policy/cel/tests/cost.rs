@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Bindings, holds, request};
+use super::{Bindings, Expression, holds, request};
 use crate::policy::Truth;
 use crate::request::SigningRequest;
 
@@ -143,4 +143,66 @@ fn what_people_write_is_evaluated() {
         let took = processor() - began;
         assert!(took < Duration::from_millis(200), "{source}: {took:?}");
     }
+}
+
+/// The worst that a text can do to a pattern is charged, and a table has no worst.
+#[test]
+fn a_pattern_costs_what_its_automaton_takes_for_a_text() {
+    let letters = |length: usize| -> String {
+        let next =
+            |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        std::iter::successors(Some(1), next)
+            .map(|state| if state >> 40 & 1 == 0 { 'a' } else { 'b' })
+            .take(length)
+            .collect()
+    };
+    let mut amy = request("amy", &[]);
+    amy.envelope.username = letters(60_000);
+    for pattern in [
+        "^(a|b)*a(a|b){4000}c",
+        "^(a|b)*a(a|b){300}c",
+        "^(a|b)*a(a|b){30}c",
+        ".*a.{100}c",
+        "^[a-z]*a[^c]{99}c",
+        "^.*a.{30}c",
+    ] {
+        too_much(&format!("!requestor.username.matches('{pattern}')"), &amy);
+    }
+    // As long as is still evaluated, about.
+    for (pattern, length) in [
+        ("^(a|b)*a(a|b){4000}c", 80),
+        ("^(a|b)*a(a|b){300}c", 1_200),
+        ("^(a|b)*a(a|b){14}c", 9_000),
+        ("a.{10}c", 2_000),
+        ("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", 60_000),
+    ] {
+        amy.envelope.username = letters(length) + "-";
+        let expression = Expression::new("test", &format!("!requestor.username.matches('{pattern}')")).unwrap();
+        let began = processor();
+        assert_eq!(expression.holds(&Bindings::new(&amy, None)), Truth::Yes, "{pattern}");
+        let took = processor() - began;
+        assert!(took < Duration::from_millis(100), "{pattern}: {took:?}");
+    }
+    let crowd = crowd(2_000, 50);
+    for pattern in [
+        r"^[a-z]+-[0-9]{1,63}$",
+        r"^.{1,64}$",
+        r"^[^x]{1,253}$",
+        r"^\\pL+-\\d+$",
+        r"(?i)^GROUP-",
+        r"[a-z]{3,30}-0",
+        r"\\b000",
+    ] {
+        let source = format!("requestor.groups.all(group, group.matches('{pattern}'))");
+        assert_eq!(holds(&source, &crowd), Truth::Yes, "{pattern}");
+    }
+}
+
+/// Each takes some milliseconds to compile.
+#[test]
+fn an_expression_has_eight_regular_expressions_at_most() {
+    let many = |number: usize| vec!["requestor.uid.matches('^a$')"; number].join(" || ");
+    assert!(Expression::new("test", &many(8)).is_ok());
+    let error = Expression::new("test", &many(9)).unwrap_err();
+    assert!(error.contains("it has more than 8 regular expressions: join some with |"), "{error}");
 }
