@@ -149,7 +149,7 @@ fn jitter(key: &str, failures: u32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Queue, STALE};
+    use super::{Queue, STALE, VecDeque};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_leaves_the_queue_and_nothing_of_it_stays() {
-        let in_lines = |queue: &Queue| queue.ready.values().map(|keys| keys.len()).sum::<usize>();
+        let in_lines = |queue: &Queue| queue.ready.values().map(VecDeque::len).sum::<usize>();
         let mut queue = Queue::default();
         for index in 0..1000 {
             let key = format!("{index}");
