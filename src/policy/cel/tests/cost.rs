@@ -159,7 +159,7 @@ fn a_pattern_costs_what_its_automaton_takes_for_a_text() {
     let mut amy = request("amy", &[]);
     amy.envelope.username = letters(60_000);
     for pattern in [
-        "^(a|b)*a(a|b){4000}c",
+        "^(a|b)*a(a|b){1000}c",
         "^(a|b)*a(a|b){300}c",
         "^(a|b)*a(a|b){30}c",
         ".*a.{100}c",
@@ -170,7 +170,7 @@ fn a_pattern_costs_what_its_automaton_takes_for_a_text() {
     }
     // As long as is still evaluated, about.
     for (pattern, length) in [
-        ("^(a|b)*a(a|b){4000}c", 80),
+        ("^(a|b)*a(a|b){1000}c", 80),
         ("^(a|b)*a(a|b){300}c", 1_200),
         ("^(a|b)*a(a|b){14}c", 9_000),
         ("a.{10}c", 2_000),
