@@ -11,6 +11,8 @@ const MAX_LENGTH: usize = 2048;
 const MAX_NESTING: usize = 16;
 /// How many operators and calls there may be.
 const MAX_OPERATORS: usize = 80;
+/// How many selections there may be, as in `csr.subject.commonName`.
+const MAX_DOTS: usize = 160;
 /// The stack that the parser gets, in bytes. Measured: the deepest expression within the bounds takes
 /// less than a tenth of it on a debug build.
 const STACK: usize = 32 * 1024 * 1024;
@@ -68,7 +70,7 @@ fn plain(message: &str) -> String {
     }
 }
 
-/// Counts what makes the parser recurse, outside of strings.
+/// Counts what makes the parser recurse, outside of texts and comments.
 fn scan(source: &str) -> Result<(), String> {
     if source.trim().is_empty() {
         return Err("it is empty: write an expression that gives true or false, for example csr.dnsNames.size() <= 4"
@@ -77,40 +79,152 @@ fn scan(source: &str) -> Result<(), String> {
     if source.len() > MAX_LENGTH {
         return Err(format!("it has {} bytes, and may have {MAX_LENGTH}: split it into several", source.len()));
     }
-    let (mut depth, mut operators, mut quote, mut escaped) = (0_usize, 0_usize, None, false);
-    let (mut line, mut column) = (1, 0);
-    for c in source.chars() {
-        column += 1;
-        if c == '\n' {
-            (line, column) = (line + 1, 0);
-        }
-        if let Some(open) = quote {
-            match c {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                _ if c == open => quote = None,
-                _ => {}
-            }
+    let (mut depth, mut operators, mut dots) = (0_usize, 0_usize, 0_usize);
+    let mut rest = source;
+    while let Some(c) = rest.chars().next() {
+        let at = source.len() - rest.len();
+        let refused = |problem: String| {
+            let before = &source[..at];
+            let line = before.matches('\n').count() + 1;
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            Err(located(source, line, column, &problem))
+        };
+        let token = token(rest);
+        rest = &rest[token.len()..];
+        if token.len() > c.len_utf8() {
             continue;
         }
         match c {
-            '"' | '\'' => quote = Some(c),
             '(' | '[' | '{' => {
                 depth += 1;
                 operators += 1;
                 if depth > MAX_NESTING {
-                    let problem = format!("brackets nest deeper than {MAX_NESTING}");
-                    return Err(located(source, line, column, &problem));
+                    return refused(format!("brackets nest deeper than {MAX_NESTING}"));
                 }
             }
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
             '&' | '|' | '?' | '!' | '+' | '-' | '*' | '/' | '%' | '<' | '>' | '=' => operators += 1,
+            '.' => dots += 1,
             _ => {}
         }
         if operators > 2 * MAX_OPERATORS {
-            let problem = format!("it has more than {MAX_OPERATORS} operators and calls: split it into several");
-            return Err(located(source, line, column, &problem));
+            return refused(format!("it has more than {MAX_OPERATORS} operators and calls: split it into several"));
+        }
+        if dots > MAX_DOTS {
+            return refused(format!("it has more than {MAX_DOTS} dots: split it into several"));
         }
     }
     Ok(())
+}
+
+/// What the lexer of CEL takes for one at the beginning of `rest`, where there is nothing to count in it: a comment, a
+/// text, a word or a number. Otherwise one character.
+fn token(rest: &str) -> &str {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if rest.starts_with("//") {
+        return rest.split_inclusive('\n').next().unwrap_or(rest);
+    }
+    let prefix = ["rb", "br", "r", "b", ""].into_iter().find(|prefix| {
+        rest.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+            && rest[prefix.len()..].starts_with(['"', '\''])
+    });
+    if let Some(prefix) = prefix {
+        return &rest[..text(rest, prefix.len(), prefix.contains('r'))];
+    }
+    let end = if rest.starts_with('`') {
+        rest[1..].find('`').map_or(rest.len(), |end| end + 2)
+    } else {
+        rest.find(|c| !is_word(c)).unwrap_or(rest.len())
+    };
+    &rest[..end.max(rest.chars().next().map_or(0, char::len_utf8))]
+}
+
+/// Where the text ends whose quotes begin at `open`.
+fn text(rest: &str, open: usize, is_raw: bool) -> usize {
+    let quote = &rest[open..=open];
+    let triple = quote.repeat(3);
+    let quotes = if rest[open..].starts_with(&triple) { triple.as_str() } else { quote };
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip_while(|(at, _)| *at < open + quotes.len()) {
+        if !escaped && rest[at..].starts_with(quotes) {
+            return at + quotes.len();
+        }
+        escaped = c == '\\' && !escaped && !is_raw;
+    }
+    rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_DOTS, scan};
+
+    /// What looks like the quote of a text, and is none, hides nothing.
+    #[test]
+    fn nothing_hides_what_is_counted() {
+        let hides = [
+            "true // it's\n && ",
+            "true // \"\n && ",
+            r"r'\' != '' && ",
+            r#"R"\" != "" && "#,
+            r"b'\\' != b'' && ",
+            r"br'\' != b'' && ",
+            r"rB'\' != b'' && ",
+            "'''it's''' != '' && ",
+            "\"\"\"a\"b\"\"\" != '' && ",
+            r"'''it\'''s''' != '' && ",
+            r"r'''it\''' != '' && ",
+            r"'\\' != '' && ",
+            "{'a': 1}.`a` == 1 && ",
+            "'`' != '' && ",
+            "br == 'a' && ",
+        ];
+        for hides in hides {
+            assert_eq!(scan(&format!("{hides}true")), Ok(()), "{hides}");
+            for (much, problem) in [
+                (format!("{}true", "!".repeat(1_900)), "it has more than 80 operators and calls"),
+                (format!("{}true{}", "(".repeat(90), ")".repeat(90)), "brackets nest deeper than 16"),
+                (format!("a{}", ".size()".repeat(280)), "it has more than 80 operators and calls"),
+                (format!("csr{}", ".a".repeat(900)), "it has more than 160 dots"),
+            ] {
+                let error = scan(&format!("{hides}{much}")).expect_err(hides);
+                assert!(error.contains(problem), "{hides}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_in_texts_and_comments_is_not_counted() {
+        let much = format!("{}{}{}", "(".repeat(90), "!".repeat(200), ".".repeat(200));
+        for source in [
+            format!("'{much}' != ''"),
+            format!("\"{much}'\" != ''"),
+            format!("'''{much}'\n''' != ''"),
+            format!("r\"\"\"{much}\"\" \\\"\"\" != ''"),
+            format!("Br'{much}\\' != b''"),
+            format!("true // {much}\n"),
+            format!("// {much}\n true // {much}"),
+            format!("csr.`{much}` == 1"),
+            format!("csr{} == 1", ".a".repeat(MAX_DOTS)),
+        ] {
+            assert_eq!(scan(&source), Ok(()), "{source}");
+        }
+    }
+
+    /// Where the lexer of CEL sees an end, there is one here.
+    #[test]
+    fn the_parser_sees_the_same() {
+        for source in [
+            "true // it's\n && true",
+            r"r'\' != '' && true",
+            r"br'\' != b'' && true",
+            r"'''it\'''s''' != '' && true",
+            "r\"\"\"a\"\" \\\"\"\" != ''",
+            "\"\"\"a\"b\"\"\" != ''",
+        ] {
+            assert!(super::parse(source).is_ok(), "{source}");
+        }
+        // A letter before them makes a word of the prefix.
+        assert!(super::parse(r"ar'\' != ''").is_err());
+        assert!(scan(&format!(r"ar'\' != '{}", "(".repeat(90))).is_err());
+    }
 }
