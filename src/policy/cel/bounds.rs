@@ -131,10 +131,9 @@ fn token(rest: &str) -> &str {
     if let Some(prefix) = prefix {
         return &rest[..text(rest, prefix.len(), prefix.contains('r'))];
     }
-    let end = if rest.starts_with('`') {
-        rest[1..].find('`').map_or(rest.len(), |end| end + 2)
-    } else {
-        rest.find(|c| !is_word(c)).unwrap_or(rest.len())
+    let end = match rest.strip_prefix('`') {
+        Some(name) => name.find('`').map_or(rest.len(), |end| end + 2),
+        None => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
     };
     &rest[..end.max(rest.chars().next().map_or(0, char::len_utf8))]
 }

@@ -160,7 +160,7 @@ impl Translation<'_> {
     /// A character that stands for itself.
     fn literal(&mut self, c: char) {
         if c.is_ascii() && !c.is_ascii_alphanumeric() {
-            self.out.push_str(&format!("\\x{{{:X}}}", u32::from(c)));
+            self.out.extend(["\\x{", &format!("{:X}", u32::from(c)), "}"]);
         } else {
             self.out.push(c);
         }
@@ -227,7 +227,7 @@ impl Translation<'_> {
             else {
                 return Err("\\p needs the name of a class of Unicode, as in \\pL or \\p{Greek}".to_owned());
             };
-            self.out.push_str(&format!("{{{name}}}"));
+            self.out.extend(["{", name, "}"]);
             self.rest = rest;
             if is_named {
                 self.eat("}");
@@ -319,7 +319,7 @@ impl Translation<'_> {
         let inner = self.rest.split_once(":]");
         match inner.filter(|(name, _)| POSIX.contains(&name.strip_prefix('^').unwrap_or(name))) {
             Some((name, rest)) => {
-                self.out.push_str(&format!("[:{name}:]"));
+                self.out.extend(["[:", name, ":]"]);
                 self.rest = rest;
                 Ok(())
             }
@@ -339,7 +339,7 @@ impl Translation<'_> {
             let (name, rest) = name
                 .filter(|(name, _)| is_name(name))
                 .ok_or("the name of a group has letters, digits and _, and ends with >")?;
-            self.out.push_str(&format!("?P<{name}>"));
+            self.out.extend(["?P<", name, ">"]);
             self.rest = rest;
             return Ok(());
         }
