@@ -5,6 +5,11 @@ use crate::request::{Envelope, Pkcs10, SigningRequest};
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const SERVING: &str = "kubernetes.io/kubelet-serving";
 
+/// Whether the certificates of `signer` are those of kubelets.
+pub(super) fn is_signer(signer: &str) -> bool {
+    matches!(signer, CLIENT | SERVING)
+}
+
 /// The node that the subject speaks for.
 pub(super) fn named_node(pkcs10: &Pkcs10) -> Option<&str> {
     pkcs10.subject.common_name.as_deref()?.strip_prefix("system:node:").filter(|name| !name.is_empty())
@@ -33,7 +38,7 @@ pub(super) fn asked_node<'a>(envelope: &Envelope, pkcs10: &'a Pkcs10) -> Result<
 pub(super) fn wrong_identity(request: &SigningRequest, pkcs10: &Pkcs10) -> Option<&'static str> {
     let envelope = &request.envelope;
     let signer = envelope.signer_name.as_str();
-    if signer != CLIENT && signer != SERVING {
+    if !is_signer(signer) {
         return None;
     }
     let bootstraps = signer == CLIENT

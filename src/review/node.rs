@@ -15,9 +15,10 @@ use crate::policy::NodeRules;
 impl Checks<'_> {
     /// Each of `hosts` must be one that the requesting node carries, and no other Node. What is not
     /// there is unknown: addresses arrive late, and a Node may be behind. A policy is about a node that asks for itself also
-    /// where there are no hosts; a guardrail is about requests that have some.
+    /// where there are no hosts, unless the signer is one of kubelets, for which the identity is checked anyway and who
+    /// bootstraps has none yet; a guardrail is about requests that have some.
     pub(super) fn carried_by_node(&mut self, kind: &ListKind, mut hosts: Vec<Host>) {
-        if hosts.is_empty() && !self.is_policy {
+        if hosts.is_empty() && (!self.is_policy || kubelet::is_signer(&self.envelope.signer_name)) {
             return;
         }
         hosts.retain(|host| !self.reserved_for_others(kind, host));

@@ -6,7 +6,7 @@ use std::fmt;
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
-use super::bindings;
+use super::{bindings, functions};
 
 /// The type of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +78,7 @@ impl Type {
     }
 
     fn optional(of: Self) -> Self {
-        // An optional of an optional is not made by any selection.
-        if let Self::Optional(_) = of { of } else { Self::Optional(Box::new(of)) }
+        Self::Optional(Box::new(of))
     }
 
     /// The type that both are, if there is one.
@@ -87,7 +86,7 @@ impl Type {
         match (self, other) {
             (Self::Any, known) | (known, Self::Any) => Some(known.clone()),
             (Self::List(one), Self::List(other)) => one.with(other).map(Self::list),
-            (Self::Optional(one), Self::Optional(other)) => one.with(other).map(|of| Self::Optional(Box::new(of))),
+            (Self::Optional(one), Self::Optional(other)) => one.with(other).map(Self::optional),
             (Self::Map(one), Self::Map(other)) => Some(Self::map(one.0.with(&other.0)?, one.1.with(&other.1)?)),
             (one, other) => (one == other).then(|| one.clone()),
         }
@@ -119,15 +118,13 @@ impl Types {
             Expr::Ident(name) => Ok(self.variable(name)),
             Expr::Select(select) => {
                 let operand = self.of(&select.operand)?;
-                if select.test {
-                    return Ok(Type::Bool);
-                }
-                field(&operand, &select.field)
+                let read = field(&operand, &select.field)?;
+                Ok(if select.test { Type::Bool } else { read })
             }
             Expr::List(list) => {
                 let mut of = Type::Any;
-                for item in &list.elements {
-                    let item = self.of(item)?;
+                for (index, item) in list.elements.iter().enumerate() {
+                    let item = self.entry(item, list.optional_indices.contains(&index))?;
                     of = of.with(&item).ok_or_else(|| two("[", "a list", &of, &item))?;
                 }
                 Ok(Type::list(of))
@@ -136,7 +133,7 @@ impl Types {
                 let mut of = (Type::Any, Type::Any);
                 for entry in &map.entries {
                     let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
-                    let (key, value) = (self.of(&entry.key)?, self.of(&entry.value)?);
+                    let (key, value) = (self.of(&entry.key)?, self.entry(&entry.value, entry.optional)?);
                     let keys = of.0.with(&key).ok_or_else(|| two("{", "a map", &of.0, &key))?;
                     of = (keys, of.1.with(&value).ok_or_else(|| two("{", "a map", &of.1, &value))?);
                 }
@@ -145,6 +142,18 @@ impl Types {
             Expr::Comprehension(comprehension) => self.comprehension(comprehension),
             Expr::Call(call) => self.call(call),
             Expr::Struct(_) | Expr::Unspecified => Ok(Type::Any),
+        }
+    }
+
+    /// The type of what is in a list or a map; with a `?` before it, it is there if the optional has something.
+    fn entry(&mut self, node: &IdedExpr, optional: bool) -> Result<Type, Wrong> {
+        match self.of(node)? {
+            Type::Optional(of) if optional => Ok(*of),
+            Type::Any => Ok(Type::Any),
+            other if optional => {
+                Err(("?".to_owned(), format!("? in a list or a map takes an optional, and not {other}")))
+            }
+            other => Ok(other),
         }
     }
 
@@ -196,7 +205,7 @@ impl Types {
         let name = call.func_name.as_str();
         // A namespace, as in `optional.of`, is no value.
         let space = call.target.as_ref().and_then(|target| match &target.expr {
-            Expr::Ident(space) if space == "optional" => Some(space.as_str()),
+            Expr::Ident(space) => Some(space.as_str()).filter(|space| functions::is_known(&format!("{space}.{name}"))),
             _ => None,
         });
         let target = call.target.as_ref().filter(|_| space.is_none());
@@ -209,8 +218,8 @@ impl Types {
         let first = operands.first().cloned().unwrap_or(Type::Any);
         let second = operands.get(1).cloned().unwrap_or(Type::Any);
         Ok(match (space, name) {
-            (Some(_), "none") => Type::Optional(Box::new(Type::Any)),
-            (Some(_), "of" | "ofNonZeroValue") => Type::Optional(Box::new(first)),
+            (Some(_), "none") => Type::optional(Type::Any),
+            (Some(_), "of" | "ofNonZeroValue") => Type::optional(first),
             (_, operators::EQUALS | operators::NOT_EQUALS) => {
                 let sign = if name == operators::EQUALS { "==" } else { "!=" };
                 first.with(&second).ok_or_else(|| never(sign, &first, &second))?;
@@ -233,9 +242,11 @@ impl Types {
             }
             (_, operators::INDEX) => item(&first, call.args.get(1), &second)?,
             (_, operators::OPT_INDEX | operators::OPT_SELECT) => {
-                Type::optional(item(&first, call.args.get(1), &second)?)
+                // Of what is in an optional an optional is read anyway.
+                let inner = if let Type::Optional(inner) = &first { inner } else { &first };
+                Type::optional(item(inner, call.args.get(1), &second)?)
             }
-            (_, operators::ADD) => first.with(&second).unwrap_or(first),
+            (_, operators::ADD) => first.with(&second).ok_or_else(|| two("+", "+", &first, &second))?,
             (_, "or") => first.with(&second).ok_or_else(|| two("or", "or()", &first, &second))?,
             (_, "orValue") => {
                 let Type::Optional(of) = first else { return Ok(first) };
@@ -245,7 +256,7 @@ impl Types {
                 Type::Optional(of) => *of,
                 other => other,
             },
-            (_, "flatten") => flattened(first, call.args.first()),
+            (_, "flatten") => flattened(first, call.args.first())?,
             (
                 _,
                 "reverse"
@@ -286,14 +297,23 @@ fn field(operand: &Type, name: &str) -> Result<Type, Wrong> {
         }
         Type::Map(of) => Ok(of.1.clone()),
         Type::Optional(of) => field(of, name).map(Type::optional),
-        _ => Ok(Type::Any),
+        Type::Any => Ok(Type::Any),
+        other => Err((name.to_owned(), format!("{other} has no field {name}"))),
     }
 }
 
 /// What is read by `operand[index]`, where the index is of the type `of`.
 fn item(operand: &Type, index: Option<&IdedExpr>, of: &Type) -> Result<Type, Wrong> {
     match operand {
-        Type::List(of) => Ok(*of.clone()),
+        Type::List(inner) => match of {
+            Type::Int | Type::Uint | Type::Any => Ok(*inner.clone()),
+            other => Err((
+                "[".to_owned(),
+                format!(
+                    "a list takes a number in [], counted from 0, and not {other}: in tells whether something is in it"
+                ),
+            )),
+        },
         Type::Optional(inner) => item(inner, index, of).map(Type::optional),
         Type::Object(path) => match index.map(|index| &index.expr) {
             Some(Expr::Literal(LiteralValue::String(name))) => field(operand, name.inner()),
@@ -303,21 +323,22 @@ fn item(operand: &Type, index: Option<&IdedExpr>, of: &Type) -> Result<Type, Wro
             map.0.with(of).ok_or_else(|| never("[", of, &map.0))?;
             Ok(map.1.clone())
         }
-        _ => Ok(Type::Any),
+        Type::Any => Ok(Type::Any),
+        other => Err(("[".to_owned(), format!("nothing is read of {other} by [] or .?"))),
     }
 }
 
 /// What `flatten` gives of a list, by as many levels as `depth` says, which is one unless it is there.
-fn flattened(list: Type, depth: Option<&IdedExpr>) -> Type {
+fn flattened(list: Type, depth: Option<&IdedExpr>) -> Result<Type, Wrong> {
     let levels = match depth.map(|depth| &depth.expr) {
         None => 1,
         Some(Expr::Literal(LiteralValue::Int(levels))) => *levels.inner(),
-        Some(_) => return Type::list(Type::Any),
+        Some(_) => return Err(("flatten".to_owned(), "flatten takes its depth as a number, written down".to_owned())),
     };
-    (0..levels.clamp(0, 16)).fold(list, |list, _| match list {
+    Ok((0..levels.clamp(0, 16)).fold(list, |list, _| match list {
         Type::List(of) if matches!(*of, Type::List(_)) => *of,
         other => other,
-    })
+    }))
 }
 
 fn never(sign: &str, one: &Type, other: &Type) -> Wrong {

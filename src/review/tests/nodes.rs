@@ -132,19 +132,22 @@ fn a_node_gets_what_it_carries_and_the_review_says_what_that_was() {
 #[test]
 fn without_names_and_addresses_it_is_the_nodes_own_name_still() {
     let nodes = nodes();
-    let settled = |objects: &[PolicyObject], name: &str, username: &str| {
+    let settled_by = |signer: &str, objects: &[PolicyObject], name: &str, username: &str| {
         let mut asked = request(&[], &[]);
-        asked.envelope.signer_name = "example.com/mesh".to_owned();
+        asked.envelope.signer_name = signer.to_owned();
+        asked.envelope.groups.push("system:bootstrappers".to_owned());
         asked.envelope.username = username.to_owned();
         asked.content.as_mut().unwrap().subject.common_name = Some(name.to_owned());
         let review = verdict(objects, &asked, Some(&nodes));
         (review.decision, codes(&review))
     };
+    let settled =
+        |objects: &[PolicyObject], name: &str, username: &str| settled_by("example.com/mesh", objects, name, username);
     let elsewhere = |dns_names: &Value, ip_addresses: &Value| {
         object(
             Kind::CSRPolicy,
             &json!({
-                "match": { "signerNames": ["example.com/mesh"], "requestors": [{ "groups": ["system:nodes"] }] },
+                "match": { "signerNames": ["example.com/mesh", CLIENT], "requestors": [{ "groups": ["system:nodes"] }] },
                 "allow": {
                     "subject": { "commonName": { "allowed": ["system:node:*"] }, "organizations": { "allowed": ["system:nodes"] } },
                     "usages": { "allowed": ["server auth"] },
@@ -161,7 +164,11 @@ fn without_names_and_addresses_it_is_the_nodes_own_name_still() {
     let (one, two) = ("system:node:worker-1", "system:node:worker-2");
     assert_eq!(settled(std::slice::from_ref(&own), one, one), (Decision::Approve, vec![]));
     assert_eq!(settled(std::slice::from_ref(&own), two, one), (Decision::Deny, vec![ViolationCode::NodeIdentity]));
-    assert_eq!(settled(&[own], one, "amy"), (Decision::Deny, vec![ViolationCode::NodeIdentity]));
+    assert_eq!(settled(std::slice::from_ref(&own), one, "amy"), (Decision::Deny, vec![ViolationCode::NodeIdentity]));
+    // For the signers of kubelets that is asked anyway, and who bootstraps has no name of a node yet.
+    let own = [own];
+    assert_eq!(settled_by(CLIENT, &own, one, "system:bootstrap:abcdef").0, Decision::Approve);
+    assert_eq!(settled_by(CLIENT, &own, two, one), (Decision::Deny, vec![ViolationCode::KubeletIdentity]));
     let limits = json!({ "dnsNames": { "from": "Node" }, "ipAddresses": { "from": "Node" } });
     assert_eq!(settled(&[any, guardrail(&limits)], two, one), (Decision::Approve, vec![]));
 }
