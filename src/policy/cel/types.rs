@@ -353,3 +353,174 @@ fn never(sign: &str, one: &Type, other: &Type) -> Wrong {
 fn two(place: &str, what: &str, one: &Type, other: &Type) -> Wrong {
     (place.to_owned(), format!("{what} has both {one} and {other} in it, which do not go together"))
 }
+
+#[cfg(test)]
+mod tests {
+    use cel::Value;
+    use cel::objects::{Key, OptionalValue};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::{Type, Types, bindings};
+    use crate::policy::cel::{Bindings, bounds, functions};
+    use crate::request::{Envelope, SigningRequest};
+
+    /// Whether `value` is of the type.
+    fn fits(value: &Value, of: &Type) -> bool {
+        let optional = || <&OptionalValue>::try_from(value).ok().map(OptionalValue::value);
+        match (of, value) {
+            (Type::Any, _)
+            | (Type::Bool, Value::Bool(_))
+            | (Type::Int, Value::Int(_))
+            | (Type::Uint, Value::UInt(_))
+            | (Type::Double, Value::Float(_))
+            | (Type::Text, Value::String(_))
+            | (Type::Bytes, Value::Bytes(_))
+            | (Type::Null, Value::Null) => true,
+            (Type::List(of), Value::List(items)) => items.iter().all(|item| fits(item, of)),
+            (Type::Map(of), Value::Map(map)) => map.map.iter().all(|(key, value)| {
+                let key = match key {
+                    Key::Int(key) => Value::Int(*key),
+                    Key::Uint(key) => Value::UInt(*key),
+                    Key::Bool(key) => Value::Bool(*key),
+                    Key::String(key) => Value::String(std::sync::Arc::clone(key)),
+                };
+                fits(&key, &of.0) && fits(value, &of.1)
+            }),
+            (Type::Object(path), Value::Map(map)) => map.map.iter().all(|(key, value)| {
+                let known = bindings::fields(path);
+                matches!(key, Key::String(key) if known.iter().any(|(name, of)| *name == key.as_str() && fits(value, of)))
+            }),
+            (Type::Optional(of), _) => optional().is_some_and(|value| value.is_none_or(|value| fits(value, of))),
+            (Type::Ip | Type::Cidr, Value::Opaque(_)) => optional().is_none(),
+            _ => false,
+        }
+    }
+
+    /// Expressions of all kinds, most of which are of no type.
+    fn any_expression() -> impl Strategy<Value = String> {
+        let atoms = [
+            "csr",
+            "csr.usages",
+            "csr.signerName",
+            "csr.expirationSeconds",
+            "csr.?expirationSeconds",
+            "csr.?key",
+            "requestor.groups",
+            "requestor.extra",
+            "requestor.?pod",
+            "requestor.?serviceAccount",
+            "'a'",
+            "'0'",
+            "0",
+            "1u",
+            "1.5",
+            "true",
+            "null",
+            "[]",
+            "{}",
+            "v",
+            "w",
+            "optional.none()",
+            "ip('::1')",
+            "b'x'",
+        ];
+        let unary = [
+            "@1[0]",
+            "@1[?0]",
+            "@1['a']",
+            "@1[?'a']",
+            "@1.a",
+            "@1.?a",
+            "@1.?usages",
+            "@1.uid",
+            "@1.?uid",
+            "has(@1.a)",
+            "has(@1.uid)",
+            "[@1]",
+            "[?@1]",
+            "{'a': @1}",
+            "{?'a': @1}",
+            "{0: @1}",
+            "@1.filter(v, true)",
+            "@1.value()",
+            "@1.hasValue()",
+            "@1.flatten()",
+            "@1.flatten(2)",
+            "@1.size()",
+            "size(@1)",
+            "@1.sort()",
+            "@1.distinct()",
+            "@1.reverse()",
+            "@1.slice(0, 1)",
+            "@1.split('')",
+            "string(@1)",
+            "int(@1)",
+            "optional.of(@1)",
+            "optional.ofNonZeroValue(@1)",
+            "@1.lowerAscii()",
+            "@1.join(',')",
+            "-@1",
+            "!@1",
+            "@1.charAt(0)",
+            "isIP(@1)",
+            "ip(@1)",
+        ];
+        let binary = [
+            "@1 == @2",
+            "@1 != @2",
+            "@1 in @2",
+            "(@1 + @2)",
+            "(@1 - @2)",
+            "[@1, @2]",
+            "[@1, ?@2]",
+            "{'a': @1, 'b': @2}",
+            "@1.map(v, @2)",
+            "@1.map(w, @2)",
+            "@1.all(v, @2)",
+            "@1.exists_one(v, @2)",
+            "@1.filter(w, @2)",
+            "@1.map(v, true, @2)",
+            "@1.or(@2)",
+            "@1.orValue(@2)",
+            "(true ? @1 : @2)",
+            "(@1 && @2)",
+            "@1 < @2",
+            "@1[@2]",
+            "@1[?@2]",
+        ];
+        select(atoms.to_vec()).prop_map(str::to_owned).prop_recursive(5, 24, 2, move |inner| {
+            prop_oneof![
+                (select(unary.to_vec()), inner.clone()).prop_map(|(form, one)| form.replace("@1", &one)),
+                (select(binary.to_vec()), inner.clone(), inner)
+                    .prop_map(|(form, one, other)| form.replace("@1", &one).replace("@2", &other)),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn what_is_given_is_of_the_type_that_was_told(source in any_expression()) {
+            let envelope = Envelope {
+                signer_name: "example.com/x".to_owned(),
+                username: "system:serviceaccount:a:b".to_owned(),
+                groups: vec!["system:serviceaccounts:a".to_owned(), "a".to_owned()],
+                usages: vec!["client auth".to_owned()],
+                expiration_seconds: Some(600),
+                extra: [
+                    ("a".to_owned(), vec!["0".to_owned()]),
+                    ("authentication.kubernetes.io/pod-name".to_owned(), vec!["p".to_owned()]),
+                ].into(),
+                ..Envelope::default()
+            };
+            let request = SigningRequest::decode(envelope, b"");
+            let bindings = Bindings::new(&request, None);
+            let Ok(ast) = bounds::parse(&source) else { return Ok(()) };
+            let Ok(of) = Types::default().of(&ast) else { return Ok(()) };
+            if let Ok(value) = functions::evaluate(&ast, &[], &bindings) {
+                prop_assert!(fits(&value, &of), "{} gives {:?}, not {}", source, value, of);
+            }
+        }
+    }
+}
