@@ -213,8 +213,9 @@ fn a_watch_under_which_etcd_was_compacted_begins_with_a_complete_list() {
     std::thread::sleep(Duration::from_millis(1500));
     let reopened = |call: &Call| call.watches("certificatesigningrequests") && call.path.contains("&resourceVersion=");
     let held = case.proxy.inject(reopened, Fault::Hold);
-    let ended = case.proxy.inject_times(|call| call.watches("certificatesigningrequests"), Fault::End, 1);
+    // The watch may be opened again before the next line runs.
     let since = Instant::now();
+    let ended = case.proxy.inject_times(|call| call.watches("certificatesigningrequests"), Fault::End, 1);
     let again = eventually("it watches again", LIMIT, || {
         anyhow_if(!case.proxy.calls_since(since, reopened).is_empty(), "it does not")
     });
@@ -263,8 +264,8 @@ fn a_watch_under_which_etcd_was_compacted_begins_with_a_complete_list() {
     let refused = case.proxy.inject(|call| call.path.contains("sendInitialEvents"), Fault::Answer(422, None));
     let second = |call: &Call| call.path.starts_with(REQUESTS) && call.path.contains("&continue=e");
     let held = case.proxy.inject_times(second, Fault::Hold, 1);
-    let cut = case.proxy.inject_times(|call| call.watches("certificatesigningrequests"), Fault::CutInLine, 1);
     let since = Instant::now();
+    let cut = case.proxy.inject_times(|call| call.watches("certificatesigningrequests"), Fault::CutInLine, 1);
     let name = case.file("during");
     let pages = eventually("it reads a second page", LIMIT, || {
         anyhow_if(!case.proxy.calls_since(since, second).is_empty(), "it does not")
