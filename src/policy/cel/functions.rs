@@ -169,10 +169,10 @@ thread_local! {
 #[expect(clippy::needless_pass_by_value, reason = "the shape of a function that can be called")]
 fn matches(This(text): This<Arc<String>>, pattern: Value) -> Result<bool, ExecutionError> {
     match &pattern {
-        Value::Opaque(opaque) => opaque.downcast_ref::<Pattern>().map(|pattern| pattern.is_match(&text)),
+        Value::Opaque(opaque) => opaque.downcast_ref::<Pattern>().and_then(|pattern| pattern.is_match(&text)),
         _ => None,
     }
-    .ok_or_else(|| ExecutionError::function_error("matches", "the pattern was not compiled"))
+    .ok_or_else(|| ExecutionError::function_error("matches", "the regular expression cannot be applied"))
 }
 
 /// What the names in an expression stand for; nothing is copied for an evaluation.

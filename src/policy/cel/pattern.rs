@@ -59,14 +59,14 @@ impl Pattern {
         Ok(Self { source: source.to_owned(), matcher })
     }
 
-    /// Whether it is found anywhere in `text`.
-    pub(super) fn is_match(&self, text: &str) -> bool {
+    /// Whether it is found anywhere in `text`; nothing where that cannot be told. (A table fails at bytes that it was told
+    /// to stop at, of which there are none, and "not found" would be an answer.)
+    pub(super) fn is_match(&self, text: &str) -> Option<bool> {
         match &self.matcher {
-            // It fails at bytes that a table was told to stop at, and there are none.
             Matcher::Table(table) => {
-                table.try_search_fwd(&Input::new(text).earliest(true)).is_ok_and(|found| found.is_some())
+                table.try_search_fwd(&Input::new(text).earliest(true)).ok().map(|found| found.is_some())
             }
-            Matcher::Automaton { regex, .. } => regex.is_match(text),
+            Matcher::Automaton { regex, .. } => Some(regex.is_match(text)),
         }
     }
 
@@ -397,7 +397,7 @@ mod tests {
             (r"^(?<x>a)(?P<y>b)$", "ab", true),
         ] {
             let compiled = Pattern::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
-            assert_eq!(compiled.is_match(text), expected, "{pattern} {text:?}");
+            assert_eq!(compiled.is_match(text), Some(expected), "{pattern} {text:?}");
         }
     }
 
