@@ -104,7 +104,7 @@ pub struct SignerLimits {
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
         validation = Rule::new("self.size() > 0").message("limits.signerNames.allowed is empty: name at least one signer, or remove allowed"),
-        validation = Rule::new("self.all(s, s.matches('^[a-zA-Z0-9.-]+/([^*]+|[*])$'))").message("a signer name is DOMAIN/NAME, or DOMAIN/* for every signer of a domain; write, for example, kubernetes.io/kube-apiserver-client or example.com/*")
+        validation = Rule::new("self.all(s, s.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+/([*]|[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*)$'))").message("a signer name is DOMAIN/NAME, in lower case, or DOMAIN/* for every signer of a domain; write, for example, kubernetes.io/kube-apiserver-client or example.com/*")
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
@@ -113,7 +113,7 @@ pub struct SignerLimits {
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
         validation = Rule::new("self.size() > 0").message("limits.signerNames.denied is empty: name at least one signer, or remove denied"),
-        validation = Rule::new("self.all(s, s.matches('^[a-zA-Z0-9.-]+/([^*]+|[*])$'))").message("a signer name is DOMAIN/NAME, or DOMAIN/* for every signer of a domain; write, for example, kubernetes.io/kube-apiserver-client or example.com/*")
+        validation = Rule::new("self.all(s, s.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+/([*]|[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*)$'))").message("a signer name is DOMAIN/NAME, in lower case, or DOMAIN/* for every signer of a domain; write, for example, kubernetes.io/kube-apiserver-client or example.com/*")
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denied: Option<Vec<String>>,

@@ -17,8 +17,9 @@ pub fn crds() -> [Value; 2] {
     [crd(&CSRPolicy::crd()), crd(&CSRGuardrail::crd())]
 }
 
-/// `null` is not a value of any field: a field is stated or it is not there. So no field is
-/// nullable, and the API server refuses `allowed:` with nothing behind it.
+/// `null` is not a value of any field: a field is stated or it is not there. Yet every field of `spec` is nullable: what is
+/// not, the API server drops where it is null, without a word, and `denied:` with nothing behind it would be as if it had
+/// never been written. So it is kept, and the object is not Ready.
 ///
 /// No field of `spec` is `required` either: a rule in CEL says what to write where one is missing,
 /// and the API server evaluates no rule of an object that lacks a required field.
@@ -28,6 +29,7 @@ fn crd(definition: &CustomResourceDefinition) -> Value {
     remove_unsigned_formats(&mut value);
     if let Some(spec) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec") {
         remove_required(spec);
+        fields_are_nullable(spec);
     }
     value
 }
@@ -55,6 +57,18 @@ fn remove_required(schema: &mut Value) {
     }
     if let Some(items) = schema.get_mut("items") {
         remove_required(items);
+    }
+}
+
+fn fields_are_nullable(schema: &mut Value) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        for field in properties.values_mut() {
+            field["nullable"] = true.into();
+            fields_are_nullable(field);
+        }
+    }
+    if let Some(items) = schema.get_mut("items") {
+        fields_are_nullable(items);
     }
 }
 

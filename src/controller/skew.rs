@@ -127,6 +127,9 @@ fn missing(path: &str, served: &Value, own: &Value) -> Option<String> {
             return Some(format!("{path}: {value}"));
         }
     }
+    if own["nullable"] == true && served["nullable"] != true {
+        return Some(format!("{path}: null"));
+    }
     let properties = own["properties"].as_object();
     properties
         .into_iter()
@@ -174,6 +177,21 @@ mod tests {
             Skew::Older(
                 "the CRD of CSRGuardrail is older than this version: it does not know spec.limits.uris".to_owned()
             )
+        );
+    }
+
+    #[test]
+    fn a_field_that_the_api_server_drops_where_it_is_null_is_named() {
+        let skew = served(|schema| {
+            if let Some(denied) =
+                schema.pointer_mut("/properties/spec/properties/limits/properties/uris/properties/denied")
+            {
+                denied.as_object_mut().unwrap().remove("nullable");
+            }
+        });
+        assert!(
+            matches!(&skew, Skew::Older(why) if why.ends_with("it does not know spec.limits.uris.denied: null")),
+            "{skew:?}"
         );
     }
 

@@ -152,3 +152,60 @@ fn make_approvals(cluster: &Cluster, suite: &Value) {
         cluster.admin.run(&["certificate", "approve", &name]).unwrap();
     }
 }
+
+/// A field that is null as if it had never been written would be a limit less.
+#[test]
+fn a_field_with_nothing_behind_it_is_refused_or_kept_so_that_the_object_is_not_ready() {
+    let cluster = Cluster::start();
+    let mut fields = BTreeMap::new();
+    for entry in std::fs::read_dir("examples/fields").unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for object in documents.iter().filter(|object| object["kind"] != "CSRPolicyTest") {
+            let mut places = Vec::new();
+            places_of_fields(&object["spec"], "/spec", &mut places);
+            for place in places {
+                let field = place.replace(|c: char| c.is_ascii_digit(), "");
+                fields.entry((object["kind"].to_string(), field)).or_insert_with(|| (object.clone(), place));
+            }
+        }
+    }
+    assert!(fields.len() > 100, "{}", fields.len());
+    let mut kept = 0;
+    for (mut object, place) in fields.into_values() {
+        *object.pointer_mut(&place).unwrap() = Value::Null;
+        let arguments = ["create", "--dry-run=server", "--validate=ignore", "-o", "json", "-f", "-"];
+        let Ok(stored) = cluster.admin.feed(&arguments, &object.to_string()) else { continue };
+        kept += 1;
+        let stored: Value = serde_json::from_str(&stored).unwrap();
+        assert_eq!(stored.pointer(&place), Some(&Value::Null), "{place} is dropped from {object}");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("object.json");
+        std::fs::write(&file, stored.to_string()).unwrap();
+        let lint = Command::new(env!("CARGO_BIN_EXE_countersign")).arg("lint").arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&lint.stdout);
+        assert!(!lint.status.success() && said.contains("not-ready"), "{place} of {object}: {said}");
+    }
+    assert!(kept > 50, "{kept}");
+}
+
+fn places_of_fields(value: &Value, at: &str, places: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let place = format!("{at}/{name}");
+                places_of_fields(value, &place, places);
+                places.push(place);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                places_of_fields(item, &format!("{at}/{index}"), places);
+            }
+        }
+        _ => {}
+    }
+}
