@@ -18,6 +18,14 @@ pub fn fold(text: &str) -> String {
     folded.trim().to_owned()
 }
 
+/// As [`fold`], with each mark apart from the letter before it (form KD): what a text begins with folds to what all of it
+/// begins with, whatever comes next.
+#[must_use]
+pub fn fold_apart(text: &str) -> String {
+    let folded = fold(text);
+    if folded.is_ascii() { folded } else { folded.nfkd().collect() }
+}
+
 /// Puts what `c` and all that differs from it in case have in common into `folded`: through upper case, in which ς is Σ and ß
 /// is SS. (A dotless ı becomes i, which Unicode's own folding leaves to Turkish.)
 pub(crate) fn push_without_case(c: char, folded: &mut impl Extend<char>) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use crate::fold::fold;
+use crate::fold::fold_apart;
 
 /// The kind of value that a pattern is compared with; it decides what separates and what folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +44,19 @@ impl Field {
     }
 }
 
-/// How many bytes of a URI are scheme and authority, as far as that can be seen.
+/// How many bytes of a URI are scheme and authority, or the namespace of a URN, as far as that can be seen.
 fn origin(text: &str) -> usize {
     let scheme = text.find(':').unwrap_or_default();
-    let Some(rest) = text[scheme..].strip_prefix("://") else { return scheme };
+    let Some(rest) = text[scheme..].strip_prefix("://") else {
+        let is_urn = text[..scheme].eq_ignore_ascii_case("urn");
+        let namespace = text[scheme..].char_indices().skip(1).find(|(_, c)| matches!(c, ':' | '/' | '?' | '#'));
+        return if is_urn { namespace.map_or(text.len(), |(at, _)| scheme + at) } else { scheme };
+    };
     scheme + "://".len() + rest.find(['/', '?', '#']).unwrap_or(rest.len())
 }
 
-/// Scheme and host in lower case (RFC 3986 section 6.2.2.1), all else as it is.
+/// Scheme and host in lower case (RFC 3986 section 6.2.2.1), and the namespace of a URN (RFC 8141 section 3.1), all else as
+/// it is.
 fn normalize_uri(text: &str) -> String {
     let (origin, tail) = text.split_at(origin(text));
     match origin.split_once("://").and_then(|(scheme, authority)| Some((scheme, authority.rsplit_once('@')?))) {
@@ -219,7 +224,7 @@ impl WidePattern {
     pub fn first_hit<'a>(patterns: &'a [Self], value: &str) -> Option<&'a Self> {
         let field = patterns.first()?.field;
         let value = field.normalize(value);
-        let folded = Some(fold(&value)).filter(|folded| *folded != value);
+        let folded = Some(fold_apart(&value)).filter(|folded| *folded != value);
         let meets = |glob: &Glob, value: &str| {
             if field == Field::DnsName && value.contains('*') { glob.meets(value) } else { glob.matches(value) }
         };
@@ -247,7 +252,7 @@ fn parts(tokens: &[Token], literal: impl Fn(&str) -> String) -> Vec<String> {
 }
 
 fn fold_untrimmed(text: &str) -> String {
-    let guarded = fold(&format!("|{text}|"));
+    let guarded = fold_apart(&format!("|{text}|"));
     guarded.strip_prefix('|').and_then(|text| text.strip_suffix('|')).unwrap_or(text).to_owned()
 }
 
@@ -444,6 +449,9 @@ mod tests {
             ("spiffe://*/**-Admin", Field::Uri, "spiffe://example.com/a/web-admin", false),
             ("HTTPS://**.example.com/x", Field::Uri, "https://a.Example.com/x", true),
             ("Urn:Team:**", Field::Uri, "URN:Team:a", true),
+            ("urn:uuid:a", Field::Uri, "urn:UUID:a", true),
+            ("urn:uuid:a", Field::Uri, "urn:uuid:A", false),
+            ("tag:A:b", Field::Uri, "tag:a:b", false),
             ("*@example.com", Field::EmailAddress, "amy@EXAMPLE.com", true),
             ("*@example.com", Field::EmailAddress, "a@b@example.com", false),
             ("amy@example.com", Field::EmailAddress, "Amy@example.com", false),
@@ -507,6 +515,9 @@ mod tests {
             ("\u{b4}admins", Field::Identity, "\u{b4}ADMINS", true),
             ("\u{b4}*", Field::Identity, "\u{301}admins", true),
             ("a *", Field::Identity, "Ab", false),
+            // A mark may go together with the letter before it.
+            ("admin*", Field::Identity, "ADMIN\u{301}x", true),
+            ("admin*", Field::Identity, "admi\u{144}x", true),
         ] {
             assert_eq!(hits(pattern, field, value), expected, "{pattern:?} and {value:?}");
         }

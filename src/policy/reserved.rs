@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::fold::fold;
+use crate::fold::fold_apart;
 
 use super::Pattern;
 
@@ -27,7 +27,7 @@ impl Reserved {
     pub fn new(more: impl IntoIterator<Item = String>) -> Self {
         let standard = ["system:".to_owned(), "kubeadm:".to_owned()];
         let all = standard.into_iter().chain(more.into_iter().filter(|prefix| !prefix.is_empty()));
-        let mut prefixes: Vec<(String, String)> = all.map(|prefix| (prefix.clone(), fold(&prefix))).collect();
+        let mut prefixes: Vec<(String, String)> = all.map(|prefix| (prefix.clone(), fold_apart(&prefix))).collect();
         prefixes.sort_by_key(|(_, folded)| Reverse(folded.len()));
         Self { prefixes }
     }
@@ -36,7 +36,7 @@ impl Reserved {
     /// Unicode compatibility normalisation.
     #[must_use]
     pub fn prefix_of(&self, name: &str) -> Option<&str> {
-        let name = fold(name);
+        let name = fold_apart(name);
         self.prefixes.iter().find(|(_, folded)| name.starts_with(folded)).map(|(prefix, _)| prefix.as_str())
     }
 
@@ -86,6 +86,11 @@ mod tests {
                 assert_eq!(reserved.permits(&pattern, "corp:root:x"), expected, "{} of {prefixes:?}", pattern.source());
             }
             assert!(reserved.permits(&Pattern::new("corp:*", Field::Identity).unwrap(), "corp:x"));
+        }
+        // A mark may go together with the last letter of it.
+        let ends_in_a_letter = Reserved::new(["corp".to_owned()]);
+        for name in ["corp", "CORP\u{301}x", "cor\u{1e55}x"] {
+            assert_eq!(ends_in_a_letter.prefix_of(name), Some("corp"), "{name}");
         }
         let reserved = Reserved::new(["system:serviceaccount:".to_owned()]);
         let pattern = Pattern::new("system:**", Field::Identity).unwrap();

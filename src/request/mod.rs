@@ -26,7 +26,7 @@ pub use key::{Curve, Key};
 pub use object::{Approval, CsrObject, Envelope, Settled, SigningRequest};
 pub use pkcs10::{Pkcs10, Sans};
 pub use sans::MAX_SANS;
-pub(crate) use sans::is_dns_name;
+pub(crate) use sans::{is_dns_name, is_uri};
 pub use subject::{MAX_ORGANIZATIONS, Subject, SubjectAttribute};
 pub use usages::Usage;
 

@@ -130,7 +130,7 @@ const WITH_HOST: [(&str, &str); 5] =
 
 /// RFC 3986, less what readers normalise differently: escapes, user information, dot segments, a port that goes without
 /// saying (section 6.2.3).
-fn is_uri(text: &str) -> bool {
+pub(crate) fn is_uri(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#@!$&'()*+,;=[]".contains(c);
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -143,17 +143,23 @@ fn is_uri(text: &str) -> bool {
     {
         return false;
     }
+    let is_file = scheme.eq_ignore_ascii_case("file");
     let port = WITH_HOST.iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known)).map(|(_, port)| *port);
     let (path, authority_fits) = match rest.strip_prefix("//") {
         Some(rest) => {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             // Go writes `http://` back as `http:`.
-            let fits = is_authority(&rest[..end], port) && (end > 0 || rest.starts_with('/') && port.is_none());
+            let fits = if end == 0 || is_file {
+                end == 0 && rest.starts_with('/') && port.is_none()
+            } else {
+                // Some readers put a / where there is no path.
+                is_authority(&rest[..end], port) && (port.is_none() || !rest[end..].starts_with(['?', '#']))
+            };
             (&rest[end..], fits)
         }
         None => {
             let fits = !rest.contains(['[', ']', '@']) || scheme.eq_ignore_ascii_case("mailto");
-            (rest, fits && port.is_none())
+            (rest, fits && port.is_none() && !is_file)
         }
     };
     let end = path.find(['?', '#']).unwrap_or(path.len());
@@ -241,12 +247,13 @@ mod tests {
             "http://h:443/",
             "https://h:80",
             "spiffe://h:443/x",
-            "file:/x",
+            "urn:x:/y",
             "http://10.0.0.1/x",
             "http://h:0/",
             "http://h:65535/",
-            "https://h?a=/../b",
-            "https://h#/../b",
+            "https://h/?a=/../b",
+            "https://h/#/../b",
+            "spiffe://h?a",
             "https://h/..a/.b/c.",
             "a+b-c.d:e",
             "mailto:amy@example.com",
@@ -322,6 +329,12 @@ mod tests {
             "https:/h/x",
             "https:h",
             "https:///h/x",
+            "https://h?x",
+            "http://h:8080#x",
+            "file:/x",
+            "file:x",
+            "FILE://localhost/x",
+            "file://",
             "urn:a#",
         ] {
             assert!(uri(text.as_bytes()).is_err(), "{text:?}");

@@ -269,6 +269,28 @@ fn what_no_value_is_like_is_told_where_it_stands() {
     for (field, nothing, something) in [
         ("spec.allow.uris.allowed[0]", vec!["example.com", "*", "//a/*"], vec!["**", "*://a", "urn:x", "spiffe://a/*"]),
         ("spec.allow.uris.denied[0]", vec!["example.com"], vec!["*", "*admin*", "x:y"]),
+        (
+            "spec.allow.uris.denied[0]",
+            vec![
+                "https://evil.com:443/**",
+                "http://[2001:db8:0::1]/**",
+                "https://evil.com/%61*",
+                "https://u@evil.com/**",
+                "https://evil.com/../*",
+                "https://evil.com?*",
+                "file://localhost/**",
+            ],
+            vec![
+                "https://evil.com:8443/**",
+                "http://[*]/x",
+                "https://evil.com:*/x",
+                "https://evil.*",
+                "https://evil.com*",
+                "https://evil.com/**?x",
+                "SPIFFE://Evil.com/**",
+                "file:///etc/*",
+            ],
+        ),
         ("spec.allow.emailAddresses.allowed[0]", vec!["example.com", "*"], vec!["**", "*@example.com"]),
         ("spec.allow.dnsNames.allowed[0]", vec!["10.0.0.1", "10.0.*.*"], vec!["*.*.*.*", "1.example.com", "10", "**"]),
     ] {

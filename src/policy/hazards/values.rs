@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Found, HazardCode, excluded, requestors};
 use crate::policy::{Compiled, Field, ListRules, Pattern, Rules, SignerPattern, WidePattern};
+use crate::request::is_uri;
 
 const DOMAIN: &str = "kubernetes.io";
 
@@ -174,10 +175,18 @@ fn never(field: Field, entry: Entry<'_>) -> Option<&'static str> {
     let Entry { source, wide } = entry;
     match field {
         Field::Uri if !source.contains(':') && !wide => Some("has no scheme, and every URI has one"),
+        Field::Uri if is_no_uri(source) => Some("is like no URI that decodes, for its host, port, user, % or dots"),
         Field::EmailAddress if !source.contains('@') && !wide => Some("has no @, and every email address has one"),
         Field::DnsName if is_ip(source) => Some("is an IP address, and no DNS name is one"),
         Field::Uri | Field::EmailAddress | Field::DnsName | Field::Identity => None,
     }
+}
+
+/// Whether nothing that a `*` can stand for makes a URI of it. (One in its scheme may stand for anything.)
+fn is_no_uri(source: &str) -> bool {
+    let is_ours = source.split_once("://").is_some_and(|(scheme, _)| !scheme.contains('*'));
+    let is_one = |run: &&str| is_uri(&source.replace("**", "*").replace('*', run));
+    (is_ours || !source.contains('*')) && !["a", "1", "::1", "a.a", ""].iter().any(is_one)
 }
 
 fn is_ip(text: &str) -> bool {
