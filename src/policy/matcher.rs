@@ -23,16 +23,13 @@ impl SignerPattern {
     /// Reads `DOMAIN/NAME` or `DOMAIN/*`; the error is a sentence that says what to write instead.
     pub fn new(source: &str) -> Result<Self, String> {
         let wrong = || {
-            "a signer name is DOMAIN/NAME, or DOMAIN/* for every signer of a domain; write, for example, \
+            "a signer name is DOMAIN/NAME, in lower case, or DOMAIN/* for every signer of a domain; write, for example, \
              kubernetes.io/kube-apiserver-client or example.com/*"
                 .to_owned()
         };
-        let (domain, name) = source.split_once('/').ok_or_else(wrong)?;
-        let domain_ok =
-            !domain.is_empty() && domain.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
-        match name {
-            "*" if domain_ok => Ok(Self::Domain(domain.to_owned())),
-            name if domain_ok && !name.is_empty() && !name.contains('*') => Ok(Self::Exact(source.to_owned())),
+        match source.split_once('/') {
+            Some((domain, "*")) if is_domain(domain) => Ok(Self::Domain(domain.to_owned())),
+            _ if is_signer_name(source) => Ok(Self::Exact(source.to_owned())),
             _ => Err(wrong()),
         }
     }
@@ -53,32 +50,38 @@ impl SignerPattern {
     }
 }
 
-/// Reads the name of one signer, as the API server takes it (`ValidateSignerName`); the error is a sentence that says
-/// what to write instead.
+/// Reads the name of one signer, as the API server takes it; the error is a sentence that says what to write instead.
 pub fn signer_name(source: &str) -> Result<&str, String> {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let label = |label: &str, longest: usize| {
-        label.len() <= longest
-            && label.starts_with(alphanumeric)
-            && label.ends_with(alphanumeric)
-            && label.chars().all(|c| alphanumeric(c) || c == '-')
-    };
-    let is_name = source.split_once('/').is_some_and(|(domain, path)| {
-        let has_dot = domain.len() <= 253 && domain.contains('.');
-        has_dot && domain.split('.').all(|part| label(part, 63)) && path.split('.').all(|part| label(part, 253))
-    });
     match source {
         _ if source.contains('*') => Err(format!(
             "{} stands for several signers: write the name of each, for example kubernetes.io/kube-apiserver-client",
             printable(source)
         )),
-        _ if is_name && source.len() <= 571 => Ok(source),
+        _ if is_signer_name(source) => Ok(source),
         _ => Err(format!(
             "{} is not the name of a signer: write DOMAIN/NAME, lower case letters, digits, - and ., for example \
              example.com/vpn",
             printable(source)
         )),
     }
+}
+
+/// Whether the API server takes it as the name of a signer (`ValidateSignerName`).
+fn is_signer_name(source: &str) -> bool {
+    let is_path = |path: &str| path.split('.').all(|part| is_label(part, 253));
+    source.len() <= 571 && source.split_once('/').is_some_and(|(domain, path)| is_domain(domain) && is_path(path))
+}
+
+fn is_domain(domain: &str) -> bool {
+    domain.len() <= 253 && domain.contains('.') && domain.split('.').all(|part| is_label(part, 63))
+}
+
+fn is_label(label: &str, longest: usize) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    label.len() <= longest
+        && label.starts_with(alphanumeric)
+        && label.ends_with(alphanumeric)
+        && label.chars().all(|c| alphanumeric(c) || c == '-')
 }
 
 impl std::fmt::Display for SignerPattern {
@@ -261,6 +264,10 @@ mod tests {
         assert!(SignerPattern::new("*").is_err());
         for source in ["", "example.com", "/a", "example.com/", "example.com/a*", "*/a", "exa mple.com/a", "*.com/*"] {
             assert!(SignerPattern::managed(source).is_err(), "{source}");
+        }
+        for nobody in ["Example.com/*", "example/*", "example.com./*", "-a.com/*", "example.com/X", "example.com/a b"] {
+            let said = SignerPattern::managed(nobody).unwrap_err();
+            assert!(said.contains("DOMAIN/NAME, in lower case, or DOMAIN/*"), "{said}");
         }
     }
 
