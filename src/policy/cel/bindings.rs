@@ -9,6 +9,8 @@ use cel::common::value::Val;
 use cel::{ExecutionError, Value};
 
 use super::types::Type;
+use super::words::Words;
+use crate::escape::printable;
 use crate::nearest::nearest;
 use crate::node::{Node, Nodes};
 use crate::policy::Field;
@@ -25,22 +27,25 @@ const OF_THE_SPEC: [&str; 3] = ["signerName", "usages", "expirationSeconds"];
 /// The fields of the object at `path`, each with its type; none where there is no such object.
 pub(super) fn fields(path: &str) -> Vec<(&'static str, Type)> {
     let texts = || Type::list(Type::Text);
+    let words = |words| Type::list(Type::Word(words));
     match path {
         "csr" => vec![
-            ("signerName", Type::Text),
-            ("usages", texts()),
+            ("signerName", Type::Word(Words::Signer)),
+            ("usages", words(Words::Usage)),
             ("expirationSeconds", Type::Int),
             ("subject", Type::Object("csr.subject")),
-            ("dnsNames", texts()),
-            ("ipAddresses", texts()),
-            ("uris", texts()),
-            ("emailAddresses", texts()),
+            ("dnsNames", words(Words::DnsName)),
+            ("ipAddresses", words(Words::IpAddress)),
+            ("uris", words(Words::Uri)),
+            ("emailAddresses", words(Words::EmailAddress)),
             ("key", Type::Object("csr.key")),
         ],
         "csr.subject" => {
             vec![("commonName", Type::Text), ("organizations", texts()), ("organizationalUnits", texts())]
         }
-        "csr.key" => vec![("algorithm", Type::Text), ("bits", Type::Int), ("curve", Type::Text)],
+        "csr.key" => {
+            vec![("algorithm", Type::Word(Words::Algorithm)), ("bits", Type::Int), ("curve", Type::Word(Words::Curve))]
+        }
         "requestor" => vec![
             ("username", Type::Text),
             ("uid", Type::Text),
@@ -57,8 +62,20 @@ pub(super) fn fields(path: &str) -> Vec<(&'static str, Type)> {
             ("addresses", Type::list(Type::Object("node.addresses[]"))),
             ("labels", Type::map(Type::Text, Type::Text)),
         ],
-        "node.addresses[]" => vec![("type", Type::Text), ("address", Type::Text)],
+        "node.addresses[]" => vec![("type", Type::Word(Words::AddressType)), ("address", Type::Text)],
         _ => Vec::new(),
+    }
+}
+
+/// Whether the object at `path` has `field` whatever the request, so that there is nothing to ask with `has` or `.?`.
+pub(super) fn is_always_there(path: &str, field: &str) -> bool {
+    match path {
+        "csr" => field != "expirationSeconds",
+        "csr.subject" => field != "commonName",
+        "csr.key" => field != "curve",
+        "requestor" => matches!(field, "username" | "uid" | "groups" | "extra"),
+        "requestor.serviceAccount" | NODE | "node.addresses[]" => true,
+        _ => false,
     }
 }
 
@@ -115,8 +132,8 @@ impl<'a> Bindings<'a> {
         let read = || {
             let envelope = &self.request.envelope;
             let name = envelope.node().ok_or("the requestor is not a node")?;
-            let found = Nodes::when_filed(self.nodes, name, envelope.created);
-            found.map(|found| node(found)).map_err(|unknown| unknown.to_string())
+            let found = Nodes::when_filed(self.nodes, name, envelope.created).map_err(|unknown| unknown.to_string())?;
+            node(found).ok_or_else(|| format!("the labels of the Node {} cannot be read", printable(name)))
         };
         self.node.get_or_init(read).as_ref().map_err(String::as_str)
     }
@@ -177,8 +194,9 @@ fn csr(envelope: &Envelope, usages: Vec<Value>, content: Option<&Pkcs10>) -> Val
     csr.into()
 }
 
-/// The labels are absent where they cannot be read.
-fn node(node: &Node) -> Value {
+/// Nothing where the labels cannot be read: without them, or as if there were none, it would hide what they say.
+fn node(node: &Node) -> Option<Value> {
+    let labels = node.labels.as_ref()?;
     let mut object = Fields::new();
     put(&mut object, "name", node.name.as_str());
     let addresses = node.addresses.iter().map(|address| {
@@ -186,11 +204,9 @@ fn node(node: &Node) -> Value {
         Value::from(Fields::from([("type".to_owned(), kind), ("address".to_owned(), address)]))
     });
     put(&mut object, "addresses", addresses.collect::<Vec<_>>());
-    if let Some(labels) = &node.labels {
-        let labels: Fields = labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-        put(&mut object, "labels", labels);
-    }
-    object.into()
+    let labels: Fields = labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    put(&mut object, "labels", labels);
+    Some(object.into())
 }
 
 /// What a service account's token says about itself is in `spec.extra`, where the API server put it.

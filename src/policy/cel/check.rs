@@ -40,7 +40,7 @@ pub(super) fn check(source: &str, mut ast: IdedExpr) -> Result<Checked, String> 
         all_over: Vec::new(),
     };
     checker.expression(&mut ast, 0)?;
-    let gives = Types::default().of(&ast).map_err(|(place, problem)| {
+    let gives = Types::new(&checker.patterns).of(&ast).map_err(|(place, problem)| {
         // Where it stands more than once, which one is meant is not known.
         if source.matches(&place).count() == 1 { checker.at(&place, &problem) } else { problem }
     })?;

@@ -10,11 +10,13 @@ mod addresses;
 mod bindings;
 mod bounds;
 mod check;
+mod compared;
 mod cost;
 mod failure;
 mod functions;
 mod pattern;
 mod types;
+mod words;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

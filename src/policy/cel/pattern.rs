@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder};
 use regex_automata::Input;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
+use regex_syntax::hir::{Class, Hir, HirKind};
 
 /// The most that a compiled regular expression may take, in bytes.
 const MAX_SIZE: usize = 1024 * 1024;
@@ -23,6 +24,7 @@ const BYTES_FOR_A_UNIT: usize = 10;
 #[derive(Debug)]
 pub(super) struct Pattern {
     source: String,
+    needs_capital: bool,
     matcher: Matcher,
 }
 
@@ -46,6 +48,7 @@ impl Pattern {
                 format!("not a regular expression: {}", text.lines().last().unwrap_or_default())
             }
         })?;
+        let needs_capital = regex_syntax::parse(&translated).is_ok_and(|hir| needs_capital(&hir));
         let nfa = thompson::Config::new().nfa_size_limit(Some(MAX_SIZE)).which_captures(WhichCaptures::None);
         let nfa = NFA::compiler().configure(nfa).build(&translated).map_err(|_| TOO_LARGE.to_owned())?;
         let table = dense::Config::new()
@@ -56,7 +59,17 @@ impl Pattern {
             Ok(table) => Matcher::Table(Box::new(table)),
             Err(_) => Matcher::Automaton { regex, size: nfa.memory_usage() },
         };
-        Ok(Self { source: source.to_owned(), matcher })
+        Ok(Self { source: source.to_owned(), needs_capital, matcher })
+    }
+
+    /// As it was written.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it is found in no ASCII text that is in lower case, as far as that is easily seen.
+    pub(super) const fn needs_capital(&self) -> bool {
+        self.needs_capital
     }
 
     /// Whether it is found anywhere in `text`; nothing where that cannot be told. (A table fails at bytes that it was told
@@ -76,6 +89,19 @@ impl Pattern {
             Matcher::Table(_) => 1,
             Matcher::Automaton { size, .. } => 1 + (*size / BYTES_FOR_A_UNIT) as u64,
         }
+    }
+}
+
+/// Whether all that `hir` matches has an ASCII capital in it. (An empty class matches nothing.)
+fn needs_capital(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Literal(literal) => literal.0.iter().any(u8::is_ascii_uppercase),
+        HirKind::Class(Class::Unicode(class)) => class.iter().all(|range| range.start() >= 'A' && range.end() <= 'Z'),
+        HirKind::Repetition(repetition) => repetition.min > 0 && needs_capital(&repetition.sub),
+        HirKind::Capture(capture) => needs_capital(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().any(needs_capital),
+        HirKind::Alternation(parts) => parts.iter().all(needs_capital),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Bytes(_)) => false,
     }
 }
 

@@ -180,7 +180,7 @@ fn what_fails_or_is_not_known_is_unknown_and_quoted() {
     let amy = request("amy", &[]);
     for (source, why) in [
         ("!csr.dnsNames", "types do not go together"),
-        ("has(csr.key.bits) && csr.key.bits", "types do not go together"),
+        ("has(csr.expirationSeconds) && csr.key.bits", "types do not go together"),
         ("requestor.extra['team'] == ['x']", "\"team\" is not there; has(…) tells whether it is"),
         ("requestor.serviceAccount.name == 'x'", "\"serviceAccount\" is not there; has(…) tells whether it is"),
         ("csr.subject.commonName > 3", "types do not go together: found no matching overload for '_>_'"),
@@ -200,7 +200,7 @@ fn what_fails_or_is_not_known_is_unknown_and_quoted() {
         serde_json::from_value(json!({ "metadata": { "name": "a" }, "spec": { "request": "eA==" } })).unwrap();
     broken.content = object.signing_request().content;
     assert!(broken.content.is_err());
-    for source in ["has(csr.subject.commonName)", "!has(csr.subject)", "size(csr) > 1", "csr.?key.hasValue()"] {
+    for source in ["has(csr.subject.commonName)", "!has(csr.key.curve)", "size(csr) > 1", "csr.key.?curve.hasValue()"] {
         let Truth::Unknown(said) = holds(source, &broken) else { panic!("{source} is not unknown") };
         assert!(said.contains("did not decode"), "{said}");
     }
@@ -244,6 +244,92 @@ fn what_can_never_be_true_or_false_is_found_when_it_is_written() {
         "csr.dnsNames.map(n, n == 'x')[0]",
         "optional.of(true).value()",
         "cidr('10.0.0.0/8').containsIP('10.0.0.1')",
+    ] {
+        Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    }
+}
+
+/// Each would be the same for all requests, since what is asked for is always there.
+#[test]
+fn what_is_always_there_is_not_asked_for() {
+    for (source, problem) in [
+        ("has(csr.uris)", "csr.uris is always there, empty where there is none: csr.uris.size() > 0 tells"),
+        ("has(csr.subject)", "csr.subject is always there, so write csr.subject alone"),
+        ("!has(csr.subject.organizations)", "csr.subject.organizations is always there, empty"),
+        ("has(requestor.uid)", "requestor.uid != '' tells that there is one"),
+        ("has(node.labels)", "node.labels.size() > 0 tells"),
+        ("has(requestor.serviceAccount.name)", "is always there"),
+        ("csr.?dnsNames.hasValue()", "csr.dnsNames is always there"),
+        ("csr[?'dnsNames'].hasValue()", "csr.dnsNames is always there"),
+        ("requestor.?uid.orValue('none') != 'none'", "requestor.uid is always there"),
+        ("node.addresses.exists(a, !has(a.type))", "node.addresses[].type is always there"),
+    ] {
+        let error = Expression::new("test", source).expect_err(source);
+        assert!(error.contains(problem), "{source}: {error}");
+    }
+    for source in [
+        "has(csr.expirationSeconds) && has(csr.subject.commonName) && has(csr.key.curve)",
+        "has(requestor.pod.uid) || requestor.?pod.?uid.hasValue()",
+        "csr.?dnsNames.orValue([]).size() > 0 || csr.?subject.?commonName.orValue('none') != ''",
+        "requestor.?serviceAccount.?name.hasValue() && requestor.?uid.orValue('') != ''",
+        "has(requestor.extra.team) && requestor.?extra[?'team'].hasValue() && requestor.extra[?'team'].hasValue()",
+        "csr.usages[?5].hasValue() || has(node.labels.pool)",
+    ] {
+        Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    }
+}
+
+/// Names of hosts are in lower case here, and there are no other algorithms and usages.
+#[test]
+fn what_is_never_so_spelled_is_found_when_it_is_written() {
+    for (source, problem) in [
+        (
+            "csr.dnsNames.all(d, d != 'VPN.example.com')",
+            "\"VPN.example.com\" is never found: it is vpn.example.com here",
+        ),
+        ("csr.dnsNames.exists(d, 'Vpn.a' == d)", "is never found"),
+        ("!('Vpn.example.com' in csr.dnsNames)", "is never found"),
+        ("csr.dnsNames.all(d, d in ['a', 'B'])", "\"B\" is never found"),
+        ("csr.dnsNames == ['A']", "it is a here"),
+        ("csr.dnsNames[0] == (csr.key.bits > 1 ? 'a' : 'B')", "\"B\" is never found"),
+        ("csr.dnsNames[?0].orValue('') != 'A'", "it is a here"),
+        ("csr.dnsNames.filter(d, d.startsWith('VPN')).size() == 0", "it is vpn here"),
+        (
+            "csr.dnsNames.all(d, !d.matches('^VPN[.]'))",
+            "\"^VPN[.]\" is never found where all letters are in lower case",
+        ),
+        ("csr.dnsNames.all(d, !d.matches('[A-Z]+x|B'))", "is never found"),
+        ("csr.emailAddresses.exists(e, e.endsWith('@Evil.example'))", "it is @evil.example here"),
+        ("csr.emailAddresses.exists(e, e.endsWith('.Example'))", "it is .example here"),
+        ("csr.emailAddresses.all(e, e != 'Amy@Evil.example')", "it is Amy@evil.example here"),
+        ("csr.uris.exists(u, u.startsWith('SPIFFE://Evil.example/X'))", "it is spiffe://evil.example/X here"),
+        ("csr.uris.exists(u, u.startsWith('Spiffe'))", "it is spiffe here"),
+        ("!('URN:UUID:a' in csr.uris)", "it is urn:uuid:a here"),
+        ("!('2001:DB8::1' in csr.ipAddresses)", "it is 2001:db8::1 here"),
+        ("!('10.0.0.0/8' in csr.ipAddresses)", "it is no IP address"),
+        ("csr.ipAddresses.exists(a, a.startsWith('FD00:'))", "it is fd00: here"),
+        ("csr.signerName != 'Example.com/x'", "is not the name of a signer"),
+        ("csr.signerName.startsWith('Example.com/')", "it is example.com/ here"),
+        ("csr.key.algorithm != 'rsa'", "\"rsa\" is never found: there is RSA, ECDSA, Ed25519"),
+        ("csr.key.algorithm.startsWith('ecdsa')", "is never found"),
+        ("csr.key.algorithm.matches('^(?:rsa|ecdsa)$')", "is never found in RSA, ECDSA, Ed25519"),
+        ("csr.key.?curve.orValue('') != 'P-256'", "there is P256, P384"),
+        ("!('signing' in csr.usages)", "\"signing\" is never found: it is called digital signature here"),
+        ("csr.usages.exists(u, u == 'clientAuth')", "Kubernetes has no such usage"),
+        ("csr.usages == ['client auth', 'any extended']", "Kubernetes has no such usage"),
+        ("node.addresses.exists(a, a.type == 'InternalIp')", "there is Hostname, InternalIP"),
+    ] {
+        let error = Expression::new("test", source).expect_err(source);
+        assert!(error.contains(problem), "{source}: {error}");
+    }
+    for source in [
+        "csr.dnsNames.exists(d, d.matches('^(VPN|vpn)[.]') || d.matches('(?i)^VPN') || d.matches('A*b') || d.matches('[A-Za-z]'))",
+        "csr.dnsNames.exists(d, d == requestor.username || d + 'X' == 'aX' || d.upperAscii() == 'A')",
+        "csr.emailAddresses.exists(e, e.startsWith('Amy@') || e.contains('Amy'))",
+        "csr.uris.exists(u, u == 'spiffe://a/B' || u.endsWith('/B') || u.contains('A') || u.startsWith('spiffe://a/B'))",
+        "csr.key.?curve.orValue('') == '' || csr.key.?curve.orValue('none') == 'none' || csr.key.algorithm.endsWith('SA')",
+        "'server auth' in csr.usages || csr.usages.exists(u, u.contains('auth')) || csr.signerName == 'example.com/x'",
+        "requestor.username == 'Amy' || requestor.groups.exists(g, g.matches('^A'))",
     ] {
         Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
     }
@@ -327,7 +413,7 @@ fn what_can_never_be_the_same_is_found_when_it_is_written() {
         "has(csr.?subject.commonName) && !has(requestor.extra.team) && csr.?dnsNames[?0].orValue('') == ''",
         "[[['x']]].flatten(2) == csr.usages && [csr.usages, []] != [[]]",
         "csr.usages + ['x'] != [] && 'a' + 'b' == 'ab' && 1 + 2 * 3 - 4 / 5 % 6 == -7",
-        "csr.usages.exists_one(u, u == 'x') == csr.usages.all(u, u != 'x')",
+        "csr.usages.exists_one(u, u == 'any') == csr.usages.all(u, u != 'any')",
         "{'a': ['x']}.a == {'a': ['x']}['a'] && 1.5 != 2.5 && 1u == uint(1) && b'x' != b'y'",
         "requestor.extra.all(key, requestor.extra[key].all(value, value != key))",
         "(csr.key.bits > 1 ? 'x' : 'y') == 'x' && string(csr.key.bits) == '3072'",
@@ -433,6 +519,7 @@ fn an_expression_sees_the_node_of_a_requestor_that_is_one() {
         "node.addresses.exists(a, a.type == 'InternalIP' && cidr('10.0.0.0/8').containsIP(a.address))",
         "node.addresses.map(a, a.address) == ['10.0.0.1', 'w']",
         "node.?labels[?'pool'].orValue('') == 'gpu'",
+        "node.labels[?'pool'].orValue('') == 'gpu'",
         "size(node) == 3",
     ] {
         assert_eq!(ask(source, &worker, Some(&nodes)), Truth::Yes, "{source}");
@@ -442,13 +529,16 @@ fn an_expression_sees_the_node_of_a_requestor_that_is_one() {
     let mut earlier = worker.clone();
     earlier.envelope.created = Some("2025-12-31T23:59:59Z".parse().unwrap());
     for (source, request, nodes, why) in [
-        ("has(node.labels)", &worker, None, "the Nodes of the cluster are not known here"),
-        ("!has(node.labels)", &worker, Some(&Nodes::default()), "there is no Node worker-1 (yet)"),
-        ("node.?name.orValue('x') == 'x'", &earlier, Some(&nodes), "created after the request was filed"),
+        ("node.labels.size() > 0", &worker, None, "the Nodes of the cluster are not known here"),
+        ("node.labels.size() == 0", &worker, Some(&Nodes::default()), "there is no Node worker-1 (yet)"),
+        ("node.?name.orValue('') == ''", &earlier, Some(&nodes), "created after the request was filed"),
         ("node.name != 'x'", &request("system:node:worker-1", &["x"]), Some(&nodes), "the requestor is not a node"),
         ("requestor.uid == '1' || node.name == 'x'", &request("amy", &[]), Some(&nodes), "the requestor is not a node"),
         ("node.labels.other == 'x'", &worker, Some(&nodes), "\"other\" is not there"),
-        ("!has(node.labels.pool)", &worker, Some(&unreadable), "\"labels\" is not there"),
+        ("!has(node.labels.pool)", &worker, Some(&unreadable), "the labels of the Node worker-1 cannot be read"),
+        ("node.?labels[?'pool'].orValue('') == ''", &worker, Some(&unreadable), "cannot be read"),
+        ("!node.?labels[?'pool'].hasValue()", &worker, Some(&unreadable), "cannot be read"),
+        ("node.labels.size() == 0 || !('pool' in node.labels)", &worker, Some(&unreadable), "cannot be read"),
     ] {
         let Truth::Unknown(said) = ask(source, request, nodes) else { panic!("{source} is not unknown") };
         assert!(said.contains(why), "{source}: {said}");
@@ -509,6 +599,7 @@ fn nothing_takes_long_or_overflows_a_stack() {
         format!("[{}].size() > 0", many("requestor.groups", 30, ", ")),
         "node.labels.all(a, node.labels.all(b, a != b || node.labels[a] == node.labels[b]))".to_owned(),
         "node.labels.exists(a, node.labels.map(b, b + a).size() == 0)".to_owned(),
+        many("optional.of(csr)", 1, "") + &many("[?'key'].orValue(csr)", 36, "") + ".?key.hasValue()",
     ];
     for source in sources {
         // The best of a few, since other tests keep this machine busy.

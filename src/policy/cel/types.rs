@@ -3,10 +3,13 @@
 //! does this.
 
 use std::fmt;
+use std::sync::Arc;
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
-use super::{bindings, functions};
+use super::pattern::Pattern;
+use super::words::Words;
+use super::{bindings, compared, functions};
 
 /// The type of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(super) enum Type {
     Uint,
     Double,
     Text,
+    /// A text of which it is known what it can be.
+    Word(Words),
     Bytes,
     Null,
     Ip,
@@ -38,7 +43,7 @@ impl fmt::Display for Type {
             Self::Int => "a number",
             Self::Uint => "an unsigned number",
             Self::Double => "a floating point number",
-            Self::Text => "a text",
+            Self::Text | Self::Word(_) => "a text",
             Self::Bytes => "bytes",
             Self::Null => "null",
             Self::Ip => "an address",
@@ -60,7 +65,7 @@ impl Type {
             Self::Int => "numbers",
             Self::Uint => "unsigned numbers",
             Self::Double => "floating point numbers",
-            Self::Text => "texts",
+            Self::Text | Self::Word(_) => "texts",
             Self::Ip => "addresses",
             Self::Cidr => "ranges of addresses",
             Self::List(_) => "lists",
@@ -82,27 +87,35 @@ impl Type {
     }
 
     /// The type that both are, if there is one.
-    fn with(&self, other: &Self) -> Option<Self> {
+    pub(super) fn with(&self, other: &Self) -> Option<Self> {
         match (self, other) {
             (Self::Any, known) | (known, Self::Any) => Some(known.clone()),
             (Self::List(one), Self::List(other)) => one.with(other).map(Self::list),
             (Self::Optional(one), Self::Optional(other)) => one.with(other).map(Self::optional),
             (Self::Map(one), Self::Map(other)) => Some(Self::map(one.0.with(&other.0)?, one.1.with(&other.1)?)),
+            (Self::Word(one), Self::Word(other)) if one == other => Some(Self::Word(*one)),
+            (Self::Text | Self::Word(_), Self::Text | Self::Word(_)) => Some(Self::Text),
             (one, other) => (one == other).then(|| one.clone()),
         }
     }
 }
 
-/// Types of what comprehensions declare.
-#[derive(Debug, Default)]
-pub(super) struct Types {
+/// Tells the types of an expression whose regular expressions these are.
+#[derive(Debug)]
+pub(super) struct Types<'a> {
+    patterns: &'a [Arc<Pattern>],
+    /// What comprehensions declare.
     variables: Vec<(String, Type)>,
 }
 
 /// What is wrong, and the text in the expression that it is about.
 pub(super) type Wrong = (String, String);
 
-impl Types {
+impl<'a> Types<'a> {
+    pub(super) const fn new(patterns: &'a [Arc<Pattern>]) -> Self {
+        Self { patterns, variables: Vec::new() }
+    }
+
     /// The type of `node`.
     pub(super) fn of(&mut self, node: &IdedExpr) -> Result<Type, Wrong> {
         match &node.expr {
@@ -119,7 +132,11 @@ impl Types {
             Expr::Select(select) => {
                 let operand = self.of(&select.operand)?;
                 let read = field(&operand, &select.field)?;
-                Ok(if select.test { Type::Bool } else { read })
+                if !select.test {
+                    return Ok(read);
+                }
+                is_asked_for(&operand, &select.field, &read)?;
+                Ok(Type::Bool)
             }
             Expr::List(list) => {
                 let mut of = Type::Any;
@@ -201,6 +218,21 @@ impl Types {
         result
     }
 
+    /// That an optional whose value is asked for is not always there.
+    fn is_optional(&mut self, node: Option<&IdedExpr>) -> Result<(), Wrong> {
+        let Some(Expr::Call(call)) = node.map(|node| &node.expr) else { return Ok(()) };
+        let is_read = matches!(call.func_name.as_str(), operators::OPT_SELECT | operators::OPT_INDEX);
+        let [operand, name] = call.args.as_slice() else { return Ok(()) };
+        let Expr::Literal(LiteralValue::String(name)) = &name.expr else { return Ok(()) };
+        // What is called is not looked at twice: of each of many in a row that would be twice as often.
+        if !is_read || !is_path(operand) {
+            return Ok(());
+        }
+        let operand = self.of(operand)?;
+        let read = item(&operand, call.args.get(1), &Type::Text)?;
+        is_asked_for(&operand, name.inner(), &read)
+    }
+
     fn call(&mut self, call: &CallExpr) -> Result<Type, Wrong> {
         let name = call.func_name.as_str();
         // A namespace, as in `optional.of`, is no value.
@@ -208,32 +240,20 @@ impl Types {
             Expr::Ident(space) => Some(space.as_str()).filter(|space| functions::is_known(&format!("{space}.{name}"))),
             _ => None,
         });
-        let target = call.target.as_ref().filter(|_| space.is_none());
-        let operands: Vec<Type> = target
-            .into_iter()
-            .map(|target| &**target)
-            .chain(&call.args)
-            .map(|operand| self.of(operand))
-            .collect::<Result<_, _>>()?;
+        let target = call.target.as_deref().filter(|_| space.is_none());
+        let operands: Vec<Type> =
+            target.into_iter().chain(&call.args).map(|operand| self.of(operand)).collect::<Result<_, _>>()?;
         let first = operands.first().cloned().unwrap_or(Type::Any);
         let second = operands.get(1).cloned().unwrap_or(Type::Any);
         Ok(match (space, name) {
             (Some(_), "none") => Type::optional(Type::Any),
             (Some(_), "of" | "ofNonZeroValue") => Type::optional(first),
             (_, operators::EQUALS | operators::NOT_EQUALS) => {
-                let sign = if name == operators::EQUALS { "==" } else { "!=" };
-                first.with(&second).ok_or_else(|| never(sign, &first, &second))?;
+                compared::equal(call, &first, &second)?;
                 Type::Bool
             }
             (_, operators::IN) => {
-                match &second {
-                    Type::List(of) => first.with(of).ok_or_else(|| never("in", &first, &second))?,
-                    Type::Map(of) => first.with(&of.0).ok_or_else(|| never("in", &first, &second))?,
-                    Type::Any => Type::Any,
-                    other => {
-                        return Err(("in".to_owned(), format!("in takes a list or a map behind it, and not {other}")));
-                    }
-                };
+                compared::contained(call, &first, &second)?;
                 Type::Bool
             }
             (_, operators::CONDITIONAL) => {
@@ -246,10 +266,25 @@ impl Types {
                 let inner = if let Type::Optional(inner) = &first { inner } else { &first };
                 Type::optional(item(inner, call.args.get(1), &second)?)
             }
-            (_, operators::ADD) => first.with(&second).ok_or_else(|| two("+", "+", &first, &second))?,
+            (_, operators::ADD) => match first.with(&second).ok_or_else(|| two("+", "+", &first, &second))? {
+                Type::Word(_) => Type::Text,
+                sum => sum,
+            },
             (_, "or") => first.with(&second).ok_or_else(|| two("or", "or()", &first, &second))?,
+            (_, "hasValue") => {
+                self.is_optional(target)?;
+                Type::Bool
+            }
             (_, "orValue") => {
+                let is_empty = call.args.first().is_some_and(is_empty);
+                if !is_empty {
+                    self.is_optional(target)?;
+                }
                 let Type::Optional(of) = first else { return Ok(first) };
+                // An empty one tells that it is missing.
+                if is_empty && matches!(&*of, Type::Word(_)) {
+                    return Ok(*of);
+                }
                 of.with(&second).ok_or_else(|| two("orValue", "orValue()", &of, &second))?
             }
             (_, "value") => match first {
@@ -268,7 +303,10 @@ impl Types {
                 | operators::DIVIDE
                 | operators::MODULO
                 | operators::NEGATE,
-            ) => first,
+            ) => match first {
+                Type::Word(_) => Type::Text,
+                other => other,
+            },
             (_, "split") => Type::list(Type::Text),
             (_, "string" | "charAt" | "lowerAscii" | "upperAscii" | "trim" | "substring" | "replace" | "join") => {
                 Type::Text
@@ -278,6 +316,10 @@ impl Types {
             (_, "double") => Type::Double,
             (_, "ip") => Type::Ip,
             (_, "cidr") => Type::Cidr,
+            (_, "matches" | "startsWith" | "endsWith" | "contains") => {
+                compared::found(call, &first, self.patterns)?;
+                Type::Bool
+            }
             // Operators that compare or combine, and questions.
             _ => Type::Bool,
         })
@@ -320,7 +362,7 @@ fn item(operand: &Type, index: Option<&IdedExpr>, of: &Type) -> Result<Type, Wro
             _ => Err(("[".to_owned(), format!("{path} takes the name of a field in [], written down"))),
         },
         Type::Map(map) => {
-            map.0.with(of).ok_or_else(|| never("[", of, &map.0))?;
+            map.0.with(of).ok_or_else(|| compared::never("[", of, &map.0))?;
             Ok(map.1.clone())
         }
         Type::Any => Ok(Type::Any),
@@ -341,13 +383,41 @@ fn flattened(list: Type, depth: Option<&IdedExpr>) -> Result<Type, Wrong> {
     }))
 }
 
-fn never(sign: &str, one: &Type, other: &Type) -> Wrong {
-    let hint = match (one, other) {
-        (Type::Optional(_), _) | (_, Type::Optional(_)) => "; write .orValue(…) behind the optional, or .hasValue()",
-        (Type::Null, _) | (_, Type::Null) => "; has(…) tells whether something is there",
-        _ => "",
+/// That what is always there need not be asked for: the answer would be the same for all requests.
+fn is_asked_for(operand: &Type, name: &str, read: &Type) -> Result<(), Wrong> {
+    let Type::Object(path) = operand else { return Ok(()) };
+    if !bindings::is_always_there(path, name) {
+        return Ok(());
+    }
+    let hint = match read {
+        Type::List(_) | Type::Map(_) => {
+            format!("empty where there is none: {path}.{name}.size() > 0 tells that there is one")
+        }
+        Type::Text if name == "uid" => {
+            format!("empty where there is none: {path}.{name} != '' tells that there is one")
+        }
+        _ => format!("so write {path}.{name} alone"),
     };
-    (sign.to_owned(), format!("{sign} compares {one} with {other}, which is never the same{hint}"))
+    Err((name.to_owned(), format!("{path}.{name} is always there, {hint}")))
+}
+
+/// Whether it is `''`, `[]` or `{}`.
+fn is_empty(node: &IdedExpr) -> bool {
+    match &node.expr {
+        Expr::Literal(LiteralValue::String(text)) => text.inner().is_empty(),
+        Expr::List(list) => list.elements.is_empty(),
+        Expr::Map(map) => map.entries.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether it is a variable, or a field of one, and so on.
+fn is_path(node: &IdedExpr) -> bool {
+    match &node.expr {
+        Expr::Select(select) => is_path(&select.operand),
+        Expr::Ident(_) => true,
+        _ => false,
+    }
 }
 
 fn two(place: &str, what: &str, one: &Type, other: &Type) -> Wrong {
@@ -362,6 +432,7 @@ mod tests {
     use proptest::sample::select;
 
     use super::{Type, Types, bindings};
+    use crate::policy::cel::words::How;
     use crate::policy::cel::{Bindings, bounds, functions};
     use crate::request::{Envelope, SigningRequest};
 
@@ -377,6 +448,7 @@ mod tests {
             | (Type::Text, Value::String(_))
             | (Type::Bytes, Value::Bytes(_))
             | (Type::Null, Value::Null) => true,
+            (Type::Word(words), Value::String(text)) => words.never(How::Equals, text).is_none(),
             (Type::List(of), Value::List(items)) => items.iter().all(|item| fits(item, of)),
             (Type::Map(of), Value::Map(map)) => map.map.iter().all(|(key, value)| {
                 let key = match key {
@@ -405,7 +477,8 @@ mod tests {
             "csr.signerName",
             "csr.expirationSeconds",
             "csr.?expirationSeconds",
-            "csr.?key",
+            "csr.key.?curve",
+            "csr.dnsNames",
             "requestor.groups",
             "requestor.extra",
             "requestor.?pod",
@@ -517,7 +590,7 @@ mod tests {
             let request = SigningRequest::decode(envelope, b"");
             let bindings = Bindings::new(&request, None);
             let Ok(ast) = bounds::parse(&source) else { return Ok(()) };
-            let Ok(of) = Types::default().of(&ast) else { return Ok(()) };
+            let Ok(of) = Types::new(&[]).of(&ast) else { return Ok(()) };
             if let Ok(value) = functions::evaluate(&ast, &[], &bindings) {
                 prop_assert!(fits(&value, &of), "{} gives {:?}, not {}", source, value, of);
             }
