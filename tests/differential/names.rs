@@ -230,7 +230,7 @@ const URIS: [&str; 22] = [
     "x:/",
     "x:/y//z",
     "https://h",
-    "https://h?q",
+    "spiffe://h?q",
     "https://h/?",
     "https://h/a;b=c,d(e)!$&'*+",
     "x:?q",
@@ -242,7 +242,11 @@ const URIS: [&str; 22] = [
     "https://h//a//b",
     "a+b-c.d://h/",
 ];
-const BAD_URIS: [&str; 34] = [
+const BAD_URIS: [&str; 38] = [
+    "https://h?q",
+    "http://h:8080#q",
+    "file:/x",
+    "FILE://h/x",
     "",
     "x",
     "x:",
