@@ -19,7 +19,7 @@ pub fn crds() -> [Value; 2] {
 
 /// `null` is not a value of any field: a field is stated or it is not there. Yet every field of `spec` is nullable: what is
 /// not, the API server drops where it is null, without a word, and `denied:` with nothing behind it would be as if it had
-/// never been written. So it is kept, and the object is not Ready.
+/// never been written. So it is kept, and the object is not Ready. (A client-side `kubectl apply` drops it before that.)
 ///
 /// No field of `spec` is `required` either: a rule in CEL says what to write where one is missing,
 /// and the API server evaluates no rule of an object that lacks a required field.

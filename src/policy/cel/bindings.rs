@@ -74,7 +74,7 @@ pub(super) fn is_always_there(path: &str, field: &str) -> bool {
         "csr.subject" => field != "commonName",
         "csr.key" => field != "curve",
         "requestor" => matches!(field, "username" | "uid" | "groups" | "extra"),
-        "requestor.serviceAccount" | NODE | "node.addresses[]" => true,
+        NODE | "node.addresses[]" => true,
         _ => false,
     }
 }

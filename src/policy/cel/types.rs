@@ -74,6 +74,11 @@ impl Type {
         }
     }
 
+    /// Whether a map has such keys. (With maps for keys a type could double with each step of an expression.)
+    const fn is_key(&self) -> bool {
+        matches!(self, Self::Any | Self::Bool | Self::Int | Self::Uint | Self::Text | Self::Word(_))
+    }
+
     pub(super) fn list(of: Self) -> Self {
         Self::List(Box::new(of))
     }
@@ -106,6 +111,8 @@ pub(super) struct Types<'a> {
     patterns: &'a [Arc<Pattern>],
     /// What comprehensions declare.
     variables: Vec<(String, Type)>,
+    /// What these go over, where that is a list of texts that are written down.
+    texts: Vec<(String, Vec<String>)>,
 }
 
 /// What is wrong, and the text in the expression that it is about.
@@ -113,7 +120,7 @@ pub(super) type Wrong = (String, String);
 
 impl<'a> Types<'a> {
     pub(super) const fn new(patterns: &'a [Arc<Pattern>]) -> Self {
-        Self { patterns, variables: Vec::new() }
+        Self { patterns, variables: Vec::new(), texts: Vec::new() }
     }
 
     /// The type of `node`.
@@ -151,6 +158,10 @@ impl<'a> Types<'a> {
                 for entry in &map.entries {
                     let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
                     let (key, value) = (self.of(&entry.key)?, self.entry(&entry.value, entry.optional)?);
+                    if !key.is_key() {
+                        let problem = format!("a key of a map is a text, a number, true or false, and not {key}");
+                        return Err(("{".to_owned(), problem));
+                    }
                     let keys = of.0.with(&key).ok_or_else(|| two("{", "a map", &of.0, &key))?;
                     of = (keys, of.1.with(&value).ok_or_else(|| two("{", "a map", &of.1, &value))?);
                 }
@@ -196,6 +207,11 @@ impl<'a> Types<'a> {
         };
         let declared = self.variables.len();
         let gathered = self.of(&comprehension.accu_init)?;
+        let texts = match &comprehension.iter_range.expr {
+            Expr::List(list) => list.elements.iter().filter_map(compared::text).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        self.texts.push((comprehension.iter_var.clone(), texts));
         match &comprehension.iter_var2 {
             // With two variables the first one of a list is a number.
             Some(name) => {
@@ -215,6 +231,7 @@ impl<'a> Types<'a> {
         }
         let result = self.of(&comprehension.result);
         self.variables.truncate(declared);
+        self.texts.pop();
         result
     }
 
@@ -249,11 +266,11 @@ impl<'a> Types<'a> {
             (Some(_), "none") => Type::optional(Type::Any),
             (Some(_), "of" | "ofNonZeroValue") => Type::optional(first),
             (_, operators::EQUALS | operators::NOT_EQUALS) => {
-                compared::equal(call, &first, &second)?;
+                compared::equal(call, &first, &second, &self.texts)?;
                 Type::Bool
             }
             (_, operators::IN) => {
-                compared::contained(call, &first, &second)?;
+                compared::contained(call, &first, &second, &self.texts)?;
                 Type::Bool
             }
             (_, operators::CONDITIONAL) => {
@@ -308,16 +325,16 @@ impl<'a> Types<'a> {
                 other => other,
             },
             (_, "split") => Type::list(Type::Text),
-            (_, "string" | "charAt" | "lowerAscii" | "upperAscii" | "trim" | "substring" | "replace" | "join") => {
-                Type::Text
-            }
+            (_, "lowerAscii") => Type::Word(Words::LowerCase),
+            (_, "upperAscii") => Type::Word(Words::UpperCase),
+            (_, "string" | "charAt" | "trim" | "substring" | "replace" | "join") => Type::Text,
             (_, "size" | "int" | "indexOf" | "lastIndexOf" | "family" | "prefixLength") => Type::Int,
             (_, "uint") => Type::Uint,
             (_, "double") => Type::Double,
             (_, "ip") => Type::Ip,
             (_, "cidr") => Type::Cidr,
             (_, "matches" | "startsWith" | "endsWith" | "contains") => {
-                compared::found(call, &first, self.patterns)?;
+                compared::found(call, &first, self.patterns, &self.texts)?;
                 Type::Bool
             }
             // Operators that compare or combine, and questions.
@@ -396,7 +413,7 @@ fn is_asked_for(operand: &Type, name: &str, read: &Type) -> Result<(), Wrong> {
         Type::Text if name == "uid" => {
             format!("empty where there is none: {path}.{name} != '' tells that there is one")
         }
-        _ => format!("so write {path}.{name} alone"),
+        _ => "so there is nothing to ask".to_owned(),
     };
     Err((name.to_owned(), format!("{path}.{name} is always there, {hint}")))
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::node::AddressType;
 use crate::policy::{Field, signer_name};
-use crate::request::{Curve, Key, Usage};
+use crate::request::{Curve, Key, Usage, is_dns_name, is_uri};
 
 /// A kind of text of which it is known what it can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub(super) enum Words {
     Curve,
     /// The `type` of one of `node.addresses`.
     AddressType,
+    /// What `lowerAscii` gives.
+    LowerCase,
+    /// What `upperAscii` gives.
+    UpperCase,
 }
 
 /// How a text is compared with one that is written down.
@@ -71,27 +75,27 @@ impl Words {
             }
             Self::Curve => Some([Curve::P256, Curve::P384].map(Curve::name).to_vec()),
             Self::AddressType => Some(AddressType::ALL.map(AddressType::name).to_vec()),
-            Self::Signer | Self::DnsName | Self::IpAddress | Self::Uri | Self::EmailAddress => None,
+            _ => None,
         }
     }
 
     /// Whether there is no capital letter in any of them.
     pub(super) const fn are_lower_case(self) -> bool {
-        matches!(self, Self::Signer | Self::DnsName | Self::IpAddress)
+        matches!(self, Self::Signer | Self::DnsName | Self::IpAddress | Self::LowerCase)
     }
 
-    /// Why none of them compares so with `text`. (With an empty text one compares what may be missing.)
+    /// Why none of them compares so with `text`, though one was meant. (With an empty text one compares what may be missing, and
+    /// what is not known at all, such as `DSA`, is rightly never found.)
     pub(super) fn never(self, how: How, text: &str) -> Option<String> {
         if text.is_empty() {
             return None;
         }
         if let Some(all) = self.all() {
-            let alias = (self == Self::Usage).then(|| Usage::from_name(text)).flatten().map(Usage::name);
-            return (!all.iter().any(|word| how.holds(word, text))).then(|| match alias {
-                Some(name) => format!("it is called {name} here"),
-                None if all.len() > 5 => "Kubernetes has no such usage".to_owned(),
-                None => format!("there is {}", all.join(", ")),
-            });
+            let meant = all.iter().find(|word| how.holds(&letters(word), &letters(text)));
+            let meant =
+                meant.copied().or_else(|| Usage::from_name(text).filter(|_| self == Self::Usage).map(Usage::name));
+            let is_found = all.iter().any(|word| how.holds(word, text));
+            return meant.filter(|_| !is_found).map(|word| format!("{word} is what it is called here"));
         }
         if how == How::Equals {
             return self.other_spelling(text);
@@ -103,6 +107,7 @@ impl Words {
             // What ends it is of the domain, unless it has the @ in it.
             (Self::EmailAddress, How::EndsWith) if !text.contains('@') => text.to_ascii_lowercase(),
             (Self::EmailAddress, _) => Field::EmailAddress.normalize(text).into_owned(),
+            (Self::UpperCase, _) => text.to_ascii_uppercase(),
             _ => text.to_ascii_lowercase(),
         };
         (lower != text).then(|| format!("it is {lower} here"))
@@ -110,17 +115,27 @@ impl Words {
 
     /// Why none of them is `text`.
     fn other_spelling(self, text: &str) -> Option<String> {
-        let normal = match self {
+        let (normal, is_one) = match self {
             Self::Signer => return signer_name(text).err(),
             Self::IpAddress => match text.parse::<IpAddr>() {
-                Ok(address) => address.to_string(),
-                Err(_) => return Some("it is no IP address".to_owned()),
+                Ok(IpAddr::V6(address)) if let Some(plain) = address.to_ipv4_mapped() => (plain.to_string(), true),
+                Ok(address) => (address.to_string(), true),
+                Err(_) => (text.to_owned(), false),
             },
-            Self::DnsName => Field::DnsName.normalize(text).into_owned(),
-            Self::Uri => Field::Uri.normalize(text).into_owned(),
-            Self::EmailAddress => Field::EmailAddress.normalize(text).into_owned(),
-            Self::Usage | Self::Algorithm | Self::Curve | Self::AddressType => return None,
+            Self::DnsName => (Field::DnsName.normalize(text).into_owned(), is_dns_name(text.as_bytes())),
+            Self::Uri => (Field::Uri.normalize(text).into_owned(), is_uri(text)),
+            Self::EmailAddress => (Field::EmailAddress.normalize(text).into_owned(), text.matches('@').count() == 1),
+            Self::UpperCase => (text.to_ascii_uppercase(), true),
+            _ => (text.to_ascii_lowercase(), true),
         };
-        (normal != text).then(|| format!("it is {normal} here"))
+        match (is_one, normal != text) {
+            (false, _) => Some("none that decodes is like it".to_owned()),
+            (true, differs) => differs.then(|| format!("it is {normal} here")),
+        }
     }
+}
+
+/// Its letters and digits without case: `P-256` and `clientAuth` mean `P256` and `client auth`.
+fn letters(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
