@@ -58,7 +58,7 @@ pub(super) async fn send(
     revision: u64,
 ) -> Sent {
     if !is_identified(&object) {
-        return read(&client, &object).await;
+        return read(&client, &object.metadata.name).await;
     }
     let writable = match writable(&client, &object).await {
         Ok(writable) => writable,
@@ -99,7 +99,7 @@ pub(super) async fn send(
     if !matches!(error.status(), Some(404 | 409)) {
         return Sent::Failed(error);
     }
-    match read(&client, &object).await {
+    match read(&client, &object.metadata.name).await {
         // It did not change, and was refused all the same: not so fast again.
         Sent::Found(now) if now.metadata.resource_version == object.metadata.resource_version => Sent::Failed(error),
         other => other,
@@ -108,7 +108,7 @@ pub(super) async fn send(
 
 /// What became of a decision whose answer did not come.
 pub(super) async fn look_at(client: Client, object: Arc<CsrObject>, review: Arc<Review>) -> Sent {
-    match read(&client, &object).await {
+    match read(&client, &object.metadata.name).await {
         Sent::Found(now) if now.metadata.uid == object.metadata.uid && is_written(&now, &review) => Sent::Accepted,
         // Whatever kept it from being read says nothing about the decision.
         Sent::Failed(error) => Sent::Unanswered(error),
@@ -116,10 +116,10 @@ pub(super) async fn look_at(client: Client, object: Arc<CsrObject>, review: Arc<
     }
 }
 
-/// What has the name of `object` now.
-async fn read(client: &Client, object: &CsrObject) -> Sent {
-    match get::<CsrObject>(client, &path(object), "application/json").await {
-        Ok(now) if now.metadata.name != object.metadata.name || !is_identified(&now) => {
+/// What has this name now: found, gone, or the read failed.
+pub(super) async fn read(client: &Client, name: &str) -> Sent {
+    match get::<CsrObject>(client, &path_of(name), "application/json").await {
+        Ok(now) if now.metadata.name != name || !is_identified(&now) => {
             Sent::Failed(Error::Answer("the request that was asked for"))
         }
         Ok(now) => Sent::Found(Box::new(now)),
@@ -134,7 +134,11 @@ fn is_identified(object: &CsrObject) -> bool {
 }
 
 fn path(object: &CsrObject) -> String {
-    format!("{RESOURCE}/{}", segment(&object.metadata.name))
+    path_of(&object.metadata.name)
+}
+
+fn path_of(name: &str) -> String {
+    format!("{RESOURCE}/{}", segment(name))
 }
 
 /// The metadata that goes back, read again where it was too long to keep.
@@ -155,7 +159,7 @@ async fn writable(client: &Client, object: &CsrObject) -> Result<Value, Sent> {
     };
     let NowMetadata { uid, resource_version, labels, annotations, finalizers, owner_references } = now.metadata;
     if uid != metadata.uid || resource_version != metadata.resource_version {
-        return Err(read(client, object).await);
+        return Err(read(client, &object.metadata.name).await);
     }
     Ok(json!({
         "labels": labels,

@@ -6,8 +6,9 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
+use super::filed::Filed;
 use crate::policy::SignerPattern;
-use crate::request::{CsrObject, SigningRequest};
+use crate::request::SigningRequest;
 use crate::review::{Approvals, Holder};
 
 /// The approvals that reviews are held against.
@@ -76,33 +77,33 @@ impl Counted {
     }
 
     /// Takes in a request that a watch brought; of whom there is less now.
-    pub(super) fn see(&mut self, object: &CsrObject) -> Option<Holder> {
-        if !self.counts(object.signer_name()) {
+    pub(super) fn see(&mut self, filed: &Filed) -> Option<Holder> {
+        if !self.counts(filed.signer_name()) {
             return None;
         }
-        let uid = &object.metadata.uid;
+        let uid = filed.uid();
         if let Some(listing) = &mut self.listing {
-            listing.insert(uid.clone());
+            listing.insert(uid.to_owned());
         }
-        match object.approval() {
+        match filed.approval() {
             Some(approval) => {
                 // It is what was on its way.
-                let holder = self.sent.remove(uid).or_else(|| Holder::of_object(object))?;
+                let holder = self.sent.remove(uid).or_else(|| filed.holder())?;
                 self.approvals.insert(holder, uid, approval.at);
                 None
             }
-            None if object.settled().is_some() => self.withdraw(uid),
+            None if filed.settled().is_some() => self.withdraw(uid),
             None => None,
         }
     }
 
     /// A request is gone; of whom there is less now.
-    pub(super) fn gone(&mut self, object: &CsrObject) -> Option<Holder> {
-        if !self.counts(object.signer_name()) {
+    pub(super) fn gone(&mut self, filed: &Filed) -> Option<Holder> {
+        if !self.counts(filed.signer_name()) {
             return None;
         }
-        let uid = &object.metadata.uid;
-        let holder = self.sent.remove(uid).or_else(|| Holder::of_object(object))?;
+        let uid = filed.uid();
+        let holder = self.sent.remove(uid).or_else(|| filed.holder())?;
         self.approvals.remove(holder, uid).then_some(holder)
     }
 
@@ -141,7 +142,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use serde_json::{Value, json};
 
-    use super::{Counted, Holder, SignerPattern};
+    use super::{Counted, Filed, Holder, SignerPattern};
     use crate::request::CsrObject;
     use crate::review::WINDOW;
 
@@ -155,36 +156,37 @@ mod tests {
         Holder::new(SIGNER, "w")
     }
 
-    fn object(uid: &str, signer: &str, status: &Value) -> CsrObject {
-        serde_json::from_value(json!({
+    fn object(uid: &str, signer: &str, status: &Value) -> Filed {
+        let object: CsrObject = serde_json::from_value(json!({
             "metadata": { "name": uid, "uid": uid },
             "spec": { "signerName": signer, "username": "system:node:w", "groups": ["system:nodes"] },
             "status": { "conditions": status },
         }))
-        .unwrap()
+        .unwrap();
+        object.into()
     }
 
-    fn pending(uid: &str) -> CsrObject {
+    fn pending(uid: &str) -> Filed {
         object(uid, SIGNER, &json!([]))
     }
 
-    fn decided(uid: &str, kind: &str) -> CsrObject {
+    fn decided(uid: &str, kind: &str) -> Filed {
         object(uid, SIGNER, &json!([{ "type": kind, "lastTransitionTime": "2026-01-01T12:00:00Z" }]))
     }
 
-    fn approved(uid: &str) -> CsrObject {
+    fn approved(uid: &str) -> Filed {
         decided(uid, "Approved")
     }
 
     /// What is counted after a list of these.
-    fn listed(objects: &[CsrObject]) -> Counted {
+    fn listed(objects: &[Filed]) -> Counted {
         let mut counted = Counted::default();
         assert!(counted.need(&[SignerPattern::new("example.com/*").unwrap()]));
         list(&mut counted, objects);
         counted
     }
 
-    fn list(counted: &mut Counted, objects: &[CsrObject]) -> HashSet<Holder> {
+    fn list(counted: &mut Counted, objects: &[Filed]) -> HashSet<Holder> {
         counted.begin_list();
         for object in objects {
             counted.see(object);

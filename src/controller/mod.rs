@@ -1,6 +1,7 @@
 //! Watch, act, record: the only code that talks to a cluster.
 //!
 //! - `watch` keeps the pending requests and the policy objects, decoded tolerantly;
+//! - `filed` is what is held of a pending request, of which a large one is read again when its turn comes;
 //! - `nodes` keeps the Nodes, trimmed, while a policy needs them, and says whom a change concerns;
 //! - `counted` keeps what was approved within the last hour, while a policy counts it;
 //! - `engine` owns all state in one task, reviews what is pending and decides what to do;
@@ -21,6 +22,7 @@ mod credentials;
 mod engine;
 mod error;
 mod events;
+mod filed;
 mod flight;
 mod gate;
 mod leader;

@@ -1,7 +1,9 @@
 //! The Nodes in memory, while a policy or guardrail needs them, and which pending requests a change
 //! of one concerns.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::iter;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -18,13 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// time, and a connection that is dead says nothing either.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What Nodes a request has to do with.
+/// What Nodes a request has to do with: a number for the Node of the requestor or the one that it asks to be, and one for
+/// each thing that it asks for. Two that have the same number by chance cost a review more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Concern {
-    /// The Node of the requestor, or the one that it asks to be.
-    name: String,
-    /// What it asks for.
-    hosts: BTreeSet<Host>,
+pub(super) struct Concern(Box<[u64]>);
+
+/// The number of a Node's name, or of a [`Host`].
+fn number_of(of: &(impl Hash + ?Sized)) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::new().hash_one(of)
 }
 
 impl Concern {
@@ -32,19 +35,19 @@ impl Concern {
     pub(super) fn of(request: &SigningRequest) -> Option<Self> {
         let pkcs10 = request.content.as_ref().ok();
         let asked = || pkcs10?.subject.common_name.as_deref()?.strip_prefix("system:node:");
-        let name = request.envelope.node().or_else(asked)?.to_owned();
+        let name = request.envelope.node().or_else(asked)?;
         let sans = pkcs10.map(|pkcs10| &pkcs10.sans);
         let names = sans.into_iter().flat_map(|sans| &sans.dns_names).filter_map(|name| Host::name(name));
         let addresses = sans.into_iter().flat_map(|sans| &sans.ip_addresses).map(|address| Host::Address(*address));
-        let hosts = names.chain(addresses).collect();
-        Some(Self { name, hosts })
+        let hosts = names.chain(addresses).map(|host| number_of(&host));
+        Some(Self(iter::once(number_of(name)).chain(hosts).collect()))
     }
 
     fn is_about(&self, change: &Change) -> bool {
         match change {
             Change::None => false,
             Change::All => true,
-            Change::Nodes { names, hosts } => names.contains(&self.name) || !self.hosts.is_disjoint(hosts),
+            Change::Nodes(numbers) => self.0.iter().any(|number| numbers.contains(number)),
         }
     }
 }
@@ -54,20 +57,20 @@ impl Concern {
 pub(super) enum Change {
     /// Nothing that a verdict depends on.
     None,
-    /// These Nodes, and who carries these names and addresses.
-    Nodes { names: BTreeSet<String>, hosts: BTreeSet<Host> },
+    /// Nodes, and who carries their names and addresses, by the numbers of a [`Concern`].
+    Nodes(HashSet<u64>),
     /// Perhaps everything.
     All,
 }
 
 impl Change {
     fn of<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Self {
-        let (mut names, mut hosts) = (BTreeSet::new(), BTreeSet::new());
+        let mut numbers = HashSet::new();
         for node in nodes {
-            names.insert(node.name.clone());
-            hosts.extend(node.hosts());
+            numbers.insert(number_of(node.name.as_str()));
+            numbers.extend(node.hosts().map(|host| number_of(&host)));
         }
-        Self::Nodes { names, hosts }
+        Self::Nodes(numbers)
     }
 
     /// Whether a request that is concerned by `concern` is to be reviewed again.
@@ -242,7 +245,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{Change, Concern, Index, Nodes, SILENCE, Seen};
+    use super::{Change, Concern, Index, Nodes, SILENCE, Seen, number_of};
     use crate::node::{Host, Node};
 
     fn node(name: &str, version: &str, address: &str) -> Node {
@@ -270,7 +273,7 @@ mod tests {
     }
 
     fn concern(name: &str, address: &str) -> Concern {
-        Concern { name: name.to_owned(), hosts: Host::address(address).into_iter().collect() }
+        Concern([number_of(name)].into_iter().chain(Host::address(address).map(|host| number_of(&host))).collect())
     }
 
     #[test]

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::filed::Filed;
 use super::metrics::signer_label;
 use super::nodes::{Change, Concern};
 use crate::policy::PolicySet;
-use crate::request::CsrObject;
 use crate::review::{Decision, Holder, ReasonCode};
 
 /// A request that waits for a decision.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) object: Arc<CsrObject>,
+    pub(super) filed: Filed,
     pub(super) created: Option<Timestamp>,
     /// What was last said about it, so that it is said once.
     pub(super) said: Option<(Decision, ReasonCode, Option<Decision>)>,
-    /// A decision about it is on its way.
+    /// A decision about it is on its way, or it is being read again.
     pub(super) in_flight: bool,
     /// It was last reviewed before it became too old.
     pub(super) may_grow_too_old: bool,
@@ -38,18 +38,18 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Takes in a request; whether it is to be reviewed.
-    pub(super) fn upsert(&mut self, object: CsrObject, set: &PolicySet) -> bool {
-        let name = object.metadata.name.as_str();
-        if object.settled().is_some() || !set.manages(object.signer_name()) {
+    pub(super) fn upsert(&mut self, filed: Filed, set: &PolicySet) -> bool {
+        let name = filed.name();
+        if filed.settled().is_some() || !set.manages(filed.signer_name()) {
             self.entries.remove(name);
             return false;
         }
-        let same = |entry: &Entry| entry.object.metadata.uid == object.metadata.uid;
+        let same = |entry: &Entry| entry.filed.uid() == filed.uid();
         let (said, in_flight) =
             self.entries.get(name).filter(|entry| same(entry)).map_or((None, false), |e| (e.said, e.in_flight));
-        let (name, created) = (Arc::from(name), object.created());
+        let (name, created) = (Arc::from(name), filed.created());
         let entry = Entry {
-            object: Arc::new(object),
+            filed,
             created,
             said,
             in_flight,
@@ -63,7 +63,7 @@ impl Pending {
 
     /// The request with `uid` is gone or decided. Another one under its name stays.
     pub(super) fn remove(&mut self, name: &str, uid: &str) {
-        if self.entries.get(name).is_some_and(|entry| entry.object.metadata.uid == uid) {
+        if self.entries.get(name).is_some_and(|entry| entry.filed.uid() == uid) {
             self.entries.remove(name);
         }
     }
@@ -74,6 +74,12 @@ impl Pending {
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
         self.entries.get_mut(name)
+    }
+
+    /// The answer about the request with `uid` has come; whether it is still pending.
+    pub(super) fn arrived(&mut self, name: &str, uid: &str) -> bool {
+        let entry = self.entries.get_mut(name).filter(|entry| entry.filed.uid() == uid);
+        entry.map(|entry| entry.in_flight = false).is_some()
     }
 
     /// Every name.
@@ -95,8 +101,8 @@ impl Pending {
     }
 
     /// Drops what a complete list did not bring; the names of that.
-    pub(super) fn retain(&mut self, listed: &HashSet<String>) -> Vec<Arc<str>> {
-        self.entries.extract_if(|name, _| !listed.contains(&**name)).map(|(name, _)| name).collect()
+    pub(super) fn retain(&mut self, listed: &HashSet<Arc<str>>) -> Vec<Arc<str>> {
+        self.entries.extract_if(|name, _| !listed.contains(name)).map(|(name, _)| name).collect()
     }
 
     /// The requests that have become older than `max` since they were last reviewed.
@@ -124,7 +130,7 @@ impl Pending {
         let now = Timestamp::now();
         let mut result = BTreeMap::<String, (i64, Duration)>::new();
         for entry in self.entries.values() {
-            let (number, oldest) = result.entry(signer_label(set, entry.object.signer_name()).to_owned()).or_default();
+            let (number, oldest) = result.entry(signer_label(set, entry.filed.signer_name()).to_owned()).or_default();
             *number += 1;
             *oldest = (*oldest).max(age(entry.created, now).unwrap_or_default());
         }
@@ -141,7 +147,7 @@ pub(super) fn age(created: Option<Timestamp>, now: Timestamp) -> Option<Duration
 mod tests {
     use serde_json::json;
 
-    use super::Pending;
+    use super::{Filed, Pending};
     use crate::policy::{PolicySet, Settings, SignerPattern};
     use crate::request::CsrObject;
 
@@ -149,9 +155,9 @@ mod tests {
     fn what_becomes_of_a_request_does_not_touch_another_under_its_name() {
         let managed_signers = vec![SignerPattern::new("example.com/*").unwrap()];
         let set = PolicySet::new([], Settings { managed_signers, ..Settings::default() });
-        let object = |uid: &str| -> CsrObject {
+        let object = |uid: &str| -> Filed {
             let value = json!({ "metadata": { "name": "a", "uid": uid }, "spec": { "signerName": "example.com/x" } });
-            serde_json::from_value(value).unwrap()
+            serde_json::from_value::<CsrObject>(value).unwrap().into()
         };
         let mut pending = Pending::default();
         assert!(pending.upsert(object("1"), &set));

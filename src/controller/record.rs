@@ -246,7 +246,7 @@ mod tests {
                         assert!(hostile::shows_all(&note) && !note.contains('\n'), "{note:?}");
                     }
                     if index < 1000 {
-                        pending.upsert(object, &set);
+                        pending.upsert(object.into(), &set);
                     }
                 }
             });

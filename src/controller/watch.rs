@@ -14,6 +14,7 @@ use tokio::sync::{self, Notify};
 
 use super::Error;
 use super::client::{chunk, get, segment, stream};
+use super::filed::Filed;
 use super::metrics::Metrics;
 use crate::api::{GROUP, VERSION};
 use crate::escape::printable;
@@ -29,8 +30,8 @@ const SILENCE: Duration = Duration::from_secs(75);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// After how long a watch that breaks is no longer taken for one that always does.
 const STEADY: Duration = Duration::from_secs(10);
-/// The longest name of a request, in bytes: escaped, each may take three of the 65,534 that a URL may have.
-const MAX_NAME: usize = 20_000;
+/// The longest name of a request, in bytes. It is held for as long as the request is pending, and is part of URLs.
+const MAX_NAME: usize = 4 * 1024;
 /// Small pages bound what is in memory at once.
 const PAGE: u32 = 20;
 /// A larger buffer, in bytes, is given back once it is empty.
@@ -154,8 +155,8 @@ pub(super) enum ListAge {
 
 /// Watches `CertificateSigningRequest` objects for ever.
 ///
-/// One whose name fits into no URL cannot be decided, and is not kept either: it may have half a megabyte.
-pub(super) async fn requests<F: AsyncFnMut(Seen<CsrObject>)>(watch: Watch, mut seen: F) {
+/// One whose name is too long is not kept, and so left to people: a name may have half a megabyte, and fit into no URL.
+pub(super) async fn requests<F: AsyncFnMut(Seen<Filed>)>(watch: Watch, mut seen: F) {
     let resource = ApiResource {
         group: "certificates.k8s.io".to_owned(),
         version: "v1".to_owned(),
@@ -163,20 +164,14 @@ pub(super) async fn requests<F: AsyncFnMut(Seen<CsrObject>)>(watch: Watch, mut s
         kind: "CertificateSigningRequest".to_owned(),
         plural: "certificatesigningrequests".to_owned(),
     };
-    let seen = async move |now: Seen<CsrObject>| match now {
-        Seen::Listed(object) | Seen::Changed(object) | Seen::Deleted(object)
-            if object.metadata.name.len() > MAX_NAME =>
-        {
-            let name = printable(&object.metadata.name);
-            tracing::warn!(
-                name,
-                bytes = object.metadata.name.len(),
-                "a request is left alone: its name fits into no URL"
-            );
+    let seen = async move |now: Seen<Filed>| match now {
+        Seen::Listed(filed) | Seen::Changed(filed) | Seen::Deleted(filed) if filed.name().len() > MAX_NAME => {
+            let name = printable(filed.name());
+            tracing::warn!(name, bytes = filed.name().len(), "a request is left alone: its name is too long");
         }
         now => seen(now).await,
     };
-    watch.run("watch-requests", &resource, |object: CsrObject| object, seen).await;
+    watch.run("watch-requests", &resource, |object: CsrObject| Filed::from(object), seen).await;
 }
 
 /// Watches `Node` objects for ever, but only while they are `needed`.

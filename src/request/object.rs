@@ -155,7 +155,7 @@ pub struct Metadata {
     pub dropped: bool,
 }
 
-/// The most, in bytes of text, of labels, annotations, finalizers and owner references that is kept.
+/// The most, in bytes of memory, of labels, annotations, finalizers and owner references that is kept.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
 /// The most groups, extra attributes, usages or conditions that are read, and how many values there may be in them; with
@@ -165,14 +165,21 @@ const MAX_VALUES: usize = 20_000;
 /// The most values that the labels, annotations, finalizers or owner references that are kept consist of.
 const MAX_METADATA_VALUES: usize = 2_000;
 
-/// About how many bytes of text `value` has.
+/// About how many bytes `value` takes in memory: a text of one byte takes some 50, a label some 170.
 fn weight(value: &Value) -> usize {
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
-        Value::String(text) => 8 + text.len(),
-        Value::Array(items) => items.iter().map(weight).sum(),
-        Value::Object(entries) => entries.iter().map(|(key, value)| 8 + key.len() + weight(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 32,
+        Value::String(text) => 56 + text.len(),
+        Value::Array(items) => 64 + items.iter().map(|item| 32 + weight(item)).sum::<usize>(),
+        Value::Object(entries) => {
+            640 + entries.iter().map(|(key, value)| 112 + key.len() + weight(value)).sum::<usize>()
+        }
     }
+}
+
+/// The same of texts.
+fn weights<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
+    texts.into_iter().map(|text| 48 + text.len()).sum()
 }
 
 impl CsrObject {
@@ -232,6 +239,19 @@ impl CsrObject {
     #[must_use]
     pub const fn malformed(&self) -> Option<&'static str> {
         self.malformed
+    }
+
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let Envelope { name, uid, signer_name, username, user_uid, groups, extra, usages, .. } = &self.envelope;
+        let Metadata { labels, annotations, finalizers, owner_references, .. } = &self.metadata;
+        let identity = [name, name, uid, uid, signer_name, username, user_uid, &self.metadata.resource_version];
+        let extra: usize = extra.iter().map(|(key, values)| 160 + key.len() + weights(values)).sum();
+        let request = if let Request::Bytes(pem) = &self.request { pem.len() } else { 0 };
+        let values = [labels, annotations, finalizers, owner_references].into_iter().chain(&self.conditions);
+        let values: usize = values.map(weight).sum();
+        size_of::<Self>() + weights(identity) + weights(groups) + weights(usages) + extra + request + values
     }
 
     /// What the API server vouches for; offline it can be completed before a review.
@@ -604,8 +624,10 @@ mod tests {
         let labels = json!({"k": "v"});
         let finalizers = json!(["a/b"]);
         let owners = json!([{"controller": true}]);
-        // Eight bytes for each value that is no list or object, and for each key, beside their text.
-        let others = (8 + 1 + 8 + 1) + (8 + 1 + 8) + (8 + 3) + (8 + 10 + 8);
+        // What each map, list, key and text takes beside its bytes.
+        let map = |key: &str, value: usize| 640 + 112 + key.len() + value;
+        let list = |item: usize| 64 + 32 + item;
+        let others = map("k", 56 + 1) + map("k", 56) + list(56 + 3) + list(map("controller", 32));
         let read = |text: usize| {
             let annotations = json!({"k": "x".repeat(text)});
             let metadata = object(json!({"metadata": {

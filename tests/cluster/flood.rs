@@ -146,6 +146,74 @@ fn hostile_requests_neither_fill_the_memory_nor_hold_others_up() {
     assert_eq!(all[2].matches("\\u0000").count(), 250_000);
 }
 
+/// Requests that nobody decides, each as large as may be: what is read of one, what is held of one whole, its name.
+fn lasting_request(index: usize, pem: &str) -> Value {
+    let padded = |bytes: usize| format!("{}{pem}", "\n".repeat(bytes - pem.len()));
+    let mut metadata = json!({ "name": format!("lasting-{index}") });
+    let text = match index % 3 {
+        0 => {
+            // 16 KiB of text, and many times that in memory.
+            let keys = (0..800).map(|key| (format!("{key:03}"), json!("x"))).collect::<Map<String, Value>>();
+            metadata["annotations"] = Value::Object(keys);
+            padded(64 * 1024)
+        }
+        1 => padded(6000),
+        _ => {
+            let name = format!("lasting-{index}-");
+            metadata["name"] = json!(format!("{name}{}", "n".repeat(4096 - name.len())));
+            padded(64 * 1024)
+        }
+    };
+    json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": metadata,
+        "spec": {
+            "request": base64(text.as_bytes()),
+            "signerName": "example.com/nobody",
+            "usages": ["client auth"],
+            "expirationSeconds": 3600,
+        },
+    })
+}
+
+#[test]
+fn what_stays_pending_takes_little_memory_however_large_it_is() {
+    let bench = Bench::start();
+    let policy: Value = serde_json::from_str(&policy("others", "example.com/others", Value::Null)).unwrap();
+    bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
+    let options = ["--managed-signer=example.com/*", "--leader-elect=false"];
+    let peak_of_one = |name: &str| {
+        let controller = bench.cluster.start_replica(name, &options);
+        controller.is_ready();
+        bench.file(name, "example.com/others");
+        is_approved(&bench, name);
+        std::thread::sleep(Duration::from_secs(3));
+        controller.running.peak_memory().unwrap()
+    };
+    let before = peak_of_one("without");
+    let pem = hostile::request(&hostile::key().unwrap(), "eve", "kubeadm:cluster-admins").unwrap();
+    let total = 3 * number();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (api, pem) = (&bench.api, &pem);
+            scope.spawn(move || {
+                for index in (worker..total).step_by(4) {
+                    let (status, answer) = api.call("POST", REQUESTS, Some(&lasting_request(index, pem))).unwrap();
+                    assert_eq!(status, 201, "{index}: {answer:.500}");
+                }
+            });
+        }
+    });
+    let with = peak_of_one("with");
+    let number = u64::try_from(total).unwrap();
+    let each = with.saturating_sub(before) * 1024 / number;
+    println!("lasting: {before} KiB without, {with} KiB with {total} requests that stay pending, {each} bytes each");
+    // What is on its way at a time, beside what is held.
+    let most = before + 12 * 1024 + 12 * number;
+    assert!(with < most, "{with} KiB, and {before} KiB before");
+}
+
 #[track_caller]
 fn is_approved(bench: &Bench, name: &str) {
     let approved = eventually(&format!("{name} is approved"), LIMIT, || {

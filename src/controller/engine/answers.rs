@@ -8,17 +8,18 @@ use super::{Decided, Done, Engine, LAG};
 use crate::controller::Error;
 use crate::controller::approval::Sent;
 use crate::controller::confirm::Current;
+use crate::controller::filed::Filed;
 use crate::controller::gate::Refusal;
 use crate::controller::pending::age;
 use crate::controller::skew::Skew;
 use crate::policy::Kind;
-use crate::request::CsrObject;
 use crate::review::{Decision, Review};
 
 impl Engine {
     pub(super) fn done(&mut self, done: Done) {
         match done {
             Done::Sent { name, decided, sent } => self.sent(&name, decided, sent),
+            Done::Read { filed, read } => self.read(&filed, read),
             Done::Confirmed(Ok(current)) => self.confirmed(current),
             Done::Confirmed(Err(error)) => {
                 self.confirming = false;
@@ -69,13 +70,7 @@ impl Engine {
         self.flight.arrive(matches!(&sent, Sent::Failed(error) | Sent::Unanswered(error) if error.is_too_busy()));
         let Decided { object, request, review, set } = &decided;
         let uid = &object.metadata.uid;
-        let mut still_here = false;
-        if let Some(entry) = self.pending.get_mut(name)
-            && entry.object.metadata.uid == *uid
-        {
-            entry.in_flight = false;
-            still_here = true;
-        }
+        let still_here = self.pending.arrived(name, uid);
         // An approval that failed may have been written all the same.
         if !matches!(sent, Sent::Accepted | Sent::Failed(_) | Sent::Unanswered(_)) {
             let fewer = self.counted.withdraw(uid);
@@ -100,7 +95,7 @@ impl Engine {
                 }
                 // Otherwise the watch has brought something newer already.
                 if still_here {
-                    self.upsert(*now);
+                    self.upsert(Filed::from(*now));
                 }
             }
             Sent::NodeChanged(now) => {
@@ -114,16 +109,16 @@ impl Engine {
                 }
                 self.queue.retry(name, object.requestor(), Duration::ZERO);
             }
-            Sent::NodeUnread(error) => self.failed(name, object, "read-node", &error),
+            Sent::NodeUnread(error) => self.failed(name, object.requestor(), object.signer_name(), "read-node", &error),
             Sent::Refused(refusal) => {
                 if refusal == Refusal::NotFresh {
                     self.confirm(Duration::ZERO);
                 }
                 self.enqueue(name);
             }
-            Sent::Failed(error) => self.failed(name, object, operation(review), &error),
+            Sent::Failed(error) => self.failed(name, object.requestor(), object.signer_name(), operation(review), &error),
             Sent::Unanswered(error) => {
-                self.failed(name, object, operation(review), &error);
+                self.failed(name, object.requestor(), object.signer_name(), operation(review), &error);
                 self.unanswered.insert(name.to_owned(), decided);
             }
         }
@@ -132,7 +127,14 @@ impl Engine {
     }
 
     /// A decision could not be written, or what it rests on not be read: it is tried again.
-    fn failed(&mut self, name: &str, object: &CsrObject, operation: &'static str, error: &Error) {
+    pub(super) fn failed(
+        &mut self,
+        name: &str,
+        requestor: &str,
+        signer: &str,
+        operation: &'static str,
+        error: &Error,
+    ) {
         self.metrics.api_error(operation, error);
         let hint = if error.status() == Some(403) {
             self.prompts.look_at_permissions.notify_one();
@@ -143,14 +145,14 @@ impl Engine {
         tracing::error!(
             error = %error,
             category = error.category(),
-            signer = crate::escape::printable(object.signer_name()),
+            signer = crate::escape::printable(signer),
             name = crate::escape::printable(name),
             operation,
             hint,
             "cannot write a decision"
         );
         self.flight.failed();
-        self.queue.retry(name, object.requestor(), error.retry_after());
+        self.queue.retry(name, requestor, error.retry_after());
     }
 }
 

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::{Decided, Done, Engine};
+use crate::controller::approval::Sent;
+use crate::controller::filed::Filed;
 use crate::controller::nodes::Concern;
 use crate::controller::pending::age;
 use crate::controller::{approval, confirm};
+use crate::request::CsrObject;
 use crate::review::{Decision, Facts, review};
 
 /// For how long reviews are made before other work gets its turn.
@@ -23,18 +26,7 @@ impl Engine {
     pub(super) fn work(&mut self) -> bool {
         self.take_over();
         self.queue.wake();
-        if self.queue.is_empty()
-            || self.not_ready().is_some()
-            || !self.gate.is_leader()
-            || Instant::now() < self.settles_at
-        {
-            return false;
-        }
-        let confirmed = self.gate.confirmed_ago();
-        if confirmed.is_none_or(|ago| ago > CONFIRM_AFTER) {
-            self.confirm(Duration::ZERO);
-        }
-        if confirmed.is_none_or(|ago| ago > WAIT_AFTER) {
+        if self.queue.is_empty() || !self.may_decide() {
             return false;
         }
         let turn = Instant::now();
@@ -46,6 +38,18 @@ impl Engine {
             self.review(&name);
         }
         true
+    }
+
+    /// Whether anything may be decided now. Has the policies confirmed in time.
+    fn may_decide(&mut self) -> bool {
+        if self.stopping || self.not_ready().is_some() || !self.gate.is_leader() || Instant::now() < self.settles_at {
+            return false;
+        }
+        let confirmed = self.gate.confirmed_ago();
+        if confirmed.is_none_or(|ago| ago > CONFIRM_AFTER) {
+            self.confirm(Duration::ZERO);
+        }
+        confirmed.is_some_and(|ago| ago <= WAIT_AFTER)
     }
 
     pub(super) fn confirm(&mut self, after: Duration) {
@@ -64,11 +68,52 @@ impl Engine {
         if self.look_at_unanswered(name) {
             return;
         }
-        let set = Arc::clone(self.policies.set());
         // The answer brings one in flight back here if it is still pending.
-        let Some((_, entry)) = self.pending.get(name).filter(|(_, entry)| !entry.in_flight) else { return };
+        let Some(entry) = self.pending.get_mut(name).filter(|entry| !entry.in_flight) else { return };
+        if let Some(object) = entry.filed.whole().map(Arc::clone) {
+            self.review_object(name, object);
+            return;
+        }
+        entry.in_flight = true;
+        self.flight.depart();
+        let (client, filed) = (self.client.clone(), entry.filed.clone());
+        self.calls.push(Box::pin(async move {
+            let read = approval::read(&client, filed.name()).await;
+            Done::Read { filed, read }
+        }));
+    }
+
+    /// A large request was read again: it is reviewed at once, so that it need not be held, unless what it is to be
+    /// reviewed under has changed in the meantime.
+    pub(super) fn read(&mut self, filed: &Filed, read: Sent) {
+        self.flight.arrive(matches!(&read, Sent::Failed(error) if error.is_too_busy()));
+        self.take_over();
+        let name = filed.name();
+        let still_here = self.pending.arrived(name, filed.uid());
+        match read {
+            Sent::Found(now) if still_here => {
+                let same = now.metadata.uid == filed.uid() && now.settled().is_none();
+                if same && self.may_decide() {
+                    self.review_object(name, Arc::from(now));
+                } else if same {
+                    self.enqueue(name);
+                } else {
+                    self.upsert(Filed::from(*now));
+                }
+            }
+            Sent::Gone => self.forget(name, filed.uid()),
+            Sent::Failed(error) => self.failed(name, filed.requestor(), filed.signer_name(), "read-request", &error),
+            // It was deleted, or filed again, before this came; nothing else comes of a read.
+            _ => {}
+        }
+        self.dequeue(name);
+    }
+
+    /// Reviews the pending request of this name, which is `object`.
+    fn review_object(&mut self, name: &str, object: Arc<CsrObject>) {
+        let set = Arc::clone(self.policies.set());
         let began = Instant::now();
-        let request = entry.object.signing_request();
+        let request = object.signing_request();
         let now = Timestamp::now();
         let facts = Facts { now: Some(now), nodes: self.nodes.known(), approvals: self.counted.known() };
         let verdict = review(&set, &request, &facts);
@@ -104,7 +149,6 @@ impl Engine {
             self.counted.send(&request.envelope.uid, holder, now);
         }
         self.flight.depart();
-        let object = Arc::clone(&entry.object);
         let decided = Decided { object, request: Arc::new(request), review: Arc::new(verdict), set };
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
         let name = name.to_owned();
@@ -120,7 +164,7 @@ impl Engine {
     fn look_at_unanswered(&mut self, name: &str) -> bool {
         let Some(decided) = self.unanswered.remove(name) else { return false };
         let entry = self.pending.get_mut(name);
-        let other = entry.as_ref().is_some_and(|entry| entry.object.metadata.uid != decided.object.metadata.uid);
+        let other = entry.as_ref().is_some_and(|entry| entry.filed.uid() != decided.object.metadata.uid);
         if let Some(entry) = entry.filter(|_| !other) {
             entry.in_flight = true;
         }

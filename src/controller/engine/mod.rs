@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::approval::Sent;
 use super::confirm::Current;
 use super::counted::Counted;
+use super::filed::Filed;
 use super::flight::Flight;
 use super::gate::Gate;
 use super::metrics::Metrics;
@@ -52,7 +53,7 @@ const LAG: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all that comes in is requests")]
 pub(super) enum Input {
-    Request(Seen<CsrObject>),
+    Request(Seen<Filed>),
     Policy(Kind, Seen<ServedPolicy>),
     Node(Seen<Node>),
     Skew(Skew),
@@ -63,6 +64,8 @@ pub(super) enum Input {
 /// What comes back from a call that the engine made.
 enum Done {
     Sent { name: String, decided: Decided, sent: Sent },
+    /// A large request was read again.
+    Read { filed: Filed, read: Sent },
     Confirmed(Result<Current, Error>),
     Status(status::Written),
 }
@@ -109,8 +112,8 @@ pub(super) struct Engine {
     nodes: Nodes,
     counted: Counted,
     queue: Queue,
-    /// Names that a list in progress has brought so far.
-    listed: Option<HashSet<String>>,
+    /// Names of pending requests that a list in progress has brought so far.
+    listed: Option<HashSet<Arc<str>>>,
     requests_synced: bool,
     /// Whether the lease was held when there was last something to do.
     led: bool,
@@ -127,6 +130,8 @@ pub(super) struct Engine {
     /// Decisions whose answer did not come, by the name of their request.
     unanswered: HashMap<String, Decided>,
     status: status::Updates,
+    /// Nothing new is decided any more.
+    stopping: bool,
     /// When time itself is looked at next.
     ticks_at: Instant,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -170,6 +175,7 @@ impl Engine {
             flight: Flight::default(),
             unanswered: HashMap::new(),
             status: status::Updates::default(),
+            stopping: false,
             ticks_at: Instant::now(),
             calls: FuturesUnordered::new(),
             clock: Clock::new(),
@@ -213,6 +219,7 @@ impl Engine {
                 () = tokio::task::yield_now(), if more => {}
             }
         }
+        self.stopping = true;
         while !self.flight.is_empty() {
             tokio::select! {
                 1.. = inputs.recv_many(&mut received, BATCH) => self.take_in(&mut received),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Engine, Input};
+use crate::controller::filed::Filed;
 use crate::controller::nodes;
 use crate::controller::policies::Change;
 use crate::controller::skew::Skew;
 use crate::controller::watch::Seen;
 use crate::node::Node;
 use crate::policy::{Kind, ServedPolicy};
-use crate::request::CsrObject;
 use crate::review::Holder;
 
 impl Engine {
@@ -45,17 +45,17 @@ impl Engine {
         }
     }
 
-    fn request(&mut self, seen: Seen<CsrObject>) {
+    fn request(&mut self, seen: Seen<Filed>) {
         match seen {
             Seen::Restarted => {
                 self.listed = Some(HashSet::new());
                 self.counted.begin_list();
             }
-            Seen::Listed(object) => {
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(object.metadata.name.clone());
+            Seen::Listed(filed) => {
+                let pending = self.upsert(filed);
+                if let (Some(listed), Some(name)) = (&mut self.listed, pending) {
+                    listed.insert(name);
                 }
-                self.upsert(object);
             }
             Seen::Synced => {
                 // The rest of a list that began earlier is not all there is.
@@ -68,10 +68,12 @@ impl Engine {
                     self.review_held_up(fewer);
                 }
             }
-            Seen::Changed(object) => self.upsert(object),
-            Seen::Deleted(object) => {
-                let fewer = self.counted.gone(&object);
-                self.forget(&object.metadata.name, &object.metadata.uid);
+            Seen::Changed(filed) => {
+                self.upsert(filed);
+            }
+            Seen::Deleted(filed) => {
+                let fewer = self.counted.gone(&filed);
+                self.forget(filed.name(), filed.uid());
                 self.review_held_up(fewer);
             }
             Seen::Lost => {
@@ -94,15 +96,17 @@ impl Engine {
         }
     }
 
-    pub(super) fn upsert(&mut self, object: CsrObject) {
-        let name = object.metadata.name.clone();
-        let fewer = self.counted.see(&object);
+    /// Takes in what a request is now; its name, if it is pending.
+    pub(super) fn upsert(&mut self, filed: Filed) -> Option<Arc<str>> {
+        let name = filed.name().to_owned();
+        let fewer = self.counted.see(&filed);
         self.review_held_up(fewer);
-        if self.pending.upsert(object, self.policies.set()) {
+        if self.pending.upsert(filed, self.policies.set()) {
             self.enqueue(&name);
         } else {
             self.dequeue(&name);
         }
+        self.pending.get(&name).map(|(name, _)| Arc::clone(name))
     }
 
     fn policy(&mut self, kind: Kind, seen: Seen<ServedPolicy>) {
@@ -175,7 +179,7 @@ impl Engine {
     /// The pending request of this name is to be reviewed.
     pub(super) fn enqueue(&mut self, name: &str) {
         if let Some((name, entry)) = self.pending.get(name) {
-            self.queue.push(Arc::clone(name), entry.object.requestor());
+            self.queue.push(Arc::clone(name), entry.filed.requestor());
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::{FutureExt, StreamExt};
 use http::{Method, Request, Response};
 use jiff::{SignedDuration, Timestamp};
@@ -123,7 +125,7 @@ fn denied(name: &str) -> CsrObject {
 fn list(engine: &mut Engine, objects: impl IntoIterator<Item = CsrObject>) {
     engine.input(Input::Request(Seen::Restarted));
     for object in objects {
-        engine.input(Input::Request(Seen::Listed(object)));
+        engine.input(Input::Request(Seen::Listed(object.into())));
     }
     engine.input(Input::Request(Seen::Synced));
 }
@@ -157,16 +159,16 @@ fn is_idle(engine: &Engine) -> bool {
 #[tokio::test]
 async fn a_replica_that_does_not_lead_keeps_no_name_of_what_is_decided_or_gone() {
     let mut engine = engine(unused(), Leadership::never());
-    for seen in [Seen::Changed(denied("a")), Seen::Deleted(pending("a"))] {
-        engine.input(Input::Request(Seen::Changed(pending("a"))));
+    for seen in [Seen::Changed(denied("a").into()), Seen::Deleted(pending("a").into())] {
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
         assert!(!engine.work() && !engine.queue.is_empty());
         engine.input(Input::Request(seen));
         assert!(is_idle(&engine));
     }
-    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
     list(&mut engine, [denied("a")]);
     assert!(is_idle(&engine));
-    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
     list(&mut engine, []);
     assert!(is_idle(&engine));
 }
@@ -174,9 +176,9 @@ async fn a_replica_that_does_not_lead_keeps_no_name_of_what_is_decided_or_gone()
 #[tokio::test]
 async fn a_decision_that_fails_when_its_request_is_gone_leaves_nothing() {
     let mut engine = engine(unused(), Leadership::always());
-    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
     let decided = decided(&engine, pending("a"));
-    engine.input(Input::Request(Seen::Deleted(pending("a"))));
+    engine.input(Input::Request(Seen::Deleted(pending("a").into())));
     sent(&mut engine, decided, Sent::Failed(Error::Answer("one")));
     assert!(is_idle(&engine));
 }
@@ -184,10 +186,10 @@ async fn a_decision_that_fails_when_its_request_is_gone_leaves_nothing() {
 #[tokio::test]
 async fn an_answer_that_is_owed_is_waited_for_though_its_request_is_decided() {
     let mut engine = engine(unused(), Leadership::always());
-    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
     let decided = decided(&engine, pending("a"));
     sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
-    engine.input(Input::Request(Seen::Changed(denied("a"))));
+    engine.input(Input::Request(Seen::Changed(denied("a").into())));
     assert!(engine.queue.next_wake().is_some_and(|at| at > Instant::now()));
 }
 
@@ -207,12 +209,12 @@ async fn what_became_of_a_decision_is_found_out_however_often_that_fails() {
         })
     };
     let mut engine = engine(api, Leadership::always());
-    engine.input(Input::Request(Seen::Changed(pending("a"))));
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
     let decided = decided(&engine, pending("a"));
     *written.lock().unwrap() = request("a", &json!([condition(&decided.review)]));
     sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
     // The watch brings it first.
-    engine.input(Input::Request(Seen::Changed(denied("a"))));
+    engine.input(Input::Request(Seen::Changed(denied("a").into())));
     let counted = |engine: &Engine| {
         let line = format!("decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}} 1");
         engine.metrics.encode().unwrap().contains(&line)
@@ -254,7 +256,7 @@ async fn what_is_seen_while_stopping_holds_back_what_was_not_sent() {
     let (sender, inputs) = mpsc::channel(1);
     let stop = CancellationToken::new();
     let engine = tokio::spawn(engine(api, Leadership::always()).run(inputs, stop.clone()));
-    sender.send(Input::Request(Seen::Changed(object(value)))).await.unwrap();
+    sender.send(Input::Request(Seen::Changed(object(value).into()))).await.unwrap();
     asked.notified().await;
     stop.cancel();
     tokio::task::yield_now().await;
@@ -293,7 +295,7 @@ async fn what_does_not_say_which_request_it_is_is_neither_taken_in_nor_decided()
         };
         let mut engine = engine(api, Leadership::always());
         // As a watch brings it that does not say more.
-        engine.input(Input::Request(Seen::Changed(object(without("uid")))));
+        engine.input(Input::Request(Seen::Changed(object(without("uid")).into())));
         review_now(&mut engine, "a").await;
         let names = engine.pending.names();
         assert_eq!(names.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["a"], "{odd}");
@@ -304,6 +306,97 @@ async fn what_does_not_say_which_request_it_is_is_neither_taken_in_nor_decided()
         review_now(&mut engine, "a").await;
         assert_eq!((answers.load(Ordering::Relaxed), decisions.load(Ordering::Relaxed)), (2, 1), "{odd}");
         assert!(engine.pending.names().is_empty() && is_idle(&engine), "{odd}");
+    }
+}
+
+/// A request that is too large to be held, and does not decode.
+fn large(version: &str) -> Value {
+    let mut value = request("a", &json!([]));
+    value["metadata"]["resourceVersion"] = json!(version);
+    value["spec"]["request"] = json!(STANDARD.encode(" ".repeat(20_000)));
+    value
+}
+
+/// An API server that answers each read with the next of these, the last one again and again, and takes every decision.
+fn serving(found: Vec<(u16, Value)>) -> (Client, Arc<Mutex<Vec<Value>>>) {
+    let decisions = Arc::new(Mutex::new(Vec::new()));
+    let (written, mut reads) = (Arc::clone(&decisions), 0);
+    let api = client(move |request| {
+        let answer = found[reads.min(found.len() - 1)].clone();
+        reads += usize::from(request.method() == Method::GET);
+        let written = Arc::clone(&written);
+        async move {
+            if request.method() == Method::GET {
+                return answer;
+            }
+            let body: Value = serde_json::from_slice(&request.into_body().collect_bytes().await.unwrap()).unwrap();
+            written.lock().unwrap().push(body.clone());
+            (200, body)
+        }
+    });
+    (api, decisions)
+}
+
+/// The versions that decisions were sent about.
+fn versions(decisions: &Mutex<Vec<Value>>) -> Vec<String> {
+    let decisions = decisions.lock().unwrap();
+    decisions.iter().map(|body| body["metadata"]["resourceVersion"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_hold_is_read_when_its_turn_comes_and_decided_as_it_was_read() {
+    let (api, decisions) = serving(vec![(500, json!({})), (200, large("2"))]);
+    let mut engine = engine(api, Leadership::always());
+    engine.input(Input::Request(Seen::Changed(object(large("1")).into())));
+    assert!(engine.pending.get("a").unwrap().1.filed.whole().is_none());
+    review_now(&mut engine, "a").await;
+    assert!(engine.queue.next_wake().is_some(), "it is read again later");
+    review_now(&mut engine, "a").await;
+    assert!(engine.pending.get("a").unwrap().1.filed.whole().is_none() && versions(&decisions).is_empty());
+    let sent = engine.calls.next().await.unwrap();
+    engine.done(sent);
+    assert_eq!(versions(&decisions), ["2"]);
+    assert!(engine.pending.names().is_empty() && is_idle(&engine) && engine.flight.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_read_is_read_again_if_it_may_not_be_decided_when_it_comes() {
+    let (api, decisions) = serving(vec![(200, large("1"))]);
+    let mut engine = engine(api, Leadership::always());
+    engine.input(Input::Request(Seen::Changed(object(large("1")).into())));
+    engine.work();
+    engine.gate.advance();
+    let read = engine.calls.next().await.unwrap();
+    engine.done(read);
+    assert!(engine.flight.is_empty() && !engine.queue.is_empty());
+    engine.gate.confirm(engine.gate.revision(), Moment::now());
+    engine.stopping = true;
+    engine.work();
+    assert!(engine.flight.is_empty());
+    engine.stopping = false;
+    review_now(&mut engine, "a").await;
+    while versions(&decisions).is_empty() {
+        let done = engine.calls.next().await.unwrap();
+        engine.done(done);
+    }
+    assert_eq!(versions(&decisions), ["1"]);
+}
+
+#[tokio::test]
+async fn of_a_large_request_that_is_another_one_now_nothing_is_decided_before_that_is_read() {
+    let mut other = large("2");
+    other["metadata"]["uid"] = json!("another");
+    let mut decided = large("3");
+    decided["status"]["conditions"] = json!([{ "type": "Denied" }]);
+    for (found, left) in [((200, other), vec!["another"]), ((200, decided), vec![]), ((404, json!({})), vec![])] {
+        let (api, decisions) = serving(vec![found]);
+        let mut engine = engine(api, Leadership::always());
+        engine.input(Input::Request(Seen::Changed(object(large("1")).into())));
+        review_now(&mut engine, "a").await;
+        let pending = engine.pending.get("a").map(|(_, entry)| entry.filed.uid().to_owned());
+        assert_eq!(pending.iter().collect::<Vec<_>>(), left.iter().collect::<Vec<_>>());
+        assert_eq!(is_idle(&engine), left.is_empty());
+        assert!(versions(&decisions).is_empty() && engine.flight.is_empty());
     }
 }
 
