@@ -27,7 +27,8 @@ pub(super) struct Args {
     /// How old a request may be, for example 90s, 3m or 1h.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     max_request_age: Duration,
-    /// How long a change of policies settles before anything is decided under it.
+    /// How long a change of policies settles before anything is decided under it; changes without end settle five times as
+    /// long.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
     policy_settle: Duration,
     /// The namespace that Events are written to.

@@ -35,7 +35,8 @@ pub struct Config {
     pub context: Option<String>,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub listen: SocketAddr,
-    /// How long a change of policies settles before anything is decided under it.
+    /// How long a change of policies settles before anything is decided under it; changes without end settle five times as
+    /// long.
     pub policy_settle: Duration,
     /// The namespace that Events are written to.
     pub event_namespace: String,

@@ -42,7 +42,7 @@ impl Engine {
 
     /// Whether anything may be decided now. Has the policies confirmed in time.
     fn may_decide(&mut self) -> bool {
-        if self.stopping || self.not_ready().is_some() || !self.gate.is_leader() || Instant::now() < self.settles_at {
+        if self.stopping || self.not_ready().is_some() || !self.gate.is_leader() || self.settling.until(Instant::now()).is_some() {
             return false;
         }
         let confirmed = self.gate.confirmed_ago();

@@ -4,6 +4,7 @@
 mod answers;
 mod decide;
 mod seen;
+mod settling;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use kube::Client;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::settling::Settling;
 use super::approval::Sent;
 use super::confirm::Current;
 use super::counted::Counted;
@@ -105,7 +107,6 @@ pub(super) struct Engine {
     pub(super) recorder: Recorder,
     pub(super) readiness: Readiness,
     pub(super) prompts: Prompts,
-    policy_settle: Duration,
     max_age: Option<Duration>,
     pending: Pending,
     policies: Policies,
@@ -122,7 +123,7 @@ pub(super) struct Engine {
     right_schema: RightUrl,
     /// Policies were complete at least once: later changes settle.
     policies_seen: bool,
-    settles_at: Instant,
+    settling: Settling,
     confirming: bool,
     /// Since when consistent reads and the watch disagree.
     lagging_since: Option<Instant>,
@@ -156,7 +157,6 @@ impl Engine {
             recorder,
             readiness,
             prompts,
-            policy_settle: config.policy_settle,
             max_age: config.settings.max_request_age,
             pending: Pending::default(),
             policies: Policies::new(config.settings.clone()),
@@ -169,7 +169,7 @@ impl Engine {
             skew: Skew::Unknown("the CRDs were not looked at yet".to_owned()),
             right_schema: None,
             policies_seen: false,
-            settles_at: Instant::now(),
+            settling: Settling::new(config.policy_settle),
             confirming: false,
             lagging_since: None,
             flight: Flight::default(),
@@ -270,7 +270,7 @@ impl Engine {
     }
 
     fn next_wake(&self) -> Instant {
-        let settles = (self.settles_at > Instant::now() && !self.queue.is_empty()).then_some(self.settles_at);
+        let settles = self.settling.until(Instant::now()).filter(|_| !self.queue.is_empty());
         let paced = self.flight.waits_until().filter(|_| !self.queue.is_empty());
         [settles, paced, self.queue.next_wake()].into_iter().flatten().fold(self.ticks_at, Instant::min)
     }

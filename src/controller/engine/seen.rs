@@ -123,8 +123,8 @@ impl Engine {
             if self.counted.need(self.policies.set().counted_signers()) {
                 self.list_requests_again();
             }
-            if self.policies_seen {
-                self.settles_at = Instant::now() + self.policy_settle;
+            if self.policies_seen && self.settling.changed(Instant::now()) {
+                tracing::warn!("policies change without end: decisions go on, and further changes do not settle before them");
             }
             self.review_all();
         }
