@@ -93,10 +93,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         no_opinion_events: args.no_opinion_events,
         lease: args.leader_elect.then(|| LeaseConfig { namespace, name: args.lease_name, identity: instance.clone() }),
         instance,
-        log,
+        log: log.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(controller::run(config))?;
+    let ended = runtime.block_on(controller::run(config));
+    log.finish();
+    ended?;
     Ok(Exit::Clean)
 }
 

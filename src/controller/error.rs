@@ -25,6 +25,9 @@ pub enum Error {
     /// A metric cannot be registered.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The thread that writes the log cannot be started.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Log(std::io::Error),
     /// The API server answered with an error, or did not answer. What it quotes may be a requestor's.
     #[error("{}", one_line(&said(.0)))]
     Api(#[from] kube::Error),
@@ -112,7 +115,12 @@ impl Error {
             Self::Answer(_) | Self::Watch(_) => "malformed",
             Self::Timeout(_) => "timeout",
             Self::Request(_) | Self::Body(_) => "unsendable",
-            Self::OtherServer | Self::Config(_) | Self::Listen { .. } | Self::Metrics(_) | Self::Task(_) => "internal",
+            Self::OtherServer
+            | Self::Config(_)
+            | Self::Listen { .. }
+            | Self::Metrics(_)
+            | Self::Log(_)
+            | Self::Task(_) => "internal",
         }
     }
 

@@ -105,6 +105,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
         // Without one of its tasks this replica would lead and decide nothing: another shall take over.
         task = tasks.one_ended() => Some(task),
     };
+    // Before anything else, the log too.
+    stop.cancel();
     match broken {
         None => {
             tracing::info!("stopping: what is on its way is finished, then the lease is given back");
@@ -113,7 +115,6 @@ pub async fn run(config: Config) -> Result<(), Error> {
             tracing::error!(task, "a task ended that never should; stopping, so that another replica takes over");
         }
     }
-    stop.cancel();
     let ended = tokio::time::timeout(GRACE, tasks.finish(give_up)).await;
     if ended.is_err() {
         tracing::warn!("not everything ended in time");

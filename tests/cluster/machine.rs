@@ -1,4 +1,4 @@
-//! What goes wrong on the machine itself: the disk of the log is full, and the clock is set.
+//! What goes wrong on the machine itself: the disk of the log is full, nobody reads the log, and the clock is set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +29,8 @@ fn start(bench: &Bench, name: &str, log: PathBuf, environment: &[(&str, &Path)])
         .args(["--lease-namespace=countersign-system", "--policy-settle=0s"])
         .envs(environment.iter().copied());
     let running = Running::start(&command, &log).unwrap();
+    // What is no file has no end to be read to.
+    let log = if log.is_file() { log } else { "/dev/null".into() };
     let controller = Controller { running, port, log };
     controller.is_ready();
     controller
@@ -62,6 +64,31 @@ fn decides_with_a_full_disk(bench: &Bench) {
     }
     assert!(!controller.running.has_ended());
     controller.has_counted("countersign_log_lines_lost_total");
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_decisions_nor_the_end() {
+    let bench = Bench::start();
+    bench.may_have_any_lease();
+    let pipe = bench.cluster.plane.file("log.pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // It is open on both sides, so that neither waits for the other, and holds 64 KiB.
+    let _unread = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    // At this level that is nothing.
+    let mut controller = start(&bench, "unread", pipe, &[("RUST_LOG", Path::new("trace"))]);
+    for number in 0..10 {
+        let name = format!("unread-{number}");
+        bench.file(&name, "example.com/unread");
+        is_decided(&bench, &controller, &name);
+    }
+    controller.running.signal("TERM").unwrap();
+    let ended =
+        eventually("it has ended", Duration::from_secs(6), || anyhow_if(controller.running.has_ended(), "it has not"));
+    ended.unwrap();
+    // It gave the lease back.
+    let next = start(&bench, "unread", bench.cluster.plane.file("next.log"), &[]);
+    let leads = eventually("the next leads", Duration::from_secs(5), || anyhow_if(next.leads(), "it does not"));
+    leads.unwrap_or_else(|error| panic!("{error:#}\n{}", next.log()));
 }
 
 /// Debian's libfaketime, which answers for the clock of a program.
