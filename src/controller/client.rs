@@ -194,6 +194,22 @@ pub(super) async fn get<T: DeserializeOwned>(client: &Client, path: &str, accept
     whole(client, Request::get(path).header(http::header::ACCEPT, accept).body(Body::empty())?).await
 }
 
+/// Reads `path`, unless the answer has more than `max` bytes.
+pub(super) async fn get_within<T: DeserializeOwned>(client: &Client, path: &str, max: usize) -> Result<T, Error> {
+    limited(async {
+        let mut body = stream(client, path).await?;
+        let mut whole = Vec::new();
+        while let Some(bytes) = chunk(&mut body).await.transpose()? {
+            if whole.len() + bytes.len() > max {
+                return Err(Error::TooLarge(max));
+            }
+            whole.extend_from_slice(&bytes);
+        }
+        Ok(serde_json::from_slice(&whole).map_err(kube::Error::SerdeError)?)
+    })
+    .await
+}
+
 /// Reads `path`, whose answer comes bit by bit and without end.
 pub(super) async fn stream(client: &Client, path: &str) -> Result<Body, Error> {
     let request = Request::get(path).header(http::header::ACCEPT, "application/json").body(Body::empty())?;

@@ -5,15 +5,19 @@ use kube::Client;
 use serde::Deserialize;
 
 use super::Error;
-use super::client::{get, limited, segment};
+use super::client::{get_within, limited, segment};
 use super::moment::Moment;
 use super::policies::{Version, Versions};
 use super::skew::{self, RightUrl, Skew};
 use crate::api::{GROUP, VERSION};
 use crate::policy::{Kind, ServedPolicy, UnreadPolicy};
 
-/// How many objects are read at a time.
+/// How many objects are read at a time, where they are of usual size.
 const PAGE: usize = 100;
+
+/// The most, in bytes, that is read at a time. An object may have 1.5 MB, and whoever may write policies shall not fill the
+/// memory with a hundred of them.
+const MAX_PAGE: usize = 4 * 1024 * 1024;
 
 /// What the API server has, and since when that is known.
 #[derive(Debug)]
@@ -30,13 +34,13 @@ pub(super) struct Current {
 pub(super) async fn read(client: &Client, right: RightUrl) -> Result<Current, Error> {
     let since = Moment::now();
     let read = async {
-        let (policies, guardrails, (skew, right)) = tokio::try_join!(
+        let ((policies, one), (guardrails, one_too), (skew, right)) = tokio::try_join!(
             versions(client, Kind::CSRPolicy),
             versions(client, Kind::CSRGuardrail),
             skew::look(client, right)
         )?;
         // Between two pages a CRD may have been changed, too.
-        let again = policies.len().max(guardrails.len()) > PAGE && skew == Skew::None;
+        let again = !(one && one_too) && skew == Skew::None;
         let (skew, right) = if again { skew::look(client, right).await? } else { (skew, right) };
         Ok((policies, guardrails, skew, right))
     };
@@ -77,13 +81,20 @@ struct ListMetadata {
 
 /// Whole objects are asked for, and not their metadata alone: for some seconds after a CRD was changed the API server
 /// may bring, in a watch that began before, objects without the fields that only the new one has, and their
-/// generation does not tell. In pages, between which decisions have their turn, here and at the API server.
-async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
+/// generation does not tell. In pages, between which decisions have their turn, here and at the API server, and the shorter
+/// the larger the objects are. With whether it was one page.
+async fn versions(client: &Client, kind: Kind) -> Result<(Versions, bool), Error> {
     let path = format!("/apis/{GROUP}/{VERSION}/{}", kind.plural());
     let (mut versions, mut next, mut moment) = (Versions::new(), String::new(), None);
+    let mut limit = PAGE;
     loop {
-        let page = format!("{path}?limit={PAGE}&continue={}", segment(&next));
-        let List { kind: said, metadata, items } = get(client, &page, "application/json").await?;
+        let page = format!("{path}?limit={limit}&continue={}", segment(&next));
+        let read = get_within(client, &page, MAX_PAGE).await;
+        if limit > 1 && matches!(read, Err(Error::TooLarge(_))) {
+            limit /= 2;
+            continue;
+        }
+        let List { kind: said, metadata, items } = read?;
         // Half a list, or none, would pass for a shorter one; pages of several moments for what never was.
         if said.is_none_or(|said| said != format!("{kind}List")) || metadata.resource_version.is_empty() {
             return Err(Error::Answer("a list"));
@@ -97,11 +108,67 @@ async fn versions(client: &Client, kind: Kind) -> Result<Versions, Error> {
             }
         }
         if metadata.next.is_empty() {
-            return Ok(versions);
+            return Ok((versions, next.is_empty()));
         }
         if metadata.next == next {
             return Err(Error::Answer("the whole list"));
         }
         next = metadata.next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::{Client, Kind, MAX_PAGE, PAGE, versions};
+
+    /// What is asked of an API server that has `number` policies of `bytes` bytes: how many it finds, whether in one page,
+    /// and how many were asked for each time.
+    async fn read(number: usize, bytes: usize) -> (usize, bool, Vec<usize>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let service = {
+            let asked = Arc::clone(&asked);
+            tower::service_fn(move |request: Request<Body>| {
+                let asked_for = |name: &str| -> Option<usize> {
+                    let query = request.uri().query().unwrap_or_default();
+                    query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+                };
+                let (limit, from) = (asked_for("limit").unwrap(), asked_for("continue").unwrap_or(0));
+                asked.lock().unwrap().push(limit);
+                let until = number.min(from + limit);
+                let item = |index| {
+                    let annotations = json!({ "a": "a".repeat(bytes) });
+                    json!({ "metadata": { "name": format!("{index}"), "uid": "u", "annotations": annotations }, "spec": {} })
+                };
+                let next = if until < number { until.to_string() } else { String::new() };
+                let list = json!({
+                    "kind": "CSRPolicyList",
+                    "metadata": { "resourceVersion": "1", "continue": next },
+                    "items": (from..until).map(item).collect::<Vec<_>>(),
+                });
+                let body = Body::from(serde_json::to_vec(&list).unwrap());
+                async { Ok::<_, Infallible>(Response::new(body)) }
+            })
+        };
+        let (versions, one) = versions(&Client::new(service, "default"), Kind::CSRPolicy).await.unwrap();
+        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        (versions.len(), one, asked)
+    }
+
+    #[tokio::test]
+    async fn the_larger_policies_are_the_fewer_are_read_at_a_time() {
+        assert_eq!(read(100, 10).await, (100, true, vec![PAGE]));
+        assert_eq!(read(101, 10).await, (101, false, vec![PAGE, PAGE]));
+        let (found, one, asked) = read(20, MAX_PAGE / 4).await;
+        assert_eq!((found, one), (20, false));
+        assert_eq!(asked, [100, 50, 25, 12, 6, 3, 3, 3, 3, 3, 3, 3]);
+        let (found, _, asked) = read(3, MAX_PAGE - 1000).await;
+        assert_eq!((found, &asked[6..]), (3, [1, 1, 1].as_slice()));
     }
 }

@@ -60,6 +60,9 @@ pub enum Error {
     /// An answer is not what it has to be.
     #[error("the API server's answer is not {0}")]
     Answer(&'static str),
+    /// An answer is longer than is read.
+    #[error("the API server's answer has more than {0} bytes")]
+    TooLarge(usize),
     /// A watch ended as it must not.
     #[error("the watch {0}")]
     Watch(&'static str),
@@ -112,7 +115,7 @@ impl Error {
                 _ => "server-error",
             },
             Self::Api(_) | Self::Unreachable { .. } => "connection",
-            Self::Answer(_) | Self::Watch(_) => "malformed",
+            Self::Answer(_) | Self::TooLarge(_) | Self::Watch(_) => "malformed",
             Self::Timeout(_) => "timeout",
             Self::Request(_) | Self::Body(_) => "unsendable",
             Self::OtherServer
