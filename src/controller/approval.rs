@@ -146,6 +146,7 @@ async fn writable(client: &Client, object: &CsrObject) -> Result<Value, Sent> {
     let metadata = &object.metadata;
     if !metadata.dropped {
         return Ok(json!({
+            "generateName": metadata.generate_name,
             "labels": metadata.labels,
             "annotations": metadata.annotations,
             "finalizers": metadata.finalizers,
@@ -157,11 +158,12 @@ async fn writable(client: &Client, object: &CsrObject) -> Result<Value, Sent> {
         Err(error) if error.status() == Some(404) => return Err(Sent::Gone),
         Err(error) => return Err(Sent::Failed(error)),
     };
-    let NowMetadata { uid, resource_version, labels, annotations, finalizers, owner_references } = now.metadata;
+    let NowMetadata { uid, resource_version, generate_name, labels, annotations, finalizers, owner_references } = now.metadata;
     if uid != metadata.uid || resource_version != metadata.resource_version {
         return Err(read(client, &object.metadata.name).await);
     }
     Ok(json!({
+        "generateName": generate_name,
         "labels": labels,
         "annotations": annotations,
         "finalizers": finalizers,
@@ -180,6 +182,8 @@ struct Now {
 struct NowMetadata {
     uid: String,
     resource_version: String,
+    #[serde(default)]
+    generate_name: Value,
     #[serde(default)]
     labels: Value,
     #[serde(default)]

@@ -143,6 +143,8 @@ pub struct Metadata {
     pub uid: String,
     /// `resourceVersion`.
     pub resource_version: String,
+    /// `generateName`, with which kubelets file; empty where there is none.
+    pub generate_name: String,
     /// `labels` as they are.
     pub labels: Value,
     /// `annotations` as they are.
@@ -151,7 +153,7 @@ pub struct Metadata {
     pub finalizers: Value,
     /// `ownerReferences` as they are.
     pub owner_references: Value,
-    /// Whether the last four were too long, and have to be read again before an update.
+    /// Whether the last five were too long, and have to be read again before an update.
     pub dropped: bool,
 }
 
@@ -245,8 +247,10 @@ impl CsrObject {
     #[must_use]
     pub fn memory(&self) -> usize {
         let Envelope { name, uid, signer_name, username, user_uid, groups, extra, usages, .. } = &self.envelope;
-        let Metadata { labels, annotations, finalizers, owner_references, .. } = &self.metadata;
-        let identity = [name, name, uid, uid, signer_name, username, user_uid, &self.metadata.resource_version];
+        let Metadata { resource_version, generate_name, labels, annotations, finalizers, owner_references, .. } =
+            &self.metadata;
+        let identity =
+            [name, name, uid, uid, signer_name, username, user_uid, resource_version, generate_name];
         let extra: usize = extra.iter().map(|(key, values)| 160 + key.len() + weights(values)).sum();
         let request = if let Request::Bytes(pem) = &self.request { pem.len() } else { 0 };
         let values = [labels, annotations, finalizers, owner_references].into_iter().chain(&self.conditions);
@@ -360,6 +364,7 @@ struct RawMetadata {
     name: Bounded<1>,
     uid: Bounded<1>,
     resource_version: Bounded<1>,
+    generate_name: Bounded<1>,
     creation_timestamp: Bounded<1>,
     deletion_timestamp: Bounded<1>,
     labels: Bounded<MAX_METADATA_VALUES>,
@@ -503,12 +508,15 @@ impl From<Raw> for CsrObject {
         let conditions: Value = reader.read("status.conditions", status.conditions);
         let writable =
             [metadata.labels, metadata.annotations, metadata.finalizers, metadata.owner_references].map(Bounded::kept);
-        let short = |all: [&Value; 4]| all.into_iter().map(weight).sum::<usize>() <= MAX_METADATA_BYTES;
+        let generate_name = metadata.generate_name.text();
+        let short = |all: [&Value; 4]| {
+            generate_name.len() + all.into_iter().map(weight).sum::<usize>() <= MAX_METADATA_BYTES
+        };
         let metadata_kept = match writable {
             [Some(labels), Some(annotations), Some(finalizers), Some(owner_references)]
                 if short([&labels, &annotations, &finalizers, &owner_references]) =>
             {
-                Metadata { labels, annotations, finalizers, owner_references, ..identity }
+                Metadata { generate_name, labels, annotations, finalizers, owner_references, ..identity }
             }
             _ => Metadata { dropped: true, ..identity },
         };
@@ -627,15 +635,16 @@ mod tests {
         // What each map, list, key and text takes beside its bytes.
         let map = |key: &str, value: usize| 640 + 112 + key.len() + value;
         let list = |item: usize| 64 + 32 + item;
-        let others = map("k", 56 + 1) + map("k", 56) + list(56 + 3) + list(map("controller", 32));
+        let others = 2 + map("k", 56 + 1) + map("k", 56) + list(56 + 3) + list(map("controller", 32));
         let read = |text: usize| {
             let annotations = json!({"k": "x".repeat(text)});
             let metadata = object(json!({"metadata": {
-                "name": "a", "uid": "u", "resourceVersion": "7",
+                "name": "a", "uid": "u", "resourceVersion": "7", "generateName": "a-",
                 "labels": labels, "annotations": annotations, "finalizers": finalizers, "ownerReferences": owners,
             }}))
             .metadata;
             assert_eq!((&*metadata.name, &*metadata.uid, &*metadata.resource_version), ("a", "u", "7"));
+            assert_eq!(metadata.generate_name, if metadata.dropped { "" } else { "a-" });
             let kept = [metadata.labels, metadata.annotations, metadata.finalizers, metadata.owner_references];
             let all = [labels.clone(), annotations, finalizers.clone(), owners.clone()];
             assert_eq!(kept, if metadata.dropped { Default::default() } else { all });

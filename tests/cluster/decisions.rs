@@ -175,19 +175,27 @@ fn an_approval_leaves_the_metadata_as_it_was() {
     cluster.apply_examples_unchecked();
     cluster.run(&[]);
     let mut manifest = Request::new("labelled", "/CN=labelled").manifest();
+    manifest["metadata"]["generateName"] = json!("label-");
     manifest["metadata"]["labels"] = json!({ "team": "payments" });
     manifest["metadata"]["annotations"] = json!({ "example.com/ticket": "7" });
     manifest["metadata"]["finalizers"] = json!(["example.com/keep"]);
     let uid = cluster.admin.get(&["namespace", "default"]).unwrap()["metadata"]["uid"].clone();
     let owner = json!({ "apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": uid });
     manifest["metadata"]["ownerReferences"] = json!([owner]);
-    cluster.admin.create(&manifest.to_string()).unwrap();
-    cluster.is_approved("labelled");
-    let metadata = &cluster.csr("labelled")["metadata"];
-    assert_eq!(metadata["labels"]["team"], "payments");
-    assert_eq!(metadata["annotations"]["example.com/ticket"], "7");
-    assert_eq!(metadata["finalizers"], json!(["example.com/keep"]));
-    assert_eq!(metadata["ownerReferences"], json!([owner]));
+    // More than stays in memory.
+    for (name, comment) in [("labelled", ""), ("commented", &*"x".repeat(20_000))] {
+        manifest["metadata"]["name"] = json!(name);
+        manifest["metadata"]["annotations"]["example.com/comment"] = json!(comment);
+        cluster.admin.create(&manifest.to_string()).unwrap();
+        cluster.is_approved(name);
+        let metadata = &cluster.csr(name)["metadata"];
+        assert_eq!(metadata["generateName"], "label-");
+        assert_eq!(metadata["labels"]["team"], "payments");
+        assert_eq!(metadata["annotations"]["example.com/ticket"], "7");
+        assert_eq!(metadata["annotations"]["example.com/comment"], comment);
+        assert_eq!(metadata["finalizers"], json!(["example.com/keep"]));
+        assert_eq!(metadata["ownerReferences"], json!([owner]));
+    }
 }
 
 #[test]
