@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::Method;
 use kube::Client;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::Error;
@@ -88,11 +87,16 @@ pub(super) async fn send(
     };
     // The API server, too, gives up then, also where it does not hear that this side has.
     let approval = format!("{}/approval?fieldManager=countersign&timeout={}s", path(&object), CALL_TIMEOUT.as_secs());
-    let sent = call_after::<IgnoredAny>(&client, look, Method::PUT, &approval, "application/json", &body).await;
+    let sent = call_after::<Answered>(&client, look, Method::PUT, &approval, "application/json", &body).await;
     if let Some(refusal) = refused.get() {
         return Sent::Refused(*refusal);
     }
-    let Err(error) = sent else { return Sent::Accepted };
+    let error = match sent {
+        Ok(answered) if answered.is_about(&object, &review) => return Sent::Accepted,
+        // What stands between may answer for the API server.
+        Ok(_) => return Sent::Unanswered(Error::Answer("the request that was decided")),
+        Err(error) => error,
+    };
     if error.is_open() {
         return Sent::Unanswered(error);
     }
@@ -103,6 +107,41 @@ pub(super) async fn send(
         // It did not change, and was refused all the same: not so fast again.
         Sent::Found(now) if now.metadata.resource_version == object.metadata.resource_version => Sent::Failed(error),
         other => other,
+    }
+}
+
+/// What the answer to a decision has to say.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Answered {
+    metadata: AnsweredMetadata,
+    status: AnsweredStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AnsweredMetadata {
+    uid: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AnsweredStatus {
+    conditions: Vec<AnsweredCondition>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AnsweredCondition {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Answered {
+    /// Whether it is `object`, with the decision of `review`.
+    fn is_about(&self, object: &CsrObject, review: &Review) -> bool {
+        let written = self.status.conditions.iter().any(|condition| condition.kind == kind(review));
+        written && self.metadata.uid == object.metadata.uid
     }
 }
 
@@ -222,11 +261,16 @@ fn body(object: &CsrObject, review: &Review, writable: &Value) -> Value {
 }
 
 pub(super) fn condition(review: &Review) -> Value {
-    let (kind, reason) = match review.decision {
-        Decision::Approve => ("Approved", "PolicyApproved"),
-        Decision::Deny | Decision::NoOpinion => ("Denied", "PolicyDenied"),
-    };
-    json!({ "type": kind, "status": "True", "reason": reason, "message": cut(&message(review), MAX_MESSAGE) })
+    let reason = format!("Policy{}", kind(review));
+    json!({ "type": kind(review), "status": "True", "reason": reason, "message": cut(&message(review), MAX_MESSAGE) })
+}
+
+/// The type of the condition.
+fn kind(review: &Review) -> &'static str {
+    match review.decision {
+        Decision::Approve => "Approved",
+        Decision::Deny | Decision::NoOpinion => "Denied",
+    }
 }
 
 /// Whether `object` has the condition that the decision of `review` writes; the API server adds times.

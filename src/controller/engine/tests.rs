@@ -114,12 +114,20 @@ fn object(value: Value) -> CsrObject {
     serde_json::from_value(value).unwrap()
 }
 
+fn pending_value(name: &str) -> Value {
+    request(name, &json!([]))
+}
+
 fn pending(name: &str) -> CsrObject {
-    object(request(name, &json!([])))
+    object(pending_value(name))
+}
+
+fn request_with(name: &str, condition: &str) -> Value {
+    request(name, &json!([{ "type": condition }]))
 }
 
 fn denied(name: &str) -> CsrObject {
-    object(request(name, &json!([{ "type": "Denied" }])))
+    object(request_with(name, "Denied"))
 }
 
 fn list(engine: &mut Engine, objects: impl IntoIterator<Item = CsrObject>) {
@@ -284,7 +292,7 @@ async fn what_does_not_say_which_request_it_is_is_neither_taken_in_nor_decided()
             client(move |request| {
                 let answer = if request.method() == Method::PUT {
                     decisions.fetch_add(1, Ordering::Relaxed);
-                    (200, json!({}))
+                    (200, request_with("a", "Denied"))
                 } else if answers.fetch_add(1, Ordering::Relaxed) == 0 {
                     (200, odd.clone())
                 } else {
@@ -420,6 +428,31 @@ async fn policies_that_change_without_end_do_not_keep_others_from_being_decided(
     let took = began.elapsed();
     assert_eq!(versions(&decisions), ["1"]);
     assert!(took > Duration::from_millis(450) && took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_say_what_was_decided_is_none() {
+    let mut other = request_with("a", "Denied");
+    other["metadata"]["uid"] = json!("another");
+    let odd = [json!({}), json!([]), json!({ "kind": "Status" }), pending_value("a"), request_with("a", "Approved"), other];
+    for odd in odd {
+        let found = request("a", &json!([]));
+        let api = {
+            let odd = odd.clone();
+            client(move |request| {
+                let answer = if request.method() == Method::PUT { odd.clone() } else { found.clone() };
+                async { (200, answer) }
+            })
+        };
+        let mut engine = engine(api, Leadership::always());
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        review_now(&mut engine, "a").await;
+        assert!(!engine.unanswered.is_empty() && engine.pending.get("a").is_some(), "{odd}");
+        assert!(engine.metrics.encode().unwrap().contains("operation=\"deny\""), "{odd}");
+        // It was not written, and is decided again.
+        review_now(&mut engine, "a").await;
+        assert!(engine.unanswered.is_empty() && !engine.queue.is_empty(), "{odd}");
+    }
 }
 
 #[tokio::test]
