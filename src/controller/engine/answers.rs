@@ -119,7 +119,7 @@ impl Engine {
             Sent::Failed(error) => self.failed(name, object.requestor(), object.signer_name(), operation(review), &error),
             Sent::Unanswered(error) => {
                 self.failed(name, object.requestor(), object.signer_name(), operation(review), &error);
-                self.unanswered.insert(name.to_owned(), decided);
+                self.unanswered.entry(name.to_owned()).or_default().push(decided);
             }
         }
         // It may have been decided, or deleted, before this came.

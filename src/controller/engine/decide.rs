@@ -159,10 +159,15 @@ impl Engine {
         }));
     }
 
-    /// Finds out what became of a decision whose answer did not come, if there is one about the request
-    /// of this name: it may have been written, and then it is ours to record. Whether that comes first.
+    /// Finds out what became of decisions whose answer did not come, if there are some about requests of this name: they
+    /// may have been written, and then they are ours to record. Whether that comes first.
     fn look_at_unanswered(&mut self, name: &str) -> bool {
-        let Some(decided) = self.unanswered.remove(name) else { return false };
+        let all = self.unanswered.remove(name).unwrap_or_default();
+        all.into_iter().fold(false, |first, decided| self.look_at(name, decided) || first)
+    }
+
+    /// Finds out what became of this one. Whether it is about the request that is pending, or none is.
+    fn look_at(&mut self, name: &str, decided: Decided) -> bool {
         let entry = self.pending.get_mut(name);
         let other = entry.as_ref().is_some_and(|entry| entry.filed.uid() != decided.object.metadata.uid);
         if let Some(entry) = entry.filter(|_| !other) {

@@ -128,8 +128,8 @@ pub(super) struct Engine {
     /// Since when consistent reads and the watch disagree.
     lagging_since: Option<Instant>,
     flight: Flight,
-    /// Decisions whose answer did not come, by the name of their request.
-    unanswered: HashMap<String, Decided>,
+    /// Decisions whose answer did not come, by the name of their request: one may have been filed again under it.
+    unanswered: HashMap<String, Vec<Decided>>,
     status: status::Updates,
     /// Nothing new is decided any more.
     stopping: bool,

@@ -456,6 +456,33 @@ async fn an_answer_that_does_not_say_what_was_decided_is_none() {
 }
 
 #[tokio::test]
+async fn what_became_of_a_decision_is_found_out_though_that_about_an_earlier_request_is_open_too() {
+    let found = Arc::new(Mutex::new(json!({})));
+    let api = {
+        let found = Arc::clone(&found);
+        client(move |_| {
+            let found = found.lock().unwrap().clone();
+            async { (200, found) }
+        })
+    };
+    let mut engine = engine(api, Leadership::always());
+    let mut earlier = request("a", &json!([]));
+    earlier["metadata"]["uid"] = json!("earlier");
+    let (earlier, later) = (decided(&engine, object(earlier)), decided(&engine, pending("a")));
+    *found.lock().unwrap() = request("a", &json!([condition(&later.review)]));
+    sent(&mut engine, later, Sent::Unanswered(Error::Timeout(8)));
+    sent(&mut engine, earlier, Sent::Unanswered(Error::Timeout(8)));
+    engine.queue.push("a".into(), "amy");
+    engine.work();
+    while let Some(done) = engine.calls.next().await {
+        engine.done(done);
+    }
+    let line = format!("decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}} 1");
+    assert!(engine.metrics.encode().unwrap().contains(&line));
+    assert!(engine.unanswered.is_empty() && is_idle(&engine) && engine.flight.is_empty());
+}
+
+#[tokio::test]
 async fn what_was_approved_is_listed_again_when_the_clock_was_set_and_it_is_counted() {
     let mut engine = engine(unused(), Leadership::never());
     let restarted = |engine: &Engine| engine.prompts.restart_requests.notified().now_or_never().is_some();
