@@ -1,6 +1,6 @@
 //! `status` of policies and guardrails: whether each is Ready, and if not, where and why.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,10 @@ use crate::policy::{Compiled, Hazard, ObjectRef};
 /// How many are written after each look at the policies at most.
 const AT_ONCE: usize = 64;
 
-/// How long after a failure an object is tried again.
+/// How long after a failure an object is tried again, and after the second write of which the watch shows nothing.
 const RETRY: Duration = Duration::from_secs(5);
+/// The longest wait after such writes, each of which waits twice as long as the one before.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 /// The longest message of a condition, in bytes (the CRD allows 32768 characters).
 const MAX_MESSAGE: usize = 8192;
@@ -106,11 +108,36 @@ pub(super) type Written = Vec<(ObjectRef, Result<(), Error>)>;
 #[derive(Debug, Default)]
 pub(super) struct Updates {
     under_way: bool,
-    retry_at: HashMap<ObjectRef, Instant>,
+    /// What was written, until the watch shows it.
+    tried: HashMap<ObjectRef, Tried>,
     /// The last one that was tried: the others come before it.
     last: Option<ObjectRef>,
     /// The revision of the policies at which nothing was to be written.
     written: Option<u64>,
+}
+
+/// What became of writing one status.
+#[derive(Debug)]
+struct Tried {
+    /// Of this generation.
+    generation: Option<i64>,
+    /// How often it was accepted, and the watch does not show it: somebody else writes, too, or the API server drops it.
+    accepted: u32,
+    /// It waits until then.
+    again_at: Instant,
+}
+
+impl Tried {
+    fn take(&mut self, result: &Result<(), Error>) {
+        let wait = match (result, self.accepted) {
+            (Err(_), _) => RETRY,
+            // Ordinarily the watch shows it before it is looked at again.
+            (Ok(()), 0) => Duration::ZERO,
+            (Ok(()), before) => RETRY.saturating_mul(1 << (before - 1).min(10)).min(LONGEST_RETRY),
+        };
+        self.accepted += u32::from(result.is_ok());
+        self.again_at = Instant::now() + wait;
+    }
 }
 
 impl Updates {
@@ -120,24 +147,50 @@ impl Updates {
             return Vec::new();
         }
         let now = Instant::now();
-        self.retry_at.retain(|_, at| *at > now);
-        let after = |held: &&Held| self.last.as_ref() < Some(&held.compiled.object);
+        if !self.tried.is_empty() {
+            let held: HashSet<&ObjectRef> = policies.held().map(|held| &held.compiled.object).collect();
+            self.tried.retain(|object, _| held.contains(object));
+        }
+        let last = self.last.take();
+        let after = |held: &&Held| last.as_ref() < Some(&held.compiled.object);
         let in_turn = policies.held().filter(after).chain(policies.held().filter(|held| !after(held)));
-        let due = in_turn.filter(|held| !self.retry_at.contains_key(&held.compiled.object));
-        let patches: Vec<Patch> =
-            due.filter_map(|held| patch(held, policies.hazards(&held.compiled.object))).take(AT_ONCE).collect();
+        let patches: Vec<Patch> = in_turn.filter_map(|held| self.due(held, policies, now)).take(AT_ONCE).collect();
         self.under_way = !patches.is_empty();
-        self.written = (patches.is_empty() && self.retry_at.is_empty()).then(|| policies.revision());
+        self.written = (patches.is_empty() && self.tried.is_empty()).then(|| policies.revision());
+        self.last = last;
         patches
+    }
+
+    /// What is to be written about `held` now, if it does not wait.
+    fn due(&mut self, held: &Held, policies: &Policies, now: Instant) -> Option<Patch> {
+        let (object, generation) = (&held.compiled.object, held.compiled.generation);
+        let tried = self.tried.get(object).filter(|tried| tried.generation == generation);
+        if tried.is_some_and(|tried| tried.again_at > now) {
+            return None;
+        }
+        let patch = patch(held, policies.hazards(object));
+        match (&patch, tried) {
+            (None, _) => drop(self.tried.remove(object)),
+            (Some(_), Some(_)) => {}
+            (Some(_), None) => {
+                let tried = Tried { generation, accepted: 0, again_at: now };
+                self.tried.insert(object.clone(), tried);
+            }
+        }
+        patch
     }
 
     /// Takes what became of them; the failures of which no watch will tell are to be told.
     pub(super) fn done(&mut self, written: Written) -> Vec<(ObjectRef, Error)> {
         self.under_way = false;
         self.last = written.last().map(|(object, _)| object.clone());
-        let failed: Vec<_> = written.into_iter().filter_map(|(object, result)| Some((object, result.err()?))).collect();
-        self.retry_at.extend(failed.iter().map(|(object, _)| (object.clone(), Instant::now() + RETRY)));
-        failed.into_iter().filter(|(_, error)| !is_told(error)).collect()
+        for (object, result) in &written {
+            if let Some(tried) = self.tried.get_mut(object) {
+                tried.take(result);
+            }
+        }
+        let failed = written.into_iter().filter_map(|(object, result)| Some((object, result.err()?)));
+        failed.filter(|(_, error)| !is_told(error)).collect()
     }
 }
 
@@ -171,6 +224,7 @@ pub(super) async fn write(client: Client, gate: Arc<Gate>, patches: Vec<Patch>) 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::{Duration, Instant};
 
     use serde_json::json;
 
@@ -197,9 +251,46 @@ mod tests {
             tried.insert(first.name.clone());
             updates.done(vec![(first, Err(Error::Timeout(8)))]);
             // As if it were late enough to try them all again.
-            updates.retry_at.clear();
+            updates.tried.clear();
         }
         assert_eq!(tried.len(), 4, "{tried:?}");
+    }
+
+    #[test]
+    fn what_is_accepted_and_not_to_be_seen_is_written_less_and_less_often() {
+        let mut policies = Policies::new(Settings::default());
+        policies.see(Kind::CSRPolicy, Seen::Changed(served(Kind::CSRPolicy, "a")));
+        let mut updates = Updates::default();
+        let write = |policies: &Policies, updates: &mut Updates| {
+            let patches = updates.next(policies);
+            let written: Vec<_> = patches.into_iter().map(|patch| (patch.object, Ok(()))).collect();
+            let number = written.len();
+            updates.done(written);
+            number
+        };
+        let wait = |updates: &Updates| updates.tried.values().next().unwrap().again_at - Instant::now();
+        assert_eq!(
+            (write(&policies, &mut updates), write(&policies, &mut updates), write(&policies, &mut updates)),
+            (1, 1, 0)
+        );
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            waits.push((wait(&updates) + Duration::from_millis(500)).as_secs());
+            // As if it were late enough.
+            updates.tried.values_mut().for_each(|tried| tried.again_at = Instant::now());
+            assert_eq!(write(&policies, &mut updates), 1);
+        }
+        assert_eq!(waits[..7], [5, 10, 20, 40, 80, 160, 300]);
+        assert!(waits[7..].iter().all(|wait| *wait == 300));
+        // What it says now is another matter, and waits for nothing.
+        let mut changed = served(Kind::CSRPolicy, "a");
+        changed.object.generation = Some(2);
+        policies.see(Kind::CSRPolicy, Seen::Changed(changed));
+        assert_eq!(write(&policies, &mut updates), 1);
+        // Nothing is kept of what is gone.
+        policies.see(Kind::CSRPolicy, Seen::Deleted(served(Kind::CSRPolicy, "a")));
+        assert_eq!(write(&policies, &mut updates), 0);
+        assert!(updates.tried.is_empty() && updates.written.is_some());
     }
 
     #[test]
