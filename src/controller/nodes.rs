@@ -88,6 +88,18 @@ struct Ahead {
     since: Instant,
 }
 
+impl Ahead {
+    /// Whether `node`, as the watch has it, is no older than what was found.
+    fn is_reached_by(&self, node: &Node) -> bool {
+        // Versions of one resource compare as numbers (Kubernetes API concepts, "resource versions").
+        let number = |text: &str| text.parse::<u64>().ok();
+        match self.version.as_deref() {
+            None => false,
+            Some(version) => number(version).is_none_or(|version| number(&node.resource_version) >= Some(version)),
+        }
+    }
+}
+
 /// The Nodes that reviews are held against.
 #[derive(Debug)]
 pub(super) struct Nodes {
@@ -164,6 +176,10 @@ impl Nodes {
     /// Takes in what the watch brought.
     pub(super) fn see(&mut self, seen: Seen<Node>) -> Change {
         self.heard = Instant::now();
+        if let Seen::Deleted(node) = &seen {
+            // What was found is gone since.
+            self.ahead.take_if(|ahead| ahead.name == node.name && ahead.is_reached_by(node));
+        }
         let change = match seen {
             Seen::Restarted => {
                 self.listing = Some(Index::default());
@@ -229,12 +245,9 @@ impl Nodes {
     }
 
     fn has_reached(&self, ahead: &Ahead) -> bool {
-        let Some(node) = self.index.get(&ahead.name) else { return true };
-        // Versions of one resource compare as numbers (Kubernetes API concepts, "resource versions").
-        let number = |text: &str| text.parse::<u64>().ok();
-        match ahead.version.as_deref() {
-            None => false,
-            Some(version) => number(version).is_none_or(|version| number(&node.resource_version) >= Some(version)),
+        match self.index.get(&ahead.name) {
+            Some(node) => ahead.is_reached_by(node),
+            None => ahead.version.is_none(),
         }
     }
 }
@@ -350,6 +363,17 @@ mod tests {
         // What a node does to itself all the time is no lag: the watch gets there.
         nodes.found_ahead("a", Some("12".to_owned()));
         nodes.see(Seen::Changed(node("a", "12", "10.0.0.2")));
+        assert!(!nodes.lag(at_once));
+        // One that the watch has not brought at all.
+        nodes.found_ahead("new", Some("11".to_owned()));
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(nodes.lag(at_once));
+        nodes.found_ahead("new", Some("11".to_owned()));
+        nodes.see(Seen::Changed(node("new", "11", "10.0.0.3")));
+        assert!(!nodes.lag(at_once));
+        // Or brings when it is gone already.
+        nodes.found_ahead("newer", Some("14".to_owned()));
+        nodes.see(Seen::Deleted(node("newer", "15", "10.0.0.4")));
         assert!(!nodes.lag(at_once));
         // One that is gone.
         nodes.found_ahead("a", None);
