@@ -286,7 +286,7 @@ fn forget_zeros(counters: &IntCounterVec) {
 pub(super) fn signer_label<'a>(set: &PolicySet, signer: &'a str) -> &'a str {
     let options = set.settings().managed_signers.iter();
     let objects = set.policies().iter().chain(set.guardrails()).flat_map(|object| object.matcher.signers());
-    let named = options.chain(objects).any(|pattern| *pattern == SignerPattern::Exact(signer.to_owned()));
+    let named = options.chain(objects).any(|pattern| exact(pattern) == Some(signer));
     if named { signer } else { OTHER }
 }
 

@@ -128,11 +128,18 @@ impl Pending {
     /// For each signer's label how many are pending, and the age of the oldest.
     pub(super) fn by_signer(&self, set: &PolicySet) -> BTreeMap<String, (i64, Duration)> {
         let now = Timestamp::now();
-        let mut result = BTreeMap::<String, (i64, Duration)>::new();
+        // Requests are many and signers few, and the label of one is looked for in all policies.
+        let mut by_name = HashMap::<&str, (i64, Duration)>::new();
         for entry in self.entries.values() {
-            let (number, oldest) = result.entry(signer_label(set, entry.filed.signer_name()).to_owned()).or_default();
+            let (number, oldest) = by_name.entry(entry.filed.signer_name()).or_default();
             *number += 1;
             *oldest = (*oldest).max(age(entry.created, now).unwrap_or_default());
+        }
+        let mut result = BTreeMap::<String, (i64, Duration)>::new();
+        for (signer, (their_number, their_oldest)) in by_name {
+            let (number, oldest) = result.entry(signer_label(set, signer).to_owned()).or_default();
+            *number += their_number;
+            *oldest = (*oldest).max(their_oldest);
         }
         result
     }
@@ -145,11 +152,30 @@ pub(super) fn age(created: Option<Timestamp>, now: Timestamp) -> Option<Duration
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use serde_json::json;
 
-    use super::{Filed, Pending};
+    use super::{Filed, Pending, Timestamp};
     use crate::policy::{PolicySet, Settings, SignerPattern};
     use crate::request::CsrObject;
+
+    #[test]
+    fn what_is_pending_is_counted_by_the_label_of_its_signer() {
+        let managed_signers = ["example.com/a", "example.com/*"].map(|signer| SignerPattern::new(signer).unwrap());
+        let set = PolicySet::new([], Settings { managed_signers: managed_signers.into(), ..Settings::default() });
+        let mut pending = Pending::default();
+        for (name, signer, age) in [("1", "a", 10), ("2", "a", 20), ("3", "b", 40), ("4", "c", 30)] {
+            let created = Timestamp::now() - SignedDuration::from_secs(age);
+            let value = json!({
+                "metadata": { "name": name, "creationTimestamp": created },
+                "spec": { "signerName": format!("example.com/{signer}") },
+            });
+            assert!(pending.upsert(serde_json::from_value::<CsrObject>(value).unwrap().into(), &set));
+        }
+        let seen = pending.by_signer(&set);
+        let seen: Vec<_> = seen.iter().map(|(label, (number, oldest))| (label.as_str(), *number, oldest.as_secs())).collect();
+        assert_eq!(seen, [("example.com/a", 2, 20), ("other", 2, 40)]);
+    }
 
     #[test]
     fn what_becomes_of_a_request_does_not_touch_another_under_its_name() {
