@@ -197,7 +197,8 @@ async fn writable(client: &Client, object: &CsrObject) -> Result<Value, Sent> {
         Err(error) if error.status() == Some(404) => return Err(Sent::Gone),
         Err(error) => return Err(Sent::Failed(error)),
     };
-    let NowMetadata { uid, resource_version, generate_name, labels, annotations, finalizers, owner_references } = now.metadata;
+    let NowMetadata { uid, resource_version, generate_name, labels, annotations, finalizers, owner_references } =
+        now.metadata;
     if uid != metadata.uid || resource_version != metadata.resource_version {
         return Err(read(client, &object.metadata.name).await);
     }

@@ -48,15 +48,7 @@ impl Pending {
         let (said, in_flight) =
             self.entries.get(name).filter(|entry| same(entry)).map_or((None, false), |e| (e.said, e.in_flight));
         let (name, created) = (Arc::from(name), filed.created());
-        let entry = Entry {
-            filed,
-            created,
-            said,
-            in_flight,
-            may_grow_too_old: true,
-            concern: None,
-            holder: None,
-        };
+        let entry = Entry { filed, created, said, in_flight, may_grow_too_old: true, concern: None, holder: None };
         self.entries.insert(name, entry);
         true
     }
@@ -173,7 +165,8 @@ mod tests {
             assert!(pending.upsert(serde_json::from_value::<CsrObject>(value).unwrap().into(), &set));
         }
         let seen = pending.by_signer(&set);
-        let seen: Vec<_> = seen.iter().map(|(label, (number, oldest))| (label.as_str(), *number, oldest.as_secs())).collect();
+        let seen: Vec<_> =
+            seen.iter().map(|(label, (number, oldest))| (label.as_str(), *number, oldest.as_secs())).collect();
         assert_eq!(seen, [("example.com/a", 2, 20), ("other", 2, 40)]);
     }
 

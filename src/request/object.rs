@@ -249,8 +249,7 @@ impl CsrObject {
         let Envelope { name, uid, signer_name, username, user_uid, groups, extra, usages, .. } = &self.envelope;
         let Metadata { resource_version, generate_name, labels, annotations, finalizers, owner_references, .. } =
             &self.metadata;
-        let identity =
-            [name, name, uid, uid, signer_name, username, user_uid, resource_version, generate_name];
+        let identity = [name, name, uid, uid, signer_name, username, user_uid, resource_version, generate_name];
         let extra: usize = extra.iter().map(|(key, values)| 160 + key.len() + weights(values)).sum();
         let request = if let Request::Bytes(pem) = &self.request { pem.len() } else { 0 };
         let values = [labels, annotations, finalizers, owner_references].into_iter().chain(&self.conditions);
@@ -509,9 +508,8 @@ impl From<Raw> for CsrObject {
         let writable =
             [metadata.labels, metadata.annotations, metadata.finalizers, metadata.owner_references].map(Bounded::kept);
         let generate_name = metadata.generate_name.text();
-        let short = |all: [&Value; 4]| {
-            generate_name.len() + all.into_iter().map(weight).sum::<usize>() <= MAX_METADATA_BYTES
-        };
+        let short =
+            |all: [&Value; 4]| generate_name.len() + all.into_iter().map(weight).sum::<usize>() <= MAX_METADATA_BYTES;
         let metadata_kept = match writable {
             [Some(labels), Some(annotations), Some(finalizers), Some(owner_references)]
                 if short([&labels, &annotations, &finalizers, &owner_references]) =>

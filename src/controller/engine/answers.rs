@@ -1,5 +1,6 @@
 //! What became of decisions and consistent reads, and what is to be recorded of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -109,16 +110,16 @@ impl Engine {
                 }
                 self.queue.retry(name, object.requestor(), Duration::ZERO);
             }
-            Sent::NodeUnread(error) => self.failed(name, object.requestor(), object.signer_name(), "read-node", &error),
+            Sent::NodeUnread(error) => self.failed(&Filed::Whole(Arc::clone(object)), "read-node", &error),
             Sent::Refused(refusal) => {
                 if refusal == Refusal::NotFresh {
                     self.confirm(Duration::ZERO);
                 }
                 self.enqueue(name);
             }
-            Sent::Failed(error) => self.failed(name, object.requestor(), object.signer_name(), operation(review), &error),
+            Sent::Failed(error) => self.failed(&Filed::Whole(Arc::clone(object)), operation(review), &error),
             Sent::Unanswered(error) => {
-                self.failed(name, object.requestor(), object.signer_name(), operation(review), &error);
+                self.failed(&Filed::Whole(Arc::clone(object)), operation(review), &error);
                 self.unanswered.entry(name.to_owned()).or_default().push(decided);
             }
         }
@@ -127,14 +128,7 @@ impl Engine {
     }
 
     /// A decision could not be written, or what it rests on not be read: it is tried again.
-    pub(super) fn failed(
-        &mut self,
-        name: &str,
-        requestor: &str,
-        signer: &str,
-        operation: &'static str,
-        error: &Error,
-    ) {
+    pub(super) fn failed(&mut self, filed: &Filed, operation: &'static str, error: &Error) {
         self.metrics.api_error(operation, error);
         let hint = if error.status() == Some(403) {
             self.prompts.look_at_permissions.notify_one();
@@ -145,14 +139,14 @@ impl Engine {
         tracing::error!(
             error = %error,
             category = error.category(),
-            signer = crate::escape::printable(signer),
-            name = crate::escape::printable(name),
+            signer = crate::escape::printable(filed.signer_name()),
+            name = crate::escape::printable(filed.name()),
             operation,
             hint,
             "cannot write a decision"
         );
         self.flight.failed();
-        self.queue.retry(name, requestor, error.retry_after());
+        self.queue.retry(filed.name(), filed.requestor(), error.retry_after());
     }
 }
 

@@ -42,7 +42,11 @@ impl Engine {
 
     /// Whether anything may be decided now. Has the policies confirmed in time.
     fn may_decide(&mut self) -> bool {
-        if self.stopping || self.not_ready().is_some() || !self.gate.is_leader() || self.settling.until(Instant::now()).is_some() {
+        if self.stopping
+            || self.not_ready().is_some()
+            || !self.gate.is_leader()
+            || self.settling.until(Instant::now()).is_some()
+        {
             return false;
         }
         let confirmed = self.gate.confirmed_ago();
@@ -102,7 +106,7 @@ impl Engine {
                 }
             }
             Sent::Gone => self.forget(name, filed.uid()),
-            Sent::Failed(error) => self.failed(name, filed.requestor(), filed.signer_name(), "read-request", &error),
+            Sent::Failed(error) => self.failed(filed, "read-request", &error),
             // It was deleted, or filed again, before this came; nothing else comes of a read.
             _ => {}
         }
@@ -162,8 +166,11 @@ impl Engine {
     /// Finds out what became of decisions whose answer did not come, if there are some about requests of this name: they
     /// may have been written, and then they are ours to record. Whether that comes first.
     fn look_at_unanswered(&mut self, name: &str) -> bool {
-        let all = self.unanswered.remove(name).unwrap_or_default();
-        all.into_iter().fold(false, |first, decided| self.look_at(name, decided) || first)
+        let mut comes_first = false;
+        for decided in self.unanswered.remove(name).unwrap_or_default() {
+            comes_first |= self.look_at(name, decided);
+        }
+        comes_first
     }
 
     /// Finds out what became of this one. Whether it is about the request that is pending, or none is.

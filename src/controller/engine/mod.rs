@@ -53,7 +53,6 @@ const LAG: Duration = Duration::from_secs(3);
 
 /// What comes in.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all that comes in is requests")]
 pub(super) enum Input {
     Request(Seen<Filed>),
     Policy(Kind, Seen<ServedPolicy>),
@@ -65,9 +64,16 @@ pub(super) enum Input {
 
 /// What comes back from a call that the engine made.
 enum Done {
-    Sent { name: String, decided: Decided, sent: Sent },
+    Sent {
+        name: String,
+        decided: Decided,
+        sent: Sent,
+    },
     /// A large request was read again.
-    Read { filed: Filed, read: Sent },
+    Read {
+        filed: Filed,
+        read: Sent,
+    },
     Confirmed(Result<Current, Error>),
     Status(status::Written),
 }

@@ -124,7 +124,9 @@ impl Engine {
                 self.list_requests_again();
             }
             if self.policies_seen && self.settling.changed(Instant::now()) {
-                tracing::warn!("policies change without end: decisions go on, and further changes do not settle before them");
+                tracing::warn!(
+                    "policies change without end: decisions go on, and further changes do not settle before them"
+                );
             }
             self.review_all();
         }

@@ -434,7 +434,8 @@ async fn policies_that_change_without_end_do_not_keep_others_from_being_decided(
 async fn an_answer_that_does_not_say_what_was_decided_is_none() {
     let mut other = request_with("a", "Denied");
     other["metadata"]["uid"] = json!("another");
-    let odd = [json!({}), json!([]), json!({ "kind": "Status" }), pending_value("a"), request_with("a", "Approved"), other];
+    let odd =
+        [json!({}), json!([]), json!({ "kind": "Status" }), pending_value("a"), request_with("a", "Approved"), other];
     for odd in odd {
         let found = request("a", &json!([]));
         let api = {
