@@ -1,6 +1,6 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +51,8 @@ struct Shared {
 }
 
 /// How many connections there may be at a time: from one address, so that nobody takes the place of
-/// the kubelet's probes and of Prometheus, and in all. The port is open to whoever can reach it.
+/// the kubelet's probes and of Prometheus, and in all, beyond which the oldest gives way: a probe takes milliseconds, and
+/// only who wants the places keeps them. The port is open to whoever can reach it.
 const MAX_PER_PEER: usize = 16;
 const MAX_CONNECTIONS: usize = 512;
 /// How long a client may take to ask, in which time it holds one of [`BUFFER`].
@@ -86,7 +87,6 @@ pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readines
         let Some(place) = peers.take(peer.ip()) else { continue };
         let service = TowerToHyperService::new(router.clone());
         tokio::spawn(async move {
-            let _place = place;
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(ASK_WITHIN)
@@ -94,47 +94,57 @@ pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readines
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
             // What a client does wrong is its own affair.
-            let _ = tokio::time::timeout(ASK_WITHIN + ANSWER_WITHIN, connection).await;
+            tokio::select! {
+                _ = tokio::time::timeout(ASK_WITHIN + ANSWER_WITHIN, connection) => {}
+                () = place.given_way.cancelled() => {}
+            }
         });
     }
 }
 
-/// The connections that there are, by where they come from.
+/// The connections that there are, the oldest first.
 #[derive(Debug, Clone, Default)]
-struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+struct Peers(Arc<Mutex<Connections>>);
+
+#[derive(Debug, Default)]
+struct Connections {
+    /// The number of the next one.
+    next: u64,
+    by_age: BTreeMap<u64, (IpAddr, CancellationToken)>,
+}
 
 impl Peers {
     /// A place for a connection of `peer`, until it is dropped.
     fn take(&self, peer: IpAddr) -> Option<Place> {
         let peer = peer.to_canonical();
-        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if peers.values().sum::<usize>() >= MAX_CONNECTIONS {
+        let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if connections.by_age.values().filter(|(address, _)| *address == peer).count() >= MAX_PER_PEER {
             return None;
         }
-        let connections = peers.entry(peer).or_default();
-        if *connections >= MAX_PER_PEER {
-            return None;
+        if connections.by_age.len() >= MAX_CONNECTIONS
+            && let Some((_, (_, gives_way))) = connections.by_age.pop_first()
+        {
+            gives_way.cancel();
         }
-        *connections += 1;
-        Some(Place { peers: self.clone(), peer })
+        let (number, given_way) = (connections.next, CancellationToken::new());
+        connections.next += 1;
+        connections.by_age.insert(number, (peer, given_way.clone()));
+        Some(Place { peers: self.clone(), number, given_way })
     }
 }
 
 #[derive(Debug)]
 struct Place {
     peers: Peers,
-    peer: IpAddr,
+    number: u64,
+    /// Cancelled when another connection needs it.
+    given_way: CancellationToken,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut peers = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connections) = peers.get_mut(&self.peer) {
-            *connections -= 1;
-            if *connections == 0 {
-                peers.remove(&self.peer);
-            }
-        }
+        let mut connections = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.by_age.remove(&self.number);
     }
 }
 
@@ -158,6 +168,20 @@ mod tests {
     use super::{MAX_CONNECTIONS, MAX_PER_PEER, Peers};
 
     #[test]
+    fn where_all_places_are_taken_the_oldest_gives_way() {
+        let peers = Peers::default();
+        let address = |index: usize| IpAddr::from([10, 0, 1, u8::try_from(index / MAX_PER_PEER).unwrap()]);
+        let all: Vec<_> = (0..MAX_CONNECTIONS).map(|index| peers.take(address(index)).unwrap()).collect();
+        let probe = peers.take(IpAddr::from([10, 0, 0, 1]));
+        assert!(probe.is_some_and(|probe| !probe.given_way.is_cancelled()));
+        assert!(all[0].given_way.is_cancelled() && !all[1].given_way.is_cancelled());
+        // Its own place is free again, and nobody else has to give way for the next.
+        assert!(peers.take(IpAddr::from([10, 0, 0, 1])).is_some() && !all[1].given_way.is_cancelled());
+        drop(all);
+        assert!(peers.0.lock().unwrap().by_age.is_empty());
+    }
+
+    #[test]
     fn one_address_cannot_take_every_place_and_gives_back_what_it_took() {
         let peers = Peers::default();
         let address = |last: u8| IpAddr::from([10, 0, 0, last]);
@@ -168,11 +192,7 @@ mod tests {
         assert!(other.is_some());
         drop(held);
         assert!(peers.take(address(1)).is_some());
-        let twice = (0..=u8::MAX).chain(0..=u8::MAX);
-        let all: Vec<_> = twice.filter_map(|last| peers.take(address(last))).collect();
-        assert_eq!(all.len() + 1, MAX_CONNECTIONS);
-        assert!(peers.take(IpAddr::from([10, 1, 0, 1])).is_none());
-        drop((all, other));
-        assert!(peers.0.lock().unwrap().is_empty());
+        drop(other);
+        assert!(peers.0.lock().unwrap().by_age.is_empty());
     }
 }
