@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::live::{ClusterOptions, undecided};
-use super::options::VerdictOptions;
+use super::options::{VerdictOptions, duration};
 use super::paint::{Color, Paint};
 use super::problem::{Problem, report};
 use super::{Exit, load, print};
@@ -19,7 +20,7 @@ use crate::review::{Facts, Says, explain, review};
 /// Explain a request in the cluster: every policy and guardrail, whether it matches, and why not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It changes nothing. What was decided already is reviewed as if it were not.
+It changes nothing. What was decided already is reviewed as if it were not, whatever its age.
 
 Exit status: 0, or 2 if there is no such request or something cannot be read.
 
@@ -31,6 +32,9 @@ pub(super) struct Args {
     /// Manifests with policies and guardrails to use instead of the cluster's; repeatable.
     #[arg(long, value_name = "PATH", num_args = 1)]
     policies: Vec<PathBuf>,
+    /// How old a request may be, for example 90s, 3m or 1h, where it is pending.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    max_request_age: Duration,
     /// When to colour.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     color: Color,
@@ -53,7 +57,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let snapshot = args.cluster.read(own, None, &args.names, &mut problems)?;
     // Whether a signer is managed is for the controller's options to say; here every one is looked at.
-    let set = PolicySet::compile(&snapshot.policies, args.verdict.settings(vec![SignerPattern::All], None)?);
+    let set = PolicySet::compile(
+        &snapshot.policies,
+        args.verdict.settings(vec![SignerPattern::All], Some(args.max_request_age))?,
+    );
     let paint = Paint::new(args.color);
     let mut out = String::new();
     let facts =
@@ -68,6 +75,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
 fn show(out: &mut String, set: &PolicySet, object: &CsrObject, facts: &Facts<'_>, paint: Paint) {
     let sourced = undecided(object);
     let request = &sourced.request;
+    let facts = &Facts { now: facts.now.and_then(|now| sourced.judged_at(now)), ..*facts };
     let envelope = &request.envelope;
     let _ = writeln!(out, "{}", paint.strong(&printable(&envelope.name)));
     let _ = writeln!(out, "  filed by  {} ({})", printable(&envelope.username), printable(&envelope.groups.join(", ")));

@@ -136,6 +136,6 @@ fn granted<T>(read: Result<T, Error>, without: &str, problems: &mut Vec<Problem>
 /// The request as if nobody had decided yet.
 pub(super) fn undecided(object: &CsrObject) -> Sourced {
     let mut request = object.signing_request();
-    request.envelope.settled = None;
-    Sourced { source: "cluster".to_owned(), request }
+    let decided = request.envelope.settled.take().is_some();
+    Sourced { decided, ..Sourced::new("cluster", request) }
 }

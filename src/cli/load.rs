@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -26,6 +27,20 @@ const REQUEST: &str = "CertificateSigningRequest";
 pub(super) struct Sourced {
     pub(super) source: String,
     pub(super) request: SigningRequest,
+    /// Whether a cluster has it, and it was decided there.
+    pub(super) decided: bool,
+}
+
+impl Sourced {
+    /// One in a file, or one that is pending.
+    pub(super) fn new(source: &str, request: SigningRequest) -> Self {
+        Self { source: source.to_owned(), request, decided: false }
+    }
+
+    /// The time to judge its age by, where it is `now`. How old one is that was decided says nothing: it was younger then.
+    pub(super) fn judged_at(&self, now: Timestamp) -> Option<Timestamp> {
+        (!self.decided).then_some(now)
+    }
 }
 
 /// A policy or guardrail and where it came from.
@@ -156,7 +171,7 @@ pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &m
     let mut requests = Vec::new();
     for (source, path, decoded) in decoded {
         match decoded {
-            Some(Ok(request)) => requests.push(Sourced { source, request }),
+            Some(Ok(request)) => requests.push(Sourced::new(&source, request)),
             Some(Err(problem)) => problems.push(problem),
             None => continue,
         }

@@ -7,6 +7,9 @@ use ipnet::IpNet;
 
 use crate::policy::{Reserved, Settings, SignerPattern, network, signer_name};
 
+/// How old a request may be unless an option says otherwise.
+pub(super) const MAX_REQUEST_AGE: Duration = Duration::from_secs(60 * 60);
+
 /// Options that change verdicts.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Verdict options")]

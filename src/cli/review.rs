@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 use super::load::{self, Sourced};
-use super::options::{RequestOptions, VerdictOptions};
+use super::options::{MAX_REQUEST_AGE, RequestOptions, VerdictOptions};
 use super::paint::{Color, Paint};
 use super::problem::{Problem, report};
 use super::reviewed::Reviewed;
@@ -30,6 +30,7 @@ Examples:
   countersign review --live --policies policies/      and with these files instead of the cluster's policies?
   countersign review --policies policies/ --signer-name kubernetes.io/kube-apiserver-client \\
     --username alice --group platform-onboarding --usage 'client auth' --expiration-seconds 86400 amy.csr")]
+#[command(group(clap::ArgGroup::new("time").multiple(true)))]
 pub(super) struct Args {
     /// Manifests with CSRPolicy and CSRGuardrail objects: files, directories, or - for standard input; repeatable. With --live they
     /// stand for the cluster's.
@@ -42,7 +43,7 @@ pub(super) struct Args {
     nodes: Vec<PathBuf>,
     /// Review what is pending in a cluster, or the requests of these names, and change nothing.
     #[cfg(feature = "controller")]
-    #[arg(long)]
+    #[arg(long, group = "time", conflicts_with = "RequestOptions")]
     live: bool,
     /// How to report.
     #[arg(short, long, value_enum, default_value_t)]
@@ -53,12 +54,13 @@ pub(super) struct Args {
     /// When to colour.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     color: Color,
-    /// The time to judge the age of requests by (RFC 3339); without it no request is too old.
-    #[arg(long, value_name = "TIME")]
+    /// The time to judge the age of requests by (RFC 3339). Without it no request is too old, or with --live the clock's
+    /// counts for what is pending.
+    #[arg(long, group = "time", value_name = "TIME")]
     now: Option<Timestamp>,
-    /// How old a request may be at that time, for example 90s, 3m or 1h.
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = super::options::duration)]
-    max_request_age: std::time::Duration,
+    /// How old a request may be at that time, for example 90s, 3m or 1h. 1h if not given, as for the controller.
+    #[arg(long, value_name = "DURATION", requires = "time", value_parser = super::options::duration)]
+    max_request_age: Option<std::time::Duration>,
     #[command(flatten)]
     verdict: VerdictOptions,
     #[command(flatten)]
@@ -91,14 +93,19 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         problems.push(Problem::new("-", None, "standard input can be read once only: give one of them as a file"));
         return Ok(report(&problems));
     }
-    let Loaded { policies: objects, requests, nodes, approvals } = load(&args, &mut problems)?;
+    let Loaded { policies: objects, requests, nodes, approvals, clock } = load(&args, &mut problems)?;
     let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
-    let settings = args.verdict.settings(named_signers(&compiled), Some(args.max_request_age))?;
+    let max_request_age = args.max_request_age.unwrap_or(MAX_REQUEST_AGE);
+    let settings = args.verdict.settings(named_signers(&compiled), Some(max_request_age))?;
     let set = PolicySet::compile(&objects, settings);
-    let facts = Facts { now: args.now, nodes: nodes.as_ref(), approvals: approvals.as_ref() };
+    let facts = |sourced: &Sourced| Facts {
+        now: args.now.or_else(|| sourced.judged_at(clock?)),
+        nodes: nodes.as_ref(),
+        approvals: approvals.as_ref(),
+    };
     let reviewed: Vec<Reviewed> = requests
         .into_par_iter()
-        .map(|sourced| Reviewed { review: review(&set, &sourced.request, &facts), sourced })
+        .map(|sourced| Reviewed { review: review(&set, &sourced.request, &facts(&sourced)), sourced })
         .collect();
     print(&match args.output {
         Output::Text => text::render(&reviewed, Paint::new(args.color)),
@@ -124,6 +131,8 @@ struct Loaded {
     nodes: Option<Nodes>,
     /// Nothing where no cluster tells.
     approvals: Option<Approvals>,
+    /// The present time, where it counts.
+    clock: Option<Timestamp>,
 }
 
 /// The policies, the requests and the Nodes, from files or from a cluster.
@@ -143,7 +152,7 @@ fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
         let snapshot = args.cluster.clone().read(own, nodes, &names, problems)?;
         let requests = snapshot.requests.iter().map(super::live::undecided).collect();
         let super::live::Snapshot { policies, nodes, approvals, .. } = snapshot;
-        return Ok(Loaded { policies, requests, nodes, approvals });
+        return Ok(Loaded { policies, requests, nodes, approvals, clock: Some(Timestamp::now()) });
     }
     #[cfg(feature = "controller")]
     if args.cluster.is_given() {
@@ -151,7 +160,7 @@ fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
         problems.push(Problem::new("review", None, message));
     }
     let requests = load::requests(&args.files, &args.request, problems);
-    Ok(Loaded { policies: own.unwrap_or_default(), requests, nodes, approvals: None })
+    Ok(Loaded { policies: own.unwrap_or_default(), requests, nodes, approvals: None, clock: None })
 }
 
 /// The signers that the policies name: what is managed unless options say otherwise.

@@ -3,6 +3,7 @@
 mod fields;
 pub mod inspect;
 pub mod lint;
+mod live;
 mod output;
 mod scale;
 mod suites;

@@ -207,7 +207,7 @@ impl Inventory {
                 if let Content::Pem(_) = document.content {
                     request.envelope.usages = vec![NOT_STATED.to_owned()];
                 }
-                self.requests.push((order, Sourced { source: document.source.clone(), request }));
+                self.requests.push((order, Sourced::new(&document.source, request)));
             }
             Ok(None) => {}
             Err(problem) => problems.push(problem),
