@@ -31,6 +31,8 @@ use std::process::{ExitCode, Termination};
 
 use clap::Parser;
 
+use crate::escape::one_line;
+
 /// Review Kubernetes CertificateSigningRequests against policies, and say why.
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, arg_required_else_help = true)]
@@ -96,7 +98,18 @@ pub fn run() -> anyhow::Result<Exit> {
 /// Says on standard error why a command could not do its work.
 #[expect(clippy::print_stderr, reason = "an error that ends the process belongs there")]
 pub fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", one_line(&why(error)));
+}
+
+/// An error and its causes, but for those that are quoted already.
+fn why(error: &anyhow::Error) -> String {
+    let mut why = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !why.contains(&cause) {
+            why = format!("{why}: {cause}");
+        }
+    }
+    why
 }
 
 /// Prints to standard output; a reader that has gone away is no error.

@@ -28,9 +28,10 @@ pub enum Error {
     /// The thread that writes the log cannot be started.
     #[error("cannot start the thread that writes the log: {0}")]
     Log(std::io::Error),
-    /// The API server answered with an error, or did not answer. What it quotes may be a requestor's.
+    /// The API server answered with an error, or did not answer. What it quotes may be a requestor's, so this is no source that
+    /// somebody prints as it is.
     #[error("{}", one_line(&said(.0)))]
-    Api(#[from] kube::Error),
+    Api(kube::Error),
     /// The configuration came to name another API server.
     #[error(
         "the configuration names another API server than at the start; start again to use it, so that nothing of one \
@@ -69,6 +70,12 @@ pub enum Error {
     /// A task of the controller ended that should not have.
     #[error("the task {0} ended unexpectedly")]
     Task(&'static str),
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(error)
+    }
 }
 
 /// What the API server says, as kubectl shows it; kube adds the whole status, in which the same stands twice.

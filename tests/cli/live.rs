@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use testbed::hostile;
 
 use super::{Bad, Ended, countersign};
 
@@ -145,4 +146,46 @@ fn options_that_would_have_no_effect_are_refused() {
     let Ended(status, _, err) = countersign(&files, b"");
     assert!(status == 2 && err.contains("--live|--now <TIME>"), "{err}");
     assert_eq!(countersign(&[&files[..], &["--now=2000-01-01T00:00:00Z"]].concat(), b"").0, 0);
+}
+
+#[test]
+fn what_the_api_server_refuses_is_said_once() {
+    for (refused, arguments) in [
+        ("csrpolicies", &["review", "--live"][..]),
+        ("csrpolicies", &["explain", "amy"]),
+        ("certificatesigningrequests", &["review", "--live"]),
+        ("certificatesigningrequests", &["review", "--live", "amy"]),
+        ("certificatesigningrequests", &["explain", "amy"]),
+    ] {
+        let says = format!("{refused} is forbidden: User \"rita\" cannot list them");
+        let status = json!({ "kind": "Status", "code": 403, "reason": "Forbidden", "message": says }).to_string();
+        let server = Server::start(move |path| {
+            if path.contains(refused) { (403, status.clone().into_bytes()) } else { (200, b"{}".to_vec()) }
+        });
+        let Ended(status, out, err) = server.asked(arguments);
+        assert_eq!((status, out.as_str(), err), (2, "", format!("error: {says} (403 Forbidden)\n")), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_an_api_server_answers_shows_in_one_line() {
+    let odd = "\u{1b}[31m\u{9b}\u{202e}\n\u{1b}]0;title\u{7}";
+    let status = json!({
+        "kind": "Status", "code": 500, "reason": odd, "message": odd, "details": { "causes": [{ "message": odd }] }
+    });
+    for (code, body) in [
+        (500, status.to_string()),
+        (500, odd.to_owned()),
+        (200, odd.to_owned()),
+        (200, json!({ "items": odd }).to_string()),
+        (200, json!({ "items": [{ "spec": odd, "kind": odd, "metadata": { "name": 1 } }] }).to_string()),
+    ] {
+        let shown = body.clone();
+        let server = Server::start(move |_| (code, body.clone().into_bytes()));
+        for arguments in [&["review", "--live"][..], &["explain", "amy"]] {
+            let Ended(_, out, err) = server.asked(arguments);
+            assert!(hostile::shows_all(&out) && hostile::shows_all(&err), "{shown}: {out:?} {err:?}");
+            assert!(err.lines().count() <= 1, "{shown}: {err:?}");
+        }
+    }
 }
