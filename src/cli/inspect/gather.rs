@@ -1,5 +1,6 @@
 //! Everything that the files hold, each certificate and key once, with all the places where it lies.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -13,6 +14,7 @@ use crate::cli::input::{self, Content, Document};
 use crate::cli::load::{self, Sourced};
 use crate::cli::options::{RequestOptions, StatedIn};
 use crate::cli::problem::Problem;
+use crate::escape::printable;
 use crate::request::Usage;
 
 /// What stands for what a bare request does not say.
@@ -69,33 +71,47 @@ impl<T> Held<T> {
     }
 }
 
-/// Reads everything in `paths`.
+/// Reads everything in `paths`. Other objects among them are passed over, but in each file that is named there is something.
 pub(super) fn gather(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Inventory {
     let before = problems.len();
     let mut inventory = Inventory::default();
     let documents = input::read(paths, &input::CREDENTIALS, problems);
+    // The files that hold something, or have a problem.
+    let mut told: BTreeSet<String> = problems[before..].iter().map(|problem| problem.source.clone()).collect();
     for (order, document) in documents.into_iter().enumerate() {
+        let before = (inventory.size(), problems.len());
         match &document.content {
             Content::Pem(bytes) => inventory.pem(&document, order, &String::from_utf8_lossy(bytes), problems),
             Content::Manifest(_) => inventory.manifest(&document, order, problems),
         }
+        if (inventory.size(), problems.len()) != before {
+            told.insert(document.path);
+        }
     }
-    let nothing = inventory.certificates.is_empty()
-        && inventory.keys.is_empty()
-        && inventory.kubeconfigs.is_empty()
-        && inventory.requests.is_empty();
-    if nothing && problems.len() == before {
-        for path in paths {
+    let nothing = told.is_empty();
+    for path in paths.iter().filter(|path| nothing || !path.is_dir()) {
+        let path = path.display().to_string();
+        if !told.contains(&path) {
             let message = "holds no CertificateSigningRequest, certificate, key or kubeconfig";
-            problems.push(Problem::new(&path.display().to_string(), None, message));
+            problems.push(Problem::new(&path, None, message));
         }
     }
     inventory
 }
 
 impl Inventory {
+    /// How many things there are, each as often as it lies somewhere.
+    fn size(&self) -> usize {
+        let certificates: usize = self.certificates.iter().map(|held| held.places.len()).sum();
+        let keys: usize = self.keys.iter().map(|held| held.places.len()).sum();
+        certificates + keys + self.kubeconfigs.len() + self.requests.len()
+    }
+
     fn pem(&mut self, document: &Document, order: usize, text: &str, problems: &mut Vec<Problem>) {
         let blocks = pem::blocks(text);
+        for line in pem::slips(text) {
+            problems.push(Problem::new(&document.path, None, format!("line {line} {NO_BLOCK}")));
+        }
         // One request with whatever stands around it is read as strictly as by `review`.
         if let [only] = blocks.as_slice()
             && only.label.ends_with("CERTIFICATE REQUEST")
@@ -126,7 +142,7 @@ impl Inventory {
         places.filter(|place| place.order == order && matches!(place.holder, Holder::File(_))).count()
     }
 
-    /// Takes a block that is a certificate or a key; others are passed over.
+    /// Takes a block that is a certificate or a key, and passes over the parameters of a key, which openssl writes before it.
     fn block(&mut self, block: &Block<'_>, place: Place) -> Result<(), String> {
         if is_certificate(block.label) {
             let certificate = certificate(block)?;
@@ -134,7 +150,7 @@ impl Inventory {
             return Ok(());
         }
         if !is_key(block.label) {
-            return Ok(());
+            return if block.label.ends_with(" PARAMETERS") { Ok(()) } else { Err(unread(block.label)) };
         }
         let key = key(block)?;
         let same = |held: &&mut Held<Key>| key.public().is_some() && held.value == key;
@@ -157,6 +173,9 @@ impl Inventory {
 
     /// Takes every certificate of a PEM text, and returns their numbers.
     pub(super) fn hold_chain(&mut self, text: &str, place: &Place) -> Result<Vec<usize>, String> {
+        if let Some(line) = pem::slips(text).first() {
+            return Err(format!("has a line {line} that {NO_BLOCK}"));
+        }
         let blocks = pem::blocks(text);
         let certificates = blocks.iter().filter(|block| is_certificate(block.label));
         let chain: Vec<Certificate> = certificates.map(certificate).collect::<Result<_, _>>()?;
@@ -217,6 +236,20 @@ impl Inventory {
 
 fn names(usages: impl Iterator<Item = Usage>) -> Vec<String> {
     usages.map(|usage| usage.name().to_owned()).collect()
+}
+
+/// What is wrong with a line that nearly begins a block.
+const NO_BLOCK: &str = "begins no PEM block: write -----BEGIN, a label and five dashes, with nothing before them";
+
+/// Why a block is nothing of what is inspected.
+fn unread(label: &str) -> String {
+    let label = printable(label);
+    match label.as_str() {
+        "PKCS7" | "PKCS #7 SIGNED DATA" | "CMS" => {
+            format!("{label} is not read: openssl pkcs7 -in FILE -print_certs makes certificates of it")
+        }
+        _ => format!("{label} is not read, but CERTIFICATE, CERTIFICATE REQUEST, PUBLIC KEY and PRIVATE KEY are"),
+    }
 }
 
 fn is_certificate(label: &str) -> bool {

@@ -45,6 +45,17 @@ pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
+/// The lines of `text`, from 1, that were to begin a block, indented or with too few dashes, and begin none. Other programs
+/// pass such a block over without a word.
+pub(super) fn slips(text: &str) -> Vec<u64> {
+    let slip = |line: &str| {
+        let word = line.trim_start().strip_prefix("--").map(|rest| rest.trim_start_matches('-').trim_start());
+        word.is_some_and(|word| word.starts_with("BEGIN ") || word.starts_with("BEGIN-"))
+            && boundary(line.trim_end(), "-----BEGIN ").is_none()
+    };
+    (1..).zip(text.lines()).filter(|(_, line)| slip(line)).map(|(number, _)| number).collect()
+}
+
 fn boundary<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     line.strip_prefix(word)?.strip_suffix("-----")
 }
@@ -69,7 +80,21 @@ fn block<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::blocks;
+    use super::{blocks, slips};
+
+    #[test]
+    fn what_nearly_begins_a_block_is_found() {
+        let good = "-----BEGIN A-----\nAAEC\n-----END A-----\r\n";
+        assert!(slips(&format!("BEGIN\n-- x\n{good}{good}")).is_empty());
+        let bad = [
+            "-----BEGIN A----",
+            "  -----BEGIN A-----",
+            "----BEGIN A-----",
+            "------BEGIN A-----",
+            "---- BEGIN SSH2 PUBLIC KEY ----",
+        ];
+        assert_eq!(slips(&format!("{good}{}", bad.join("\n"))), [4, 5, 6, 7, 8]);
+    }
 
     #[test]
     fn every_block_is_found_whatever_stands_around_it() {

@@ -407,7 +407,7 @@ fn what_cannot_be_read_is_a_clear_sentence_and_status_2() {
         ("-----BEGIN PRIVATE KEY-----\nAAEC\n-----END PRIVATE KEY-----\n".to_owned(), "is no key: "),
         (
             "-----BEGIN X509 CRL-----\nAAEC\n-----END X509 CRL-----\n".to_owned(),
-            "holds no CertificateSigningRequest, certificate",
+            "line 1: X509 CRL is not read, but CERTIFICATE",
         ),
         ("kind: Pod\napiVersion: v1\n".to_owned(), "holds no CertificateSigningRequest, certificate"),
         (String::new(), "is empty: give a manifest or kubeconfig"),
@@ -419,6 +419,49 @@ fn what_cannot_be_read_is_a_clear_sentence_and_status_2() {
     fs::write(pki.path("bad"), [0x30, 0x82, 0xff, 0xfe]).unwrap();
     let Ended(status, _, err) = pki.inspect(&[], &["bad"]);
     assert!(status == 2 && err.contains("openssl x509 -inform DER"), "{err}");
+}
+
+#[test]
+fn a_file_that_is_named_is_not_passed_over_beside_a_good_one() {
+    let pki = Pki::new();
+    let good = fs::read_to_string(pki.path("ca.crt")).unwrap();
+    let indented: String = good.lines().map(|line| format!("  {line}\n")).collect();
+    let begins = "begins no PEM block: write -----BEGIN, a label and five dashes, with nothing before them";
+    let pkcs7 = "-----BEGIN PKCS7-----\nAAEC\n-----END PKCS7-----\n";
+    let print_certs = "line 1: PKCS7 is not read: openssl pkcs7 -in FILE -print_certs makes certificates of it";
+    let last = good.lines().count() + 1;
+    for (text, expected) in [
+        (good.replacen("CERTIFICATE-----", "CERTIFICATE----", 1), format!("line 1 {begins}")),
+        (indented.clone(), format!("line 1 {begins}")),
+        (format!("{good}{indented}"), format!("line {last} {begins}")),
+        (pkcs7.to_owned(), print_certs.to_owned()),
+        (format!("{pkcs7}{good}"), print_certs.to_owned()),
+        ("kind: Pod\napiVersion: v1\n".to_owned(), "holds no CertificateSigningRequest, certificate".to_owned()),
+        ("-----BEGIN EC PARAMETERS-----\nAAEC\n-----END EC PARAMETERS-----\n".to_owned(), "holds no".to_owned()),
+    ] {
+        fs::write(pki.path("bad.pem"), &text).unwrap();
+        let bad = pki.path("bad.pem").display().to_string();
+        for files in [&["ca.crt", "bad.pem"][..], &["bad.pem", "ca.crt"], &["bad.pem"]] {
+            let Ended(status, _, err) = pki.inspect(&[], files);
+            let told = err.starts_with(&format!("error: {bad}: ")) && err.contains(&expected);
+            assert!(status == 2 && told && err.lines().count() == 1, "{text}: {err}");
+        }
+    }
+    // Among the files of a directory there may be others, and openssl writes the parameters of a key before it.
+    fs::remove_file(pki.path("bad.pem")).unwrap();
+    fs::write(pki.path("pod.yaml"), "kind: Pod\napiVersion: v1\n").unwrap();
+    pki.openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-out", "more.key"]);
+    fs::set_permissions(pki.path("more.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(fs::read_to_string(pki.path("more.key")).unwrap().contains("EC PARAMETERS"));
+    let Ended(status, _, err) = pki.inspect(&[], &["", "ca.crt", "more.key"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    // What a kubeconfig names is no other.
+    let config =
+        "kind: Config\nclusters: [{ name: k, cluster: { server: \"https://k\", certificate-authority: two.crt } }]\n";
+    fs::write(pki.path("config"), config).unwrap();
+    fs::write(pki.path("two.crt"), format!("{good}{indented}")).unwrap();
+    let Ended(status, _, err) = pki.inspect(&[], &["config"]);
+    assert!(status == 2 && err.contains(&format!("has a line {last} that {begins}")), "{err}");
 }
 
 #[test]
