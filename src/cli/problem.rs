@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Exit;
 use super::located::Place;
-use crate::escape::printable;
+use crate::escape::{one_line, printable};
 
 /// Something that could not be read.
 #[derive(Debug, Serialize)]
@@ -14,12 +14,14 @@ pub(super) struct Problem {
     pub(super) source: String,
     #[serde(flatten)]
     pub(super) place: Option<Place>,
+    /// In one line, and safe to print.
     pub(super) message: String,
 }
 
 impl Problem {
-    pub(super) fn new(source: &str, place: Option<Place>, message: impl Into<String>) -> Self {
-        Self { source: source.to_owned(), place, message: message.into() }
+    /// What `message` quotes may be anybody's: files that are read were written by others.
+    pub(super) fn new(source: &str, place: Option<Place>, message: impl AsRef<str>) -> Self {
+        Self { source: source.to_owned(), place, message: one_line(message.as_ref()) }
     }
 }
 

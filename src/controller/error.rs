@@ -11,7 +11,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 pub enum Error {
     /// No kubeconfig and not in a cluster, or neither can be read.
     #[error(
-        "cannot find a cluster: {0}; give --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account"
+        "cannot find a cluster: {}; give --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account",
+        one_line(.0)
     )]
     Config(String),
     /// The address for health and metrics cannot be bound.

@@ -116,3 +116,81 @@ fn mistakes_in_policies_show_everything_in_every_format() {
     shows_all("yaml", &countersign(&["lint", "-"], b"apiVersion: \"\x1b[31m\"\nkind: [\n"));
     shows_all("no file", &countersign(&["review", "--policies", "\u{1b}[31m", "\u{202e}"], b""));
 }
+
+/// What a file says before `what` and after it, with something hostile in its place.
+fn with_odd(before: &str, after: &str) -> String {
+    format!("{before}{}{after}", r#""a\e[31m\x9b31m\u202e\e]0;title\a""#)
+}
+
+#[test]
+fn what_a_kubeconfig_names_shows_whatever_is_wrong_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config");
+    let file = path.to_str().unwrap();
+    let cluster = |fields: String| format!("kind: Config\nclusters:\n- name: a\n  cluster: {{ {fields} }}\n");
+    let user = |fields: String| format!("kind: Config\nusers:\n- name: a\n  user: {{ {fields} }}\n");
+    for text in [
+        cluster(with_odd("certificate-authority: ", "")),
+        cluster(with_odd("", ": 1, server: [1]")),
+        user(with_odd("client-certificate: ", "")),
+        user(with_odd("client-key: ", ", client-certificate: /dev/null")),
+        with_odd("kind: Config\nclusters: [", "]\n"),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        let ended = countersign(&["inspect", file], b"");
+        shows_all(&text, &ended);
+        assert!(ended.0 == 2 && ended.2.lines().count() == 1, "{text}: {}", ended.2);
+    }
+    let current = |rest: &str| format!("kind: Config\napiVersion: v1\ncurrent-context: a\n{rest}");
+    let contexts = "contexts: [{ name: a, context: { cluster: a, user: a } }]\n";
+    let server = "clusters: [{ name: a, cluster: { server: \"https://127.0.0.1:1\" } }]\n";
+    for text in [
+        with_odd("kind: Config\napiVersion: v1\ncurrent-context: ", "\n"),
+        current(&with_odd("contexts: [{ name: a, context: { user: a, cluster: ", " } }]\n")),
+        current(&with_odd(&format!("{contexts}{server}users: [{{ name: a, user: {{ tokenFile: "), " } }]\n")),
+        current(&with_odd(&format!("{contexts}clusters: [{{ name: a, cluster: {{ server: "), " } }]\n")),
+        current(&with_odd(&format!("{contexts}{server}users: [{{ name: a, user: {{ client-key: "), " } }]\n")),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        for arguments in [&["review", "--live"][..], &["explain", "amy"], &["run"]] {
+            let ended = countersign(&[arguments, &["--kubeconfig", file]].concat(), b"");
+            assert_eq!(ended.0, 2, "{text}");
+            // The log of `run` has lines of its own.
+            shows_all(&text, &Ended(0, String::new(), ended.2.lines().last().unwrap().to_owned()));
+        }
+    }
+}
+
+#[test]
+fn what_a_suite_says_shows_whatever_is_wrong_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("suite.yaml");
+    let developers = std::path::absolute("examples/policies").unwrap();
+    let suite = |tests: &str| {
+        let policies = developers.display();
+        format!("apiVersion: countersign.dev/v1alpha1\nkind: CSRPolicyTest\npolicies: [{policies}]\ntests:\n{tests}")
+    };
+    let request = "request: { signerName: kubernetes.io/kube-apiserver-client }";
+    let expect = "expect: { decision: Deny }";
+    let requestor = "requestor: { username: amy }";
+    let name = |rest: &str| with_odd("- name: ", &format!("\n  {rest}\n"));
+    for text in [
+        suite(&name(&format!("{}: 1", r#""a\e[31m""#))),
+        suite(&name(&format!("{request}\n  {requestor}\n  {expect}")).repeat(2)),
+        suite(&name(&format!("{request}\n  {expect}"))),
+        suite(&name(&format!("{request}\n  {}\n  {expect}", with_odd("requestor: ", "")))),
+        suite(&name(&format!("{request}\n  {requestor}\n  {}", with_odd("expect: { decision: ", " }")))),
+        suite(&name(&format!("{}\n  {requestor}\n  {expect}", with_odd("request: { key: ", " }")))),
+        suite(&name(&format!("{}\n  {requestor}\n  {expect}", with_odd("request: ", "")))),
+        suite(&name(&format!("{request}\n  {requestor}\n  nodes: [none.yaml]\n  {expect}"))),
+        suite(&name(&format!("request: none.yaml\n  {requestor}\n  {expect}"))),
+        suite(&name(&format!("{request}\n  {requestor}\n  expect: {{ decision: Approve }}"))),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        for format in ["text", "junit"] {
+            let ended = countersign(&["test", "-o", format, path.to_str().unwrap()], b"");
+            shows_all(&text, &ended);
+            assert!(ended.0 > 0 && ended.1.len() + ended.2.len() > 100, "{text}");
+        }
+    }
+}
