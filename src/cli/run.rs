@@ -31,8 +31,8 @@ pub(super) struct Args {
     /// long.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
     policy_settle: Duration,
-    /// The namespace that Events are written to.
-    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    /// The namespace that Events are written to: default or kube-system.
+    #[arg(long, value_name = "NAMESPACE", default_value = "default", value_parser = event_namespace)]
     event_namespace: String,
     /// Whether requests that are left alone get an Event; false for signers that others approve.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
@@ -100,6 +100,18 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     log.finish();
     ended?;
     Ok(Exit::Clean)
+}
+
+/// A namespace for Events about requests, which have none themselves: Kubernetes validates that (`legacyValidateEvent`).
+fn event_namespace(text: &str) -> Result<String, String> {
+    const TAKEN: [&str; 2] = ["default", "kube-system"];
+    if TAKEN.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "the API server takes Events about objects without a namespace, as requests are, only in {}",
+        TAKEN.join(" and ")
+    ))
 }
 
 /// Names this process among all replicas, also when it is started again in the same pod.

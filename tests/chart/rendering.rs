@@ -70,7 +70,6 @@ fn the_matrix_passes_lint_kubeconform_and_a_server_side_dry_run() {
     install_monitoring_crds(&admin);
     // The namespace is one that enforces the Pod Security level restricted.
     admin.run(&["apply", "--server-side", "-f", "deploy/namespace.yaml"]).unwrap();
-    admin.run(&["create", "namespace", "countersign-events"]).unwrap();
     admin.run(&["create", "serviceaccount", "approver", "--namespace", NAMESPACE]).unwrap();
     let schemas = tempfile::tempdir().unwrap();
     // The API server describes a kind some time after it serves it.
@@ -154,6 +153,7 @@ fn wrong_values_are_refused_with_a_message_that_helps() {
             ("maxRequestAge=1 hour", "maxRequestAge", "does not match pattern"),
             ("metrics.port=80", "port", "1,024"),
             ("log.format=yaml", "format", "one of"),
+            ("events.namespace=countersign-events", "namespace", "one of"),
             ("extraArgs={run}", "extraArgs", "does not match pattern"),
             ("podDisruptionBudget.maxUnavailable=0", "maxUnavailable", "minimum"),
             ("nodes.enabled=maybe", "enabled", "boolean"),

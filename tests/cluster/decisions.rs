@@ -459,3 +459,32 @@ fn expressions_decide_in_the_cluster_and_hazards_stand_in_the_status() {
     })
     .unwrap();
 }
+
+/// Events about requests, which have no namespace: taken in two namespaces, so those are what `--event-namespace` takes.
+#[test]
+fn events_are_written_to_the_two_namespaces_that_the_api_server_takes_them_in() {
+    let mut cluster = Cluster::start();
+    let rights = ["--set=events.namespace=kube-system", "--show-only=templates/controller/rbac.yaml"];
+    cluster.admin.apply(&crate::chart::manifests(&rights)).unwrap();
+    cluster.apply_examples_unseen();
+    cluster.run(&["--event-namespace=kube-system"]);
+    cluster.file(&Request::new("amy", "/CN=amy/O=developers"));
+    cluster.is_approved("amy");
+    let event = eventually("there is an Event", LIMIT, || {
+        let events = cluster.admin.get(&["events.events.k8s.io", "--namespace=kube-system"])?;
+        let mut about = events["items"].as_array().unwrap().iter().filter(|event| event["regarding"]["name"] == "amy");
+        about.next().cloned().ok_or_else(|| std::io::Error::other(cluster.log()).into())
+    });
+    let mut event = event.unwrap();
+    assert_eq!((&event["reason"], &event["regarding"]["namespace"]), (&json!("Approved"), &Value::Null));
+
+    let api = cluster.plane.api().unwrap();
+    for (namespace, expected) in [("default", 201), ("kube-system", 201), ("countersign-system", 422)] {
+        event["metadata"] = json!({ "name": "another", "namespace": namespace });
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
+        let (status, answer) = api.call("POST", &path, Some(&event)).unwrap();
+        assert_eq!(status, expected, "{answer}");
+        let taken = super::live::countersign(&cluster, &["run", "--event-namespace", namespace, "--listen=nowhere"]);
+        assert_eq!(taken.2.contains("only in default and kube-system"), expected == 422, "{}", taken.2);
+    }
+}
