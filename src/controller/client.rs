@@ -87,16 +87,35 @@ pub(super) async fn load(connection: &Connection) -> Result<Config, Error> {
 }
 
 async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, Error> {
+    if kubeconfig.is_none()
+        && let Ok(file) = Kubeconfig::read()
+    {
+        goes_through_no_proxy(&file, context)?;
+    }
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path).map_err(|error| unusable(&error))?;
+            goes_through_no_proxy(&file, context)?;
             Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unusable(&error))?
         }
         None if context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))?,
         None => Config::infer().await.map_err(|error| unusable(&error))?,
     };
     Ok(config)
+}
+
+/// A proxy that a kubeconfig names is there for a reason: whoever passes it over sends a token another way than was meant.
+fn goes_through_no_proxy(file: &Kubeconfig, context: Option<&str>) -> Result<(), Error> {
+    let named = context.or(file.current_context.as_deref());
+    let context = file.contexts.iter().find(|context| Some(context.name.as_str()) == named);
+    let cluster = context.and_then(|context| context.context.as_ref()).map(|context| context.cluster.as_str());
+    let entry = file.clusters.iter().find(|entry| Some(entry.name.as_str()) == cluster);
+    let proxy = entry.and_then(|entry| entry.cluster.as_ref()?.proxy_url.as_deref());
+    match proxy {
+        None | Some("") => Ok(()),
+        Some(_) => Err(Error::Proxy(cluster.unwrap_or_default().to_owned())),
+    }
 }
 
 /// What is wrong, without the lines of the file that a parser quotes: credentials stand in them.

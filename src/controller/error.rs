@@ -15,6 +15,13 @@ pub enum Error {
         one_line(.0)
     )]
     Config(String),
+    /// A kubeconfig leads through a proxy.
+    #[error(
+        "cluster {} of the kubeconfig has a proxy-url, and Countersign goes through no proxy: give a kubeconfig without one, from \
+         where the API server is reached directly",
+        one_line(.0)
+    )]
+    Proxy(String),
     /// The address for health and metrics cannot be bound.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
@@ -128,6 +135,7 @@ impl Error {
             Self::Request(_) | Self::Body(_) => "unsendable",
             Self::OtherServer
             | Self::Config(_)
+            | Self::Proxy(_)
             | Self::Listen { .. }
             | Self::Metrics(_)
             | Self::Log(_)

@@ -189,3 +189,37 @@ fn what_an_api_server_answers_shows_in_one_line() {
         }
     }
 }
+
+#[test]
+fn a_proxy_is_not_passed_over() {
+    let bad = Bad::new();
+    let config = |proxy: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{{ name: a, context: {{ cluster: k, user: u }} }}, \
+             {{ name: b, context: {{ cluster: l, user: u }} }}]\nclusters: [{{ name: k, cluster: {{ server: \"http://127.0.0.1:1\", \
+             proxy-url: \"{proxy}\" }} }}, {{ name: l, cluster: {{ server: \"http://127.0.0.1:1\" }} }}]\n\
+             users: [{{ name: u, user: {{ token: x }} }}]\n"
+        );
+        bad.file("config", text.as_bytes())
+    };
+    let file = config("socks5://127.0.0.1:1");
+    let file = file.to_str().unwrap();
+    let refused = "cluster k of the kubeconfig has a proxy-url, and Countersign goes through no proxy";
+    for arguments in [&["review", "--live"][..], &["explain", "amy"], &["run"]] {
+        let Ended(status, _, err) = countersign(&[arguments, &["--kubeconfig", file]].concat(), b"");
+        assert!(status == 2 && err.contains(refused), "{arguments:?}: {err}");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(arguments)
+            .env("KUBECONFIG", file)
+            .output()
+            .unwrap();
+        assert!(String::from_utf8_lossy(&output.stderr).contains(refused), "{arguments:?}");
+    }
+    // Another context has none, and an empty one is none.
+    for arguments in [&["--context=b"][..], &[]] {
+        let file = config(if arguments.is_empty() { "" } else { "http://127.0.0.1:1" });
+        let arguments = [&["review", "--live", "--kubeconfig", file.to_str().unwrap()], arguments].concat();
+        let Ended(status, _, err) = countersign(&arguments, b"");
+        assert!(status == 2 && err.contains("cannot reach the API server"), "{err}");
+    }
+}
