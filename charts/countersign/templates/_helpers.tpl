@@ -103,3 +103,24 @@ metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/*
+A range of Services. One of IPv4 with host bits, which no schema can tell, is refused here and not by a pod that cannot start.
+*/}}
+{{- define "countersign.serviceCIDR" -}}
+{{- if contains "." . -}}
+{{- $parts := splitList "/" . -}}
+{{- $address := 0 -}}
+{{- range splitList "." (first $parts) -}}
+{{- $address = add (mul $address 256) (int64 .) -}}
+{{- end -}}
+{{- $size := 1 -}}
+{{- range until (int (sub 32 (int (last $parts)))) -}}
+{{- $size = mul $size 2 -}}
+{{- end -}}
+{{- if mod $address $size -}}
+{{- fail (printf "serviceCIDRs: %s has host bits, that is, bits behind its first %s: give the first address of the range" . (last $parts)) -}}
+{{- end -}}
+{{- end -}}
+{{- . -}}
+{{- end -}}
