@@ -77,7 +77,8 @@ const MANAGED: [&str; 2] = ["kubernetes.io/kube-apiserver-client", "kubernetes.i
 
 pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let log = Log::new()?;
-    log_to(&log, args.log_format);
+    let filter = std::env::var_os("RUST_LOG").unwrap_or_default();
+    log_to(&log, args.log_format, filter_of(&filter.to_string_lossy())?);
     let managed: Vec<SignerPattern> =
         MANAGED.into_iter().map(SignerPattern::managed).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
     let instance = instance();
@@ -122,14 +123,49 @@ fn instance() -> String {
     format!("{host}_{}_{}", std::process::id(), jiff::Timestamp::now().as_millisecond())
 }
 
-fn log_to(log: &Log, format: LogFormat) {
+/// What is logged. Nothing of kube unless it is asked for by name: it logs the body of an answer that it cannot decode, and
+/// requestors choose what stands in it.
+fn filter_of(text: &str) -> anyhow::Result<EnvFilter> {
+    let text = if text.trim().is_empty() { "info,hyper=warn,tower=warn" } else { text };
+    let mut directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    if !directives.iter().any(|directive| directive.starts_with("kube")) {
+        directives.push("kube=off");
+    }
+    EnvFilter::try_new(directives.join(",")).map_err(|error| {
+        anyhow::anyhow!("RUST_LOG, which log.filter of the chart sets, is no filter: {error}; write, for example, info,countersign=debug")
+    })
+}
+
+fn log_to(log: &Log, format: LogFormat, filter: EnvFilter) {
     let log = log.clone();
-    // kube logs the body of an answer that it cannot decode, and requestors choose what stands in it.
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=off,hyper=warn,tower=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || log.clone());
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter_of;
+
+    #[test]
+    fn kube_logs_nothing_unless_it_is_asked_for_by_name() {
+        for (text, expected) in [
+            ("", "kube=off,hyper=warn,tower=warn,info"),
+            ("debug", "kube=off,debug"),
+            ("countersign=trace,hyper=info", "countersign=trace,hyper=info,kube=off"),
+            ("info,kube=debug", "kube=debug,info"),
+            ("info, kube_client=debug", "kube_client=debug,info"),
+        ] {
+            let sorted = |filter: &str| {
+                let mut directives: Vec<String> = filter.split(',').map(str::to_owned).collect();
+                directives.sort();
+                directives
+            };
+            assert_eq!(sorted(&filter_of(text).unwrap().to_string()), sorted(expected), "{text}");
+        }
+        let error = filter_of("countersign=loud").unwrap_err().to_string();
+        assert!(error.starts_with("RUST_LOG, which log.filter of the chart sets, is no filter: "), "{error}");
     }
 }

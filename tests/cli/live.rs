@@ -223,3 +223,16 @@ fn a_proxy_is_not_passed_over() {
         assert!(status == 2 && err.contains("cannot reach the API server"), "{err}");
     }
 }
+
+#[test]
+fn what_is_no_filter_of_the_log_is_refused() {
+    let run = |filter: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let output = command.args(["run", "--kubeconfig", "none"]).env("RUST_LOG", filter).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let refused = "error: RUST_LOG, which log.filter of the chart sets, is no filter: ";
+    assert!(run("countersign=loud").starts_with(refused), "{}", run("countersign=loud"));
+    assert!(run("info, countersign=debug").contains("cannot find a cluster"));
+}
