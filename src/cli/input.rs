@@ -151,8 +151,16 @@ fn visit(
     ancestors.pop();
 }
 
+/// The bytes of a file that another names, or why there are none. Opening a pipe could wait for ever.
+pub(super) fn regular_file(path: &Path) -> Result<Vec<u8>, String> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err("is no regular file".to_owned()),
+        _ => file(path),
+    }
+}
+
 /// The bytes of a file, or why there are none.
-pub(super) fn file(path: &Path) -> Result<Vec<u8>, String> {
+fn file(path: &Path) -> Result<Vec<u8>, String> {
     fs::File::open(path).map_err(|error| format!("cannot be opened: {error}")).and_then(bytes)
 }
 

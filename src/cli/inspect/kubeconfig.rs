@@ -173,7 +173,7 @@ impl<'a> Given<'a> {
             (Some(data), _) => decoded(data),
             (None, Some(path)) => {
                 let shown = path.display();
-                let bytes = input::file(&path).map_err(|why| format!("names {shown}, which {why}"))?;
+                let bytes = input::regular_file(&path).map_err(|why| format!("names {shown}, which {why}"))?;
                 String::from_utf8(bytes).map_err(|_| format!("names {shown}, which is not PEM"))
             }
             (None, None) => Ok(String::new()),

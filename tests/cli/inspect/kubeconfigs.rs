@@ -72,3 +72,29 @@ fn kubeconfigs_are_shown_without_their_secrets() {
         assert!(status == 2 && err.contains(place) && err.contains(expected) && !err.contains(secret), "{err}");
     }
 }
+
+/// A kubeconfig with one cluster and one user, each with these fields.
+fn kubeconfig(pki: &Pki, cluster: &str, user: &str) {
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{ name: c, context: {{ cluster: k, user: u }} }}]\n\
+         clusters:\n- name: k\n  cluster: {{ {cluster} }}\nusers:\n- name: u\n  user: {{ {user} }}\n"
+    );
+    fs::write(pki.path("config"), text).unwrap();
+    fs::set_permissions(pki.path("config"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_pipe_that_a_kubeconfig_names_keeps_nobody_waiting() {
+    let pki = Pki::new();
+    let made = std::process::Command::new("mkfifo").arg(pki.path("pipe")).status().unwrap();
+    assert!(made.success());
+    for (cluster, user) in [
+        ("certificate-authority: pipe", ""),
+        ("", "client-certificate: pipe"),
+        ("", "client-certificate: ca.crt, client-key: pipe"),
+    ] {
+        kubeconfig(&pki, cluster, user);
+        let Ended(status, _, err) = pki.inspect(&[], &["config"]);
+        assert!(status == 2 && err.contains("pipe, which is no regular file"), "{err}");
+    }
+}
