@@ -1,5 +1,6 @@
 //! Kubeconfigs (`v1`, `Config`): who speaks to which cluster, with what. No secret is kept.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -71,6 +72,12 @@ pub(super) enum Credential {
     AuthProvider(String),
 }
 
+impl Credential {
+    fn token_file(&self) -> Option<&str> {
+        if let Self::TokenFile(file) = self { Some(file) } else { None }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 struct File {
@@ -130,6 +137,18 @@ struct Exec {
 #[serde(default)]
 struct AuthProvider {
     name: String,
+    config: Option<BTreeMap<String, Option<String>>>,
+}
+
+impl AuthProvider {
+    /// Whether its configuration has a token (`id-token`, `refresh-token`, `access-token`) or a `client-secret`.
+    fn has_secret(&self) -> bool {
+        let secret = |name: &str| name.ends_with("token") || name.ends_with("secret");
+        self.config
+            .iter()
+            .flatten()
+            .any(|(name, value)| secret(name) && value.as_ref().is_some_and(|value| !value.is_empty()))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -251,8 +270,11 @@ impl Kubeconfig {
             credentials.extend(others(&entry));
             let key = Given::new(entry.client_key_data.as_ref(), entry.client_key.as_ref());
             kubeconfig.secret |= key.data.is_some()
-                || credentials.iter().any(|one| matches!(one, Credential::Token | Credential::Password));
+                || credentials.iter().any(|one| matches!(one, Credential::Token | Credential::Password))
+                || entry.auth_provider.as_ref().is_some_and(AuthProvider::has_secret);
             kubeconfig.secret_files.extend(key.path(&directory));
+            let tokens = credentials.iter().filter_map(Credential::token_file);
+            kubeconfig.secret_files.extend(tokens.map(|file| directory.join(file)));
             kubeconfig.users.push(User {
                 name: named.name,
                 impersonates: entry.impersonate.unwrap_or_default(),

@@ -98,3 +98,35 @@ fn a_pipe_that_a_kubeconfig_names_keeps_nobody_waiting() {
         assert!(status == 2 && err.contains("pipe, which is no regular file"), "{err}");
     }
 }
+
+#[test]
+fn every_file_with_a_secret_of_a_kubeconfig_is_for_its_owner_alone() {
+    let pki = Pki::new();
+    fs::write(pki.path("token"), "t").unwrap();
+    let server = "server: \"https://k.example.com\"";
+    let provider = |config: &str| format!("auth-provider: {{ name: oidc, config: {{ {config} }} }}");
+    for (user, file, secret) in [
+        ("tokenFile: token", "token", true),
+        ("token: t", "config", true),
+        ("password: p", "config", true),
+        (&provider("refresh-token: t"), "config", true),
+        (&provider("id-token: t"), "config", true),
+        (&provider("access-token: t"), "config", true),
+        (&provider("client-secret: s"), "config", true),
+        (&provider("client-id: a, id-token: \"\""), "config", false),
+        ("exec: { command: a }", "config", false),
+    ] {
+        kubeconfig(&pki, server, user);
+        for (mode, alarming) in [(0o600, false), (0o666, secret)] {
+            fs::set_permissions(pki.path("token"), fs::Permissions::from_mode(0o600)).unwrap();
+            fs::set_permissions(pki.path(file), fs::Permissions::from_mode(mode)).unwrap();
+            let item = pki.item("config", &[], &["config"]);
+            let alarms = super::codes(&item);
+            assert_eq!(alarms, if alarming { vec!["file-mode"] } else { Vec::new() }, "{user} {mode:o}");
+            let names = |alarm: &serde_json::Value| {
+                alarm["message"].as_str().unwrap().contains(pki.path(file).to_str().unwrap())
+            };
+            assert!(item["alarms"].as_array().unwrap().iter().all(names), "{item}");
+        }
+    }
+}
