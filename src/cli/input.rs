@@ -164,6 +164,11 @@ fn file(path: &Path) -> Result<Vec<u8>, String> {
     fs::File::open(path).map_err(|error| format!("cannot be opened: {error}")).and_then(bytes)
 }
 
+/// `text` without the byte order mark that editors of old put in front.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 fn bytes(reader: impl Read) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     reader.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
@@ -180,8 +185,7 @@ fn parse(path: &str, bytes: &[u8], wanted: &Wanted, documents: &mut Vec<Document
         let (format, make) = container(bytes).unwrap_or(("DER", from_der));
         return problem(None, &format!("is not text: give {what}; {make} makes PEM of {format}"));
     };
-    // Editors of old put a byte order mark in front.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = without_mark(text);
     if text.trim().is_empty() {
         return problem(None, &format!("is empty: give {what}"));
     }

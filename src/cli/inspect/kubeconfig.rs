@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::gather::{Holder, Inventory, Place, decoded, key_of};
 use super::key::Key;
-use crate::cli::input;
+use crate::cli::input::{self, without_mark};
 use crate::cli::located::Located;
 use crate::cli::problem::Problem;
 
@@ -193,7 +193,8 @@ impl<'a> Given<'a> {
             (None, Some(path)) => {
                 let shown = path.display();
                 let bytes = input::regular_file(&path).map_err(|why| format!("names {shown}, which {why}"))?;
-                String::from_utf8(bytes).map_err(|_| format!("names {shown}, which is not PEM"))
+                let text = String::from_utf8(bytes).map_err(|_| format!("names {shown}, which is not PEM"))?;
+                Ok(without_mark(&text).to_owned())
             }
             (None, None) => Ok(String::new()),
         }

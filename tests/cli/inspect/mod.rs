@@ -471,6 +471,11 @@ fn a_byte_order_mark_is_no_part_of_what_is_inspected() {
     fs::write(pki.path("mark.crt"), [b"\xef\xbb\xbf", certificate.as_slice()].concat()).unwrap();
     let report = pki.report(&[], &["mark.crt"]);
     assert_eq!(report["items"][0]["certificate"]["subject"]["commonName"], "kubernetes");
+    let cluster = "server: \"https://k\", certificate-authority: mark.crt";
+    fs::write(pki.path("config"), format!("kind: Config\nclusters: [{{ name: k, cluster: {{ {cluster} }} }}]\n"))
+        .unwrap();
+    let report = pki.report(&[], &["config"]);
+    assert_eq!(report["items"][1]["certificate"]["subject"]["commonName"], "kubernetes");
 }
 
 /// What is said to make PEM of a file does so, where openssl is what is said.
