@@ -268,6 +268,7 @@ fn kubeconfig<'a>(inventory: &'a Inventory, of: &'a Kubeconfig) -> KubeconfigEnt
     };
     let credential = |credential: &'a Credential| match credential {
         Credential::Certificate { chain, .. } => CredentialEntry::ClientCertificate { certificates: hashes(chain) },
+        Credential::Unread => CredentialEntry::ClientCertificate { certificates: Vec::new() },
         Credential::Token => CredentialEntry::Token,
         Credential::TokenFile(file) => CredentialEntry::TokenFile { file },
         Credential::Password => CredentialEntry::Password,
@@ -288,7 +289,7 @@ fn kubeconfig<'a>(inventory: &'a Inventory, of: &'a Kubeconfig) -> KubeconfigEnt
                 name: &cluster.name,
                 server: &cluster.server,
                 insecure_skip_tls_verify: cluster.insecure,
-                certificate_authorities: hashes(&cluster.authorities),
+                certificate_authorities: hashes(cluster.authorities()),
             })
             .collect(),
         users: of

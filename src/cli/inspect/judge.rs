@@ -332,12 +332,12 @@ impl<'a> Judge<'a> {
         for credential in &user.credentials {
             let Credential::Certificate { chain: own, .. } = credential else { continue };
             let above = chain(&self.signers, own[0]);
-            let trusted = |index: &usize| cluster.authorities.contains(index);
+            let trusted = |index: &usize| cluster.authorities().contains(index);
             // An intermediate that the client does not send helps nobody but us.
             let verified = above.iter().any(trusted) || trusted(&own[0]);
             let unsure =
                 above.iter().chain([&own[0]]).any(|index| matches!(self.signers[*index], Signer::Unverified(_)));
-            if !cluster.authorities.is_empty() && !verified && !unsure {
+            if !cluster.authorities().is_empty() && !verified && !unsure {
                 alarms.push(alarm(
                     AlarmCode::OtherCa,
                     format!(

@@ -43,8 +43,25 @@ pub(super) struct Cluster {
     pub(super) name: String,
     pub(super) server: String,
     pub(super) insecure: bool,
-    /// The certificates that it trusts, by their numbers in the inventory; nothing where the system's are trusted.
-    pub(super) authorities: Vec<usize>,
+    pub(super) trust: Trust,
+}
+
+/// Which CAs a client takes the certificate of the API server from.
+#[derive(Debug)]
+pub(super) enum Trust {
+    /// Those of the system, since none are named.
+    System,
+    /// These, by their numbers in the inventory.
+    Authorities(Vec<usize>),
+    /// Those in something that could not be read.
+    Unread,
+}
+
+impl Cluster {
+    /// The certificates that are named and could be read.
+    pub(super) fn authorities(&self) -> &[usize] {
+        if let Trust::Authorities(authorities) = &self.trust { authorities } else { &[] }
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +77,8 @@ pub(super) struct User {
 pub(super) enum Credential {
     /// A client certificate with those that signed it, by their numbers, and its key.
     Certificate { chain: Vec<usize>, key: Option<Key> },
+    /// A client certificate that could not be read, or whose key could not.
+    Unread,
     /// A bearer token, in the kubeconfig.
     Token,
     /// A bearer token in a file.
@@ -250,15 +269,15 @@ impl Kubeconfig {
         }
         for (index, named) in file.clusters.unwrap_or_default().into_iter().enumerate() {
             let entry = named.cluster.unwrap_or_default();
-            let authorities = reader.authorities(index, &named.name, &entry).unwrap_or_else(|problem| {
+            let trust = reader.trust(index, &named.name, &entry).unwrap_or_else(|problem| {
                 wrong(problem);
-                Vec::new()
+                Trust::Unread
             });
             kubeconfig.clusters.push(Cluster {
                 name: named.name,
                 server: entry.server.unwrap_or_default(),
                 insecure: entry.insecure_skip_tls_verify.unwrap_or_default(),
-                authorities,
+                trust,
             });
         }
         for (index, named) in file.users.unwrap_or_default().into_iter().enumerate() {
@@ -266,7 +285,10 @@ impl Kubeconfig {
             let mut credentials = Vec::new();
             match reader.certificate(index, &named.name, &entry) {
                 Ok(certificate) => credentials.extend(certificate),
-                Err(problem) => wrong(problem),
+                Err(problem) => {
+                    wrong(problem);
+                    credentials.push(Credential::Unread);
+                }
             }
             credentials.extend(others(&entry));
             let key = Given::new(entry.client_key_data.as_ref(), entry.client_key.as_ref());
@@ -298,16 +320,16 @@ impl Reader<'_> {
         Place { source: format!("{} ({what} {name})", self.source), order: self.order, position: 0, holder }
     }
 
-    fn authorities(&mut self, index: usize, name: &str, entry: &ClusterEntry) -> Result<Vec<usize>, Wrong> {
+    fn trust(&mut self, index: usize, name: &str, entry: &ClusterEntry) -> Result<Trust, Wrong> {
         let (data, file) = (&entry.certificate_authority_data, &entry.certificate_authority);
         let given = Given::new(data.as_ref(), file.as_ref());
         if !given.is_there() {
-            return Ok(Vec::new());
+            return Ok(Trust::System);
         }
         let place = self.place("cluster", name, Holder::Authority);
         let held = given.text(self.directory).and_then(|text| self.inventory.hold_chain(&text, &place));
         let field = if given.data.is_some() { "certificate-authority-data" } else { "certificate-authority" };
-        held.map_err(|message| (format!("clusters[{index}].cluster.{field}"), message))
+        held.map(Trust::Authorities).map_err(|message| (format!("clusters[{index}].cluster.{field}"), message))
     }
 
     fn certificate(&mut self, index: usize, name: &str, entry: &UserEntry) -> Result<Option<Credential>, Wrong> {

@@ -7,7 +7,7 @@ use super::certificate::{Certificate, Signed};
 use super::gather::Inventory;
 use super::judge::{About, Issued, Item, Settings, SignedBy};
 use super::key::Key;
-use super::kubeconfig::{Credential, Kubeconfig};
+use super::kubeconfig::{Cluster, Credential, Kubeconfig, Trust};
 use super::time::instant;
 use crate::cli::paint::Paint;
 use crate::duration::{self, about};
@@ -164,12 +164,7 @@ fn of_kubeconfig(inventory: &Inventory, kubeconfig: &Kubeconfig) -> Lines {
         lines.push(line("Context", format!("{}: user {user} of cluster {cluster}", printable(&context.name))));
     }
     for cluster in &kubeconfig.clusters {
-        let authorities: Vec<String> = cluster.authorities.iter().map(|index| authority(inventory, *index)).collect();
-        let trusts = match (cluster.insecure, authorities.is_empty()) {
-            (true, _) => "trusting whoever answers".to_owned(),
-            (false, true) => "trusting the system's CAs".to_owned(),
-            (false, false) => format!("trusting {}", authorities.join(", ")),
-        };
+        let trusts = trusts(inventory, cluster);
         lines.push(line("Cluster", format!("{}: {}, {trusts}", printable(&cluster.name), printable(&cluster.server))));
     }
     for user in &kubeconfig.users {
@@ -183,6 +178,16 @@ fn of_kubeconfig(inventory: &Inventory, kubeconfig: &Kubeconfig) -> Lines {
     lines
 }
 
+fn trusts(inventory: &Inventory, cluster: &Cluster) -> String {
+    let authorities = || cluster.authorities().iter().map(|index| authority(inventory, *index)).collect::<Vec<_>>();
+    match &cluster.trust {
+        _ if cluster.insecure => "trusting whoever answers".to_owned(),
+        Trust::System => "trusting the system's CAs".to_owned(),
+        Trust::Authorities(_) => format!("trusting {}", authorities().join(", ")),
+        Trust::Unread => "trusting what could not be read".to_owned(),
+    }
+}
+
 fn authority(inventory: &Inventory, index: usize) -> String {
     let held = &inventory.certificates[index];
     format!("{} ({})", held.value.subject, printable(&held.first().source))
@@ -194,6 +199,7 @@ fn credential(credential: &Credential) -> String {
             format!("a client certificate with {} above it", chain.len() - 1)
         }
         Credential::Certificate { .. } => "a client certificate".to_owned(),
+        Credential::Unread => "a client certificate that could not be read".to_owned(),
         Credential::Token => "a bearer token".to_owned(),
         Credential::TokenFile(path) => format!("a bearer token in {}", printable(path)),
         Credential::Password => "a password".to_owned(),

@@ -130,3 +130,41 @@ fn every_file_with_a_secret_of_a_kubeconfig_is_for_its_owner_alone() {
         }
     }
 }
+
+#[test]
+fn what_could_not_be_read_does_not_show_as_if_it_were_not_there() {
+    let pki = Pki::new();
+    let server = "server: \"https://k.example.com\"";
+    for (cluster, user, says) in [
+        ("certificate-authority: gone.crt", "token: t", "k: https://k.example.com, trusting what could not be read\n"),
+        (
+            "certificate-authority-data: \"%\"",
+            "token: t",
+            "k: https://k.example.com, trusting what could not be read\n",
+        ),
+        ("tls-server-name: x", "client-certificate: gone.crt", "u: a client certificate that could not be read\n"),
+        (
+            "tls-server-name: x",
+            "client-certificate: ca.crt, client-key: gone.key",
+            "u: a client certificate that could not",
+        ),
+        ("tls-server-name: x", "client-certificate: gone.crt, token: t", "that could not be read, a bearer token\n"),
+        ("tls-server-name: x", "as: amy", "trusting the system's CAs\n"),
+        ("tls-server-name: x", "username: amy", "u: no credential\n"),
+    ] {
+        kubeconfig(&pki, &format!("{server}, {cluster}"), user);
+        let Ended(status, out, err) = pki.inspect(&[], &["config"]);
+        assert!(out.contains(says), "{says:?} is not in\n{out}{err}");
+        assert_eq!(status == 2, says.contains("could not"), "{err}");
+        let Ended(_, json, _) = pki.inspect(&["-o", "json"], &["config"]);
+        let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let items = report["items"].as_array().unwrap();
+        let item = items.iter().find(|item| item["kind"] == "Kubeconfig").unwrap();
+        let credential = &item["kubeconfig"]["users"][0]["credentials"][0];
+        let unread = user.starts_with("client-certificate");
+        assert_eq!(
+            credential["type"] == "client-certificate" && credential["certificates"] == serde_json::json!([]),
+            unread
+        );
+    }
+}
