@@ -147,15 +147,18 @@ struct ContextEntry<'a> {
 struct ClusterEntry<'a> {
     name: &'a str,
     server: &'a str,
+    proxy_url: Option<&'a str>,
     insecure_skip_tls_verify: bool,
     /// SHA-256 of each certificate that it trusts.
     certificate_authorities: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct UserEntry<'a> {
     name: &'a str,
     impersonates: Option<&'a str>,
+    impersonates_groups: &'a [String],
     credentials: Vec<CredentialEntry<'a>>,
 }
 
@@ -288,6 +291,7 @@ fn kubeconfig<'a>(inventory: &'a Inventory, of: &'a Kubeconfig) -> KubeconfigEnt
             .map(|cluster| ClusterEntry {
                 name: &cluster.name,
                 server: &cluster.server,
+                proxy_url: Some(cluster.proxy.as_str()).filter(|proxy| !proxy.is_empty()),
                 insecure_skip_tls_verify: cluster.insecure,
                 certificate_authorities: hashes(cluster.authorities()),
             })
@@ -298,6 +302,7 @@ fn kubeconfig<'a>(inventory: &'a Inventory, of: &'a Kubeconfig) -> KubeconfigEnt
             .map(|user| UserEntry {
                 name: &user.name,
                 impersonates: Some(user.impersonates.as_str()).filter(|whom| !whom.is_empty()),
+                impersonates_groups: &user.impersonates_groups,
                 credentials: user.credentials.iter().map(credential).collect(),
             })
             .collect(),

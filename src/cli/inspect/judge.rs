@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::alarm::{Alarm, AlarmCode, alarm};
+use super::alarm::{Alarm, AlarmCode, administrators, alarm};
 use super::alone;
 use super::authority::{Role, Signer, chain, roles, signers};
 use super::certificate::{Certificate, Signed};
@@ -272,12 +272,18 @@ impl<'a> Judge<'a> {
             if cluster.insecure {
                 insecure("has insecure-skip-tls-verify");
             }
-            if cluster.server.starts_with("http://") {
+            if kubeconfig.is_plain(cluster) {
                 insecure("is reached without TLS");
             }
         }
         for user in &kubeconfig.users {
             let name = printable(&user.name);
+            for (group, why) in
+                user.impersonates_groups.iter().filter_map(|group| Some((group, administrators(group)?)))
+            {
+                let message = format!("user {name} impersonates the group \"{}\", {why}", printable(group));
+                alarms.push(alarm(AlarmCode::ClusterAdmin, message));
+            }
             for credential in &user.credentials {
                 let Credential::Certificate { chain, key } = credential else { continue };
                 let certificate = &self.inventory.certificates[chain[0]].value;

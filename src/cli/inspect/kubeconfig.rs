@@ -41,7 +41,10 @@ pub(super) struct Context {
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) name: String,
+    /// Without a password, which may stand before the host.
     pub(super) server: String,
+    /// The proxy that it is reached through, likewise.
+    pub(super) proxy: String,
     pub(super) insecure: bool,
     pub(super) trust: Trust,
 }
@@ -69,6 +72,8 @@ pub(super) struct User {
     pub(super) name: String,
     /// Whom it impersonates.
     pub(super) impersonates: String,
+    /// In which groups.
+    pub(super) impersonates_groups: Vec<String>,
     pub(super) credentials: Vec<Credential>,
 }
 
@@ -117,6 +122,7 @@ struct NamedCluster {
 #[serde(default, rename_all = "kebab-case")]
 struct ClusterEntry {
     server: Option<String>,
+    proxy_url: Option<String>,
     insecure_skip_tls_verify: Option<bool>,
     certificate_authority: Option<String>,
     certificate_authority_data: Option<String>,
@@ -141,6 +147,8 @@ struct UserEntry {
     token_file: Option<String>,
     #[serde(rename = "as")]
     impersonate: Option<String>,
+    #[serde(rename = "as-groups")]
+    impersonate_groups: Option<Vec<String>>,
     password: Option<String>,
     exec: Option<Exec>,
     auth_provider: Option<AuthProvider>,
@@ -224,6 +232,22 @@ impl<'a> Given<'a> {
 type Wrong = (String, String);
 
 impl Kubeconfig {
+    /// Whether requests to `cluster` go without TLS, as client-go sees it: where no scheme is named, TLS is what a CA, a client
+    /// certificate or `insecure-skip-tls-verify` is there for.
+    pub(super) fn is_plain(&self, cluster: &Cluster) -> bool {
+        if let Some((scheme, _)) = cluster.server.split_once("://") {
+            return scheme.eq_ignore_ascii_case("http");
+        }
+        let certified = |user: &User| {
+            user.credentials.iter().any(|one| matches!(one, Credential::Certificate { .. } | Credential::Unread))
+        };
+        let used = |user: &&User| {
+            self.contexts.iter().any(|context| context.cluster == cluster.name && context.user == user.name)
+        };
+        let plain = matches!(cluster.trust, Trust::System) && !self.users.iter().filter(used).any(certified);
+        !cluster.server.is_empty() && !cluster.insecure && plain
+    }
+
     /// Whether an object is one.
     pub(super) fn is(value: &Value) -> bool {
         let parts = ["clusters", "users", "contexts"].iter().any(|part| value[part].is_array());
@@ -275,7 +299,8 @@ impl Kubeconfig {
             });
             kubeconfig.clusters.push(Cluster {
                 name: named.name,
-                server: entry.server.unwrap_or_default(),
+                server: without_user(&entry.server.unwrap_or_default()),
+                proxy: without_user(&entry.proxy_url.unwrap_or_default()),
                 insecure: entry.insecure_skip_tls_verify.unwrap_or_default(),
                 trust,
             });
@@ -301,6 +326,7 @@ impl Kubeconfig {
             kubeconfig.users.push(User {
                 name: named.name,
                 impersonates: entry.impersonate.unwrap_or_default(),
+                impersonates_groups: entry.impersonate_groups.unwrap_or_default(),
                 credentials,
             });
         }
@@ -351,6 +377,14 @@ impl Reader<'_> {
         };
         Ok(Some(Credential::Certificate { chain, key }))
     }
+}
+
+/// A URL without the user and password that may stand before its host (RFC 3986, section 3.2.1).
+fn without_user(url: &str) -> String {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |length| begin + length);
+    let host = url[begin..end].rfind('@').map_or(begin, |at| begin + at + 1);
+    format!("{}{}", &url[..begin], &url[host..])
 }
 
 /// Every credential but the certificate.

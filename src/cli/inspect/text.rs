@@ -165,12 +165,18 @@ fn of_kubeconfig(inventory: &Inventory, kubeconfig: &Kubeconfig) -> Lines {
     }
     for cluster in &kubeconfig.clusters {
         let trusts = trusts(inventory, cluster);
-        lines.push(line("Cluster", format!("{}: {}, {trusts}", printable(&cluster.name), printable(&cluster.server))));
+        let (name, server) = (printable(&cluster.name), printable(&cluster.server));
+        let through =
+            if cluster.proxy.is_empty() { String::new() } else { format!(" through {}", printable(&cluster.proxy)) };
+        lines.push(line("Cluster", format!("{name}: {server}{through}, {trusts}")));
     }
     for user in &kubeconfig.users {
         let mut credentials: Vec<String> = user.credentials.iter().map(credential).collect();
         if !user.impersonates.is_empty() {
             credentials.push(format!("impersonates {}", printable(&user.impersonates)));
+        }
+        if !user.impersonates_groups.is_empty() {
+            credentials.push(format!("impersonates the groups {}", list(&user.impersonates_groups)));
         }
         let shown = if credentials.is_empty() { "no credential".to_owned() } else { credentials.join(", ") };
         lines.push(line("User", format!("{}: {shown}", printable(&user.name))));

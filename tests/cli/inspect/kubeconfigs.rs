@@ -168,3 +168,55 @@ fn what_could_not_be_read_does_not_show_as_if_it_were_not_there() {
         );
     }
 }
+
+#[test]
+fn whom_and_through_what_a_kubeconfig_speaks_is_shown() {
+    let pki = Pki::new();
+    pki.issue("amy", "/CN=amy", "ca", CLIENT, &[]);
+    let certificate = "client-certificate: amy.crt, client-key: amy.key";
+    for (cluster, user, expected, says) in [
+        (
+            "server: \"https://k\"",
+            "as: amy, as-groups: [a, b]",
+            &[][..],
+            "impersonates amy, impersonates the groups a, b\n",
+        ),
+        (
+            "server: \"https://k\"",
+            "as: x, as-groups: [\"system:masters\"]",
+            &["cluster-admin"],
+            "the groups system:masters\n",
+        ),
+        (
+            "server: \"https://k\", proxy-url: \"socks5://a:very-secret@p:1080/x\"",
+            "",
+            &[],
+            "https://k through socks5://p:1080/x,",
+        ),
+        ("server: \"https://a:very-secret@k:1/x@y\"", "", &[], "k: https://k:1/x@y, trusting"),
+        ("server: \"HTTP://k\"", "", &["insecure-connection"], "is reached without TLS"),
+        ("server: \"HTTPS://k\"", "", &[], "trusting the system's CAs"),
+        // kubectl takes TLS where something is there for it.
+        ("server: \"k:8080\"", "token: t", &["insecure-connection"], "is reached without TLS"),
+        ("server: k", "", &["insecure-connection"], "is reached without TLS"),
+        ("server: \"k:8443\", certificate-authority: ca.crt", "", &[], "k: k:8443, trusting CN=kubernetes"),
+        ("server: \"k:8443\"", certificate, &[], "u: a client certificate"),
+        (
+            "server: \"k:8443\", insecure-skip-tls-verify: true",
+            "",
+            &["insecure-connection"],
+            "has insecure-skip-tls-verify",
+        ),
+    ] {
+        kubeconfig(&pki, cluster, user);
+        assert_eq!(pki.alarms("config", &["config"]), expected, "{cluster} {user}");
+        let Ended(_, out, err) = pki.inspect(&[], &["config"]);
+        assert!(out.contains(says), "{says:?} is not in\n{out}{err}");
+        let Ended(_, json, _) = pki.inspect(&["-o", "json"], &["config"]);
+        assert!(!out.contains("very-secret") && !json.contains("very-secret"), "{out}{json}");
+    }
+    kubeconfig(&pki, "server: \"https://k\", proxy-url: \"http://p\"", "as: amy, as-groups: [a]");
+    let item = pki.item("config", &[], &["config"]);
+    let (cluster, user) = (&item["kubeconfig"]["clusters"][0], &item["kubeconfig"]["users"][0]);
+    assert_eq!((&cluster["proxyUrl"], &user["impersonatesGroups"][0]), (&"http://p".into(), &"a".into()));
+}
