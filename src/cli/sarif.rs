@@ -1,5 +1,6 @@
 //! Findings as SARIF 2.1.0 (OASIS), which code review tools show beside the lines.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::lint::{Finding, MISTAKE};
@@ -59,9 +60,13 @@ pub(super) fn render(findings: &[Finding], problems: &[Problem]) -> serde_json::
     Ok(crate::escape::json(serde_json::to_string_pretty(&report)?) + "\n")
 }
 
+/// What does not stand for itself in the path of a URI (RFC 3986, section 2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
 /// A `location` object, which begins to count at 1.
 fn location(file: &str, place: Option<Place>) -> Value {
-    let mut location = json!({ "artifactLocation": { "uri": file } });
+    let uri = utf8_percent_encode(file, ESCAPED).to_string();
+    let mut location = json!({ "artifactLocation": { "uri": uri } });
     if let Some(place) = place {
         location["region"] = json!({ "startLine": place.line.max(1), "startColumn": place.column.max(1) });
     }

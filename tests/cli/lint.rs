@@ -423,3 +423,20 @@ fn reports_have_what_could_not_be_read() {
     let sarif: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(sarif["runs"][0]["invocations"][0]["executionSuccessful"], true);
 }
+
+#[test]
+fn a_path_is_a_uri_in_sarif() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = std::fs::read_to_string("examples/policies/developers.yaml").unwrap();
+    let name = "a b#c?%41:\u{eb}~-_.yaml";
+    std::fs::write(directory.path().join(name), policy).unwrap();
+    std::fs::write(directory.path().join("not yaml.yaml"), "[").unwrap();
+    let Ended(_, out, err) = countersign(&["lint", "-o", "sarif", directory.path().to_str().unwrap()], b"");
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+    let run = &report["runs"][0];
+    let uri =
+        |of: &Value| of["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap().to_owned();
+    let directory = directory.path().display();
+    assert_eq!(uri(&run["results"][0]), format!("{directory}/a%20b%23c%3F%2541%3A%C3%AB~-_.yaml"));
+    assert_eq!(uri(&run["invocations"][0]["toolExecutionNotifications"][0]), format!("{directory}/not%20yaml.yaml"));
+}
