@@ -148,7 +148,7 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<Exit> {
         problems.push(Problem::new("lint", None, "give the files or directories to look at"));
         return Ok(report(&problems));
     }
-    let policies = load::policies(&args.paths, &mut problems);
+    let policies = load::some_policies(&args.paths, &mut problems);
     let findings = find(&policies, args.verdict)?;
     print(&match args.output {
         Output::Text => text(&policies, &findings, Paint::new(args.color)),

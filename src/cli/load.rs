@@ -1,7 +1,7 @@
 //! Documents become requests and policies.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rayon::prelude::*;
@@ -59,8 +59,26 @@ impl SourcedPolicy {
     }
 }
 
-/// The policies and guardrails that `paths` hold, each that can be told apart from others.
+/// The policies and guardrails that `paths` hold, each that can be told apart from others. In each path there is one: a guardrail
+/// may have been meant to be there.
 pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<SourcedPolicy> {
+    let first = problems.len();
+    let policies = some_policies(paths, problems);
+    for path in paths {
+        let told = problems[first..].iter().any(|problem| Path::new(&problem.source).starts_with(path));
+        if !told && !policies.iter().any(|policy| Path::new(&policy.path).starts_with(path)) {
+            problems.push(without_policies(path));
+        }
+    }
+    policies
+}
+
+fn without_policies(path: &Path) -> Problem {
+    Problem::new(&path.display().to_string(), None, "holds no CSRPolicy and no CSRGuardrail")
+}
+
+/// The same, where some of `paths` may hold other objects only.
+pub(super) fn some_policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<SourcedPolicy> {
     let mut policies: Vec<SourcedPolicy> = Vec::new();
     let first = problems.len();
     let documents = input::read(paths, &input::OBJECTS, problems);
@@ -112,10 +130,7 @@ pub(super) fn policies(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<So
         policies.push(SourcedPolicy { object, path: document.path, located });
     }
     if policies.is_empty() && problems.len() == first {
-        for path in paths {
-            let message = "holds no CSRPolicy and no CSRGuardrail";
-            problems.push(Problem::new(&path.display().to_string(), None, message));
-        }
+        problems.extend(paths.iter().map(|path| without_policies(path)));
     }
     policies
 }

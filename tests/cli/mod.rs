@@ -164,6 +164,26 @@ fn nothing_is_approved_while_a_policy_file_cannot_be_read() {
 }
 
 #[test]
+fn a_path_of_policies_without_one_is_told_beside_others_that_have_some() {
+    let bad = Bad::new();
+    let pod = bad.file("pod.yaml", b"kind: Pod\napiVersion: v1\n");
+    let directory = tempfile::tempdir().unwrap();
+    fs::copy(&pod, directory.path().join("pod.yaml")).unwrap();
+    for path in [pod.as_path(), directory.path(), Path::new("examples/tests")] {
+        let path = path.to_str().unwrap();
+        for policies in [["examples/policies", path], [path, "examples/policies"]] {
+            let options = policies.map(|path| format!("--policies={path}"));
+            let arguments = ["review", &options[0], &options[1], "--exit-zero", "examples/requests/amy.yaml"];
+            let Ended(status, out, err) = countersign(&arguments, b"");
+            assert_eq!((status, err), (2, format!("error: {path}: holds no CSRPolicy and no CSRGuardrail\n")));
+            assert!(out.contains("0 approved"), "{out}");
+        }
+        // Whatever changed is linted, among it what is no policy.
+        assert_eq!(countersign(&["lint", "examples/policies", path], b"").0, 0);
+    }
+}
+
+#[test]
 fn the_options_of_a_cluster_need_live() {
     let Ended(status, _, err) = review(&["--context", "production", "examples/requests/amy.yaml"], b"");
     assert!(status == 2 && err.contains("need --live"), "{err}");
