@@ -96,9 +96,13 @@ pub fn run() -> anyhow::Result<Exit> {
 }
 
 /// Says on standard error why a command could not do its work.
-#[expect(clippy::print_stderr, reason = "an error that ends the process belongs there")]
 pub fn complain(error: &anyhow::Error) {
-    eprintln!("error: {}", one_line(&why(error)));
+    say(&one_line(&why(error)));
+}
+
+/// Says on standard error what is wrong. Where nobody reads it, the exit status tells: `eprintln` would panic.
+fn say(wrong: &str) {
+    let _ = writeln!(std::io::stderr(), "error: {wrong}");
 }
 
 /// An error and its causes, but for those that are quoted already.

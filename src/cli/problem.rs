@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Exit;
 use super::located::Place;
+use super::{Exit, say};
 use crate::escape::{one_line, printable};
 
 /// Something that could not be read.
@@ -36,10 +36,9 @@ impl fmt::Display for Problem {
 }
 
 /// Says on standard error what could not be concluded.
-#[expect(clippy::print_stderr, reason = "this is the one place where problems are shown")]
 pub(super) fn report(problems: &[Problem]) -> Exit {
     for problem in problems {
-        eprintln!("error: {problem}");
+        say(&problem.to_string());
     }
     Exit::Unconcluded
 }

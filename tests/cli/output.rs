@@ -194,3 +194,34 @@ fn what_a_suite_says_shows_whatever_is_wrong_with_it() {
         }
     }
 }
+
+/// As in `countersign … 2>&1 | head -1`, whose reader is gone after a line.
+#[test]
+fn who_reads_no_more_changes_no_exit_status() {
+    let bad = "examples/make-requests.sh";
+    for arguments in [
+        &["review", "--policies", "examples/policies", "examples/requests"][..],
+        &["review", "--policies", "examples/policies", "-o", "json", "examples/requests"],
+        &["review", "--policies", bad, bad],
+        &["review", "--live", "--kubeconfig", bad],
+        &["explain", "amy", "--kubeconfig", bad],
+        &["lint", "examples/policies", bad],
+        &["test", "examples/tests", bad],
+        &["inspect", "examples/requests", bad],
+        &["crd"],
+        &["crd", "--reference"],
+        &["completions", "bash"],
+        &["run", "--kubeconfig", bad],
+        &["run", "--listen=nowhere"],
+        &["--help"],
+    ] {
+        let closed = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            writer
+        };
+        let mut unread = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let status = unread.args(arguments).stdout(closed()).stderr(closed()).status().unwrap();
+        assert_eq!(status.code(), Some(countersign(arguments, b"").0), "{arguments:?}");
+    }
+}
