@@ -202,6 +202,7 @@ mod tests {
             format!("Br'{much}\\' != b''"),
             format!("true // {much}\n"),
             format!("// {much}\n true // {much}"),
+            format!("{}true", "//\n".repeat(200)),
             format!("csr.`{much}` == 1"),
             format!("csr{} == 1", ".a".repeat(MAX_DOTS)),
         ] {

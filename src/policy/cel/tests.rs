@@ -355,8 +355,9 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
 #[test]
 fn what_can_never_be_the_same_is_found_when_it_is_written() {
     for (source, problem) in [
-        ("csr.key.bits != '3072'", "!= compares a number with a text, which is never the same"),
+        ("csr.key.bits != '3072'", "line 1, column 14: != compares a number with a text, which is never the same\n"),
         ("csr.key.bits == 3072u", "== compares a number with an unsigned number"),
+        ("double('1.5') != true", "!= compares a floating point number with true or false"),
         ("csr.subject.organizations != 'developers'", "!= compares a list of texts with a text"),
         ("csr.usages != ['client auth', 1]", "a list has both a text and a number in it"),
         ("!('developers' in [csr.subject.organizations])", "in compares a text with a list of lists"),
@@ -430,7 +431,7 @@ fn what_can_never_be_the_same_is_found_when_it_is_written() {
         "[[['x']]].flatten(2) == csr.usages && [csr.usages, []] != [[]]",
         "csr.usages + ['x'] != [] && 'a' + 'b' == 'ab' && 1 + 2 * 3 - 4 / 5 % 6 == -7",
         "csr.usages.exists_one(u, u == 'any') == csr.usages.all(u, u != 'any')",
-        "{'a': ['x']}.a == {'a': ['x']}['a'] && 1.5 != 2.5 && 1u == uint(1) && b'x' != b'y'",
+        "{'a': ['x']}.a == {'a': ['x']}['a'] && 1.5 != double('2.5') && 1u == uint(1) && b'x' != b'y'",
         "requestor.extra.all(key, requestor.extra[key].all(value, value != key))",
         "(csr.key.bits > 1 ? 'x' : 'y') == 'x' && string(csr.key.bits) == '3072'",
         "ip('10.0.0.1') == ip('::1') && cidr('10.0.0.0/8') != cidr('::/0')",
@@ -454,6 +455,7 @@ fn a_slip_is_found_when_it_is_written_with_a_caret_under_it() {
         ("requestor.pod.nmae == 'x'", "requestor.pod has no field nmae; did you mean name?"),
         ("requester.username == 'x'", "line 1, column 1: there is no variable requester; did you mean requestor?"),
         ("csr.dnsNames.all(n, m == 'x')", "there is no variable m"),
+        ("csr.usages.all(u, s == 'x')", "line 1, column 19: there is no variable s"),
         ("true &&\n  foo(1)", "line 2, column 3: there is no function foo"),
         ("csr.dnsNames.al(n, true)", "there is no function al; did you mean all?"),
         ("csr.dnsNames.size( > 1", "line 1, column 20: unexpected '>'\n"),
