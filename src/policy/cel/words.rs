@@ -118,8 +118,7 @@ impl Words {
         let (normal, is_one) = match self {
             Self::Signer => return signer_name(text).err(),
             Self::IpAddress => match text.parse::<IpAddr>() {
-                Ok(IpAddr::V6(address)) if let Some(plain) = address.to_ipv4_mapped() => (plain.to_string(), true),
-                Ok(address) => (address.to_string(), true),
+                Ok(address) => (address.to_canonical().to_string(), true),
                 Err(_) => (text.to_owned(), false),
             },
             Self::DnsName => (Field::DnsName.normalize(text).into_owned(), is_dns_name(text.as_bytes())),
