@@ -91,24 +91,31 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 #[command(next_help_heading = "Request options, for bare PEM and for what a manifest leaves out")]
 pub(super) struct RequestOptions {
     /// spec.signerName, for example kubernetes.io/kube-apiserver-client.
+    #[cfg_attr(feature = "controller", arg(conflicts_with = "live"))]
     #[arg(long, value_name = "SIGNER")]
     pub(super) signer_name: Option<String>,
     /// spec.username: the requestor's user name.
+    #[cfg_attr(feature = "controller", arg(conflicts_with = "live"))]
     #[arg(long, value_name = "USER")]
     pub(super) username: Option<String>,
     /// spec.uid: the requestor's uid.
+    #[cfg_attr(feature = "controller", arg(conflicts_with = "live"))]
     #[arg(long, value_name = "UID")]
     pub(super) uid: Option<String>,
     /// A group of the requestor; repeatable.
+    #[cfg_attr(feature = "controller", arg(conflicts_with = "live"))]
     #[arg(long = "group", value_name = "GROUP")]
     pub(super) groups: Vec<String>,
     /// An extra of the requestor, as its authenticator filled it; repeatable.
+    #[cfg_attr(feature = "controller", arg(conflicts_with = "live"))]
     #[arg(long = "extra", value_name = "KEY=VALUE", value_parser = extra)]
     pub(super) extra: Vec<(String, String)>,
     /// A usage of spec.usages, for example "client auth"; repeatable.
+    #[cfg_attr(feature = "controller", arg(conflicts_with = "live"))]
     #[arg(long = "usage", value_name = "USAGE")]
     pub(super) usages: Vec<String>,
     /// spec.expirationSeconds, in seconds; 600 or more.
+    #[cfg_attr(feature = "controller", arg(conflicts_with = "live"))]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i32).range(i64::from(MIN_EXPIRATION)..))]
     pub(super) expiration_seconds: Option<i32>,
     /// Where these are stated, and others can be.

@@ -43,7 +43,7 @@ pub(super) struct Args {
     nodes: Vec<PathBuf>,
     /// Review what is pending in a cluster, or the requests of these names, and change nothing.
     #[cfg(feature = "controller")]
-    #[arg(long, group = "time", conflicts_with = "RequestOptions")]
+    #[arg(long, group = "time")]
     live: bool,
     /// How to report.
     #[arg(short, long, value_enum, default_value_t)]
