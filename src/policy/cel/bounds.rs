@@ -155,7 +155,7 @@ fn text(rest: &str, open: usize, is_raw: bool) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_DOTS, scan};
+    use super::{MAX_DOTS, MAX_OPERATORS, scan};
 
     /// What looks like the quote of a text, and is none, hides nothing.
     #[test]
@@ -207,6 +207,16 @@ mod tests {
             format!("csr{} == 1", ".a".repeat(MAX_DOTS)),
         ] {
             assert_eq!(scan(&source), Ok(()), "{source}");
+        }
+    }
+
+    #[test]
+    fn each_operator_and_each_pair_of_brackets_counts() {
+        for operator in ["&", "|", "?", "!", "+", "-", "*", "/", "%", "<", ">", "=", "()", "[]", "{}"] {
+            let many = |number: usize| format!("a{}", format!(" {operator} a").repeat(number));
+            assert_eq!(scan(&many(2 * MAX_OPERATORS)), Ok(()), "{operator}");
+            let error = scan(&many(2 * MAX_OPERATORS + 1)).expect_err(operator);
+            assert!(error.contains("it has more than 80 operators and calls"), "{operator}: {error}");
         }
     }
 

@@ -410,6 +410,7 @@ mod tests {
             (r"^[]-a]+$", "]^_`a", true),
             (r"^[\]\-\\]+$", r"]-\", true),
             (r"^[\x41-\x{43}\n]+$", "ABC\n", true),
+            (r"^\a\f\r\t\v$", "\u{7}\u{c}\r\t\u{b}", true),
             (r"^[[:^digit:][:digit:]]+$", "a5", true),
             (r"^[\pL\PN]+$", "\u{3b1}", true),
             (r"^[a&&b~~c||d]+$", "a&b~c|d", true),
@@ -427,6 +428,9 @@ mod tests {
             (r"(?m)\Aa", "b\na", false),
             (r"(?m)a\z", "a\n", false),
             (r"^(?<x>a)(?P<y>b)$", "ab", true),
+            (r"^(?i)a(?-i)b$", "Ab", true),
+            (r"^(?i)a(?-i)b$", "AB", false),
+            (r"^(?U)a+(?:b)$", "aab", true),
         ] {
             let compiled = Pattern::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert_eq!(compiled.is_match(text), Some(expected), "{pattern} {text:?}");

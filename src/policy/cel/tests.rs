@@ -204,7 +204,12 @@ fn what_fails_or_is_not_known_is_unknown_and_quoted() {
         let Truth::Unknown(said) = holds(source, &broken) else { panic!("{source} is not unknown") };
         assert!(said.contains("did not decode"), "{said}");
     }
-    assert_eq!(holds("requestor.username == 'amy' && has(csr.expirationSeconds)", &broken), Truth::Yes);
+    for source in [
+        "requestor.username == 'amy' && has(csr.expirationSeconds)",
+        "csr.signerName == 'example.com/mtls' && 'client auth' in csr.usages",
+    ] {
+        assert_eq!(holds(source, &broken), Truth::Yes, "{source}");
+    }
 }
 
 #[test]
@@ -222,6 +227,8 @@ fn what_can_never_be_true_or_false_is_found_when_it_is_written() {
         ("requestor.extra['team'][0]", "a text"),
         ("requestor.extra.team", "a list of texts"),
         ("csr.?subject.?commonName", "an optional (a text, or nothing)"),
+        ("csr.?subject.commonName", "an optional (a text, or nothing)"),
+        ("csr.?dnsNames[0]", "an optional (a text, or nothing)"),
         ("csr.?subject.?commonName.orValue('')", "a text"),
         ("csr.key.bits > 1 ? 'yes' : 'no'", "a text"),
         ("csr.dnsNames.size()", "a number"),
@@ -351,6 +358,52 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
     }
 }
 
+#[test]
+fn each_field_has_its_type() {
+    let (text, texts, number) = ("a text", "a list of texts", "a number");
+    for (field, gives) in [
+        ("csr.signerName", text),
+        ("csr.usages", texts),
+        ("csr.expirationSeconds", number),
+        ("csr.subject", "the object csr.subject"),
+        ("csr.dnsNames", texts),
+        ("csr.ipAddresses", texts),
+        ("csr.uris", texts),
+        ("csr.emailAddresses", texts),
+        ("csr.key", "the object csr.key"),
+        ("csr.subject.commonName", text),
+        ("csr.subject.organizations", texts),
+        ("csr.subject.organizationalUnits", texts),
+        ("csr.key.algorithm", text),
+        ("csr.key.bits", number),
+        ("csr.key.curve", text),
+        ("requestor.username", text),
+        ("requestor.uid", text),
+        ("requestor.groups", texts),
+        ("requestor.extra", "a map"),
+        ("requestor.extra.team", texts),
+        ("requestor.serviceAccount", "the object requestor.serviceAccount"),
+        ("requestor.serviceAccount.namespace", text),
+        ("requestor.serviceAccount.name", text),
+        ("requestor.pod", "the object requestor.pod"),
+        ("requestor.pod.name", text),
+        ("requestor.pod.uid", text),
+        ("requestor.node", "the object requestor.node"),
+        ("requestor.node.name", text),
+        ("requestor.node.uid", text),
+        ("node.name", text),
+        ("node.addresses", "a list of objects"),
+        ("node.addresses[0]", "the object node.addresses[]"),
+        ("node.addresses[0].type", text),
+        ("node.addresses[0].address", text),
+        ("node.labels", "a map"),
+        ("node.labels.zone", text),
+    ] {
+        let error = Expression::new("test", field).expect_err(field);
+        assert!(error.contains(&format!("must be true or false, and gives {gives}:")), "{field}: {error}");
+    }
+}
+
 /// As Kubernetes' type checker refuses them: each would be false, or with `!=` true, whatever the request is.
 #[test]
 fn what_can_never_be_the_same_is_found_when_it_is_written() {
@@ -376,6 +429,9 @@ fn what_can_never_be_the_same_is_found_when_it_is_written() {
         ("csr.ipAddresses.exists(a, ip(a) == cidr('10.0.0.0/8'))", "== compares an address with a range of addresses"),
         ("requestor.extra['team'] == 'x'", "== compares a list of texts with a text"),
         ("requestor.extra[1] == ['x']", "[ compares a number with a text"),
+        ("requestor.extra != {1: ['x']}", "!= compares a map with a map"),
+        ("requestor.extra != {'team': 'x'}", "!= compares a map with a map"),
+        ("{'a': 'x', 1: 'x'}['a'] == 'x'", "a map has both a text and a number in it"),
         ("requestor.groups.map(g, g.size()) == requestor.groups", "== compares a list of numbers with a list of texts"),
         ("requestor.groups.filter(g, g != 'x').size() == '1'", "== compares a number with a text"),
         ("csr.usages.all(u, u == csr.key.bits)", "== compares a text with a number"),
@@ -456,6 +512,11 @@ fn a_slip_is_found_when_it_is_written_with_a_caret_under_it() {
         ("requester.username == 'x'", "line 1, column 1: there is no variable requester; did you mean requestor?"),
         ("csr.dnsNames.all(n, m == 'x')", "there is no variable m"),
         ("csr.usages.all(u, s == 'x')", "line 1, column 19: there is no variable s"),
+        ("csr.usages.all(u, u != 'x') && u == 'y'", "there is no variable u"),
+        ("{x: 1}['a'] == 1", "there is no variable x"),
+        ("{'a': x}['a'] == 1", "there is no variable x"),
+        ("[x].size() == 1", "there is no variable x"),
+        ("[x][0].a == 1", "there is no variable x"),
         ("true &&\n  foo(1)", "line 2, column 3: there is no function foo"),
         ("csr.dnsNames.al(n, true)", "there is no function al; did you mean all?"),
         ("csr.dnsNames.size( > 1", "line 1, column 20: unexpected '>'\n"),
