@@ -218,6 +218,13 @@ fn of_a_list_without_a_bound_no_more_than_a_hundred_are_looked_at() {
             "{verdict:?}"
         );
     }
+    // Without rules each of the first is refused, and their number.
+    let mut organizations = with(0, 0);
+    if let Ok(content) = &mut organizations.content {
+        content.subject.organizations = (0..101).map(|index| format!("o{index}")).collect();
+    }
+    let verdict = review(&wide, &organizations, &Facts::default());
+    assert_eq!((verdict.decision == Decision::Approve, verdict.violations.len()), (false, 100 + 1), "{verdict:?}");
     // A guardrail limits what it states, and nothing else.
     let limits = json!({ "match": {}, "limits": { "subject": { "organizationalUnits": { "denied": ["root*"] } } } });
     let object = json!({ "apiVersion": crate::api::API_VERSION, "metadata": { "name": "root" }, "spec": limits });
