@@ -384,6 +384,13 @@ mod tests {
             assert_eq!(contains(&deep), depth < usize::from(super::MAX_DEPTH), "{depth}");
             assert!(contains(&[[0x30, 0x80].repeat(depth).as_slice(), b"system:masters"].concat()));
         }
+        // Lengths in several digits, around one that is a letter.
+        let parts = [&b"\x0c\x05syste\x0c\x61m:masters"[..], &[b'x'; 88]].concat();
+        for length in [&[106][..], &[0x81, 106], &[0x82, 0, 106], &[0x84, 0, 0, 0, 106]] {
+            assert!(contains(&[&[0x30], length, &parts].concat()), "{length:02x?}");
+        }
+        let several = [&[0x30, 0x82, 0x01, 0x03, 0x06, 0x81, 0x94], &[b'y'; 0x94][..], &parts, &[0x05, 0]].concat();
+        assert!(contains(&several));
         // A part is text, whatever element it looks like.
         let long = [&b"\x0c\x07system:\x0c\x7fmasters"[..], &[b'x'; 120]].concat();
         assert!(contains(&long));
