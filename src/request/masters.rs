@@ -229,7 +229,8 @@ mod tests {
         let four: Vec<u8> = "system:masters".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
         let full: Vec<u8> = "s\u{ff59}stem:masters".encode_utf16().flat_map(u16::to_be_bytes).collect();
         let bold = "\u{1d42c}\u{1d432}\u{1d42c}\u{1d42d}\u{1d41e}\u{1d426}:masters";
-        let narrow = ["x system:masters y", "\u{ff33}ystem:masters", bold].map(str::as_bytes);
+        let bold_behind = "system:\u{1d426}\u{1d41a}\u{1d42c}\u{1d42d}\u{1d41e}\u{1d42b}\u{1d42c}";
+        let narrow = ["x system:masters y", "\u{ff33}ystem:masters", bold, bold_behind].map(str::as_bytes);
         for bytes in narrow.into_iter().chain([&*wide, &little, &four, &full]) {
             let odd = [&[7][..], bytes].concat();
             assert!(contains(bytes) && contains(&odd), "{bytes:02x?}");
