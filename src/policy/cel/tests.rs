@@ -351,6 +351,7 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
         "'server auth' in csr.usages || csr.usages.exists(u, u.contains('auth')) || csr.signerName == 'example.com/x'",
         "csr.key.?curve.orValue('') in ['P256', 'P384', 'P521'] && csr.key.algorithm != 'DSA' && !('other' in csr.usages)",
         "csr.usages == ['digital signature', 'client auth'] && csr.usages != requestor.groups",
+        "csr.key.algorithm.matches('^(RSA|ECDSA)$') && csr.usages.exists(u, u.matches('auth$'))",
         "requestor.username.lowerAscii() == 'amy' && ['a', 'B'].exists(p, requestor.username.startsWith(p))",
         "requestor.username == 'Amy' || requestor.groups.exists(g, g.matches('^A'))",
     ] {
@@ -431,6 +432,7 @@ fn what_can_never_be_the_same_is_found_when_it_is_written() {
         ("requestor.extra[1] == ['x']", "[ compares a number with a text"),
         ("requestor.extra != {1: ['x']}", "!= compares a map with a map"),
         ("requestor.extra != {'team': 'x'}", "!= compares a map with a map"),
+        ("{['a']: 1} == {['b']: 1}", "a key of a map is a text, a number, true or false, and not a list of texts"),
         ("{'a': 'x', 1: 'x'}['a'] == 'x'", "a map has both a text and a number in it"),
         ("requestor.groups.map(g, g.size()) == requestor.groups", "== compares a list of numbers with a list of texts"),
         ("requestor.groups.filter(g, g != 'x').size() == '1'", "== compares a number with a text"),
