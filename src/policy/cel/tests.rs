@@ -265,7 +265,8 @@ fn what_is_always_there_is_not_asked_for() {
         ("!has(csr.subject.organizations)", "csr.subject.organizations is always there, empty"),
         ("has(requestor.uid)", "requestor.uid != '' tells that there is one"),
         ("has(node.labels)", "node.labels.size() > 0 tells"),
-        ("has(node.name)", "node.name is always there"),
+        ("has(node.name)", "node.name is always there, so there is nothing to ask"),
+        ("csr.subject.?organizations.hasValue()", "csr.subject.organizations is always there"),
         ("csr.?dnsNames.hasValue()", "csr.dnsNames is always there"),
         ("csr[?'dnsNames'].hasValue()", "csr.dnsNames is always there"),
         ("requestor.?uid.orValue('none') != 'none'", "requestor.uid is always there"),
@@ -281,7 +282,7 @@ fn what_is_always_there_is_not_asked_for() {
         "csr.?dnsNames.orValue([]).size() > 0 || csr.?subject.?commonName.orValue('none') != ''",
         "requestor.?serviceAccount.?name.hasValue() && requestor.?uid.orValue('') != ''",
         "has(requestor.extra.team) && requestor.?extra[?'team'].hasValue() && requestor.extra[?'team'].hasValue()",
-        "csr.usages[?5].hasValue() || has(node.labels.pool)",
+        "csr.usages[?5].hasValue() || has(node.labels.pool) || requestor.?extra.orValue({}).size() == 0",
     ] {
         Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
     }
@@ -307,6 +308,7 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
             "\"^VPN[.]\" is never found where all letters are in lower case",
         ),
         ("csr.dnsNames.all(d, !d.matches('[A-Z]+x|B'))", "is never found"),
+        ("csr.emailAddresses.exists(e, e.contains('@Evil.'))", "it is @evil. here"),
         ("csr.emailAddresses.exists(e, e.endsWith('@Evil.example'))", "it is @evil.example here"),
         ("csr.emailAddresses.exists(e, e.endsWith('.Example'))", "it is .example here"),
         ("csr.emailAddresses.all(e, e != 'Amy@Evil.example')", "it is Amy@evil.example here"),
