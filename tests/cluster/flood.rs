@@ -55,14 +55,18 @@ fn hostile_request(index: usize, pem: &str, padded: &str) -> Value {
             pem
         }
     };
+    // Half of them are denied, half of them stay.
+    manifest(&metadata, text, if index % 8 < 4 { "example.com/flood" } else { "example.com/nobody" })
+}
+
+fn manifest(metadata: &Value, text: &str, signer: &str) -> Value {
     json!({
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
         "metadata": metadata,
-        // Half of them are denied, half of them stay.
         "spec": {
             "request": base64(text.as_bytes()),
-            "signerName": if index % 8 < 4 { "example.com/flood" } else { "example.com/nobody" },
+            "signerName": signer,
             "usages": ["client auth"],
             "expirationSeconds": 3600,
         },
@@ -164,17 +168,7 @@ fn lasting_request(index: usize, pem: &str) -> Value {
             padded(64 * 1024)
         }
     };
-    json!({
-        "apiVersion": "certificates.k8s.io/v1",
-        "kind": "CertificateSigningRequest",
-        "metadata": metadata,
-        "spec": {
-            "request": base64(text.as_bytes()),
-            "signerName": "example.com/nobody",
-            "usages": ["client auth"],
-            "expirationSeconds": 3600,
-        },
-    })
+    manifest(&metadata, &text, "example.com/nobody")
 }
 
 #[test]
