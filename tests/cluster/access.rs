@@ -150,3 +150,25 @@ fn people_get_what_their_role_says() {
     );
     assert_eq!(cluster.csr("rita")["status"]["conditions"].as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn with_the_flow_schema_of_the_page_its_calls_have_their_place_before_other_workloads() {
+    let mut cluster = Cluster::start();
+    let page = std::fs::read_to_string("docs/sizing.md").unwrap();
+    let (_, schema) = page.split_once("```yaml\n").unwrap();
+    let (schema, _) = schema.split_once("```").unwrap();
+    cluster.admin.apply(schema).unwrap();
+    cluster.apply_examples_unseen();
+    cluster.run(&[]);
+    cluster.file(&Request::new("amy", "/CN=amy/O=developers"));
+    cluster.is_approved("amy");
+    let dispatched = "apiserver_flowcontrol_dispatched_requests_total{flow_schema=\"countersign\",\
+                      priority_level=\"workload-high\"}";
+    eventually("its calls are dispatched there", LIMIT, || {
+        let metrics = cluster.admin.run(&["get", "--raw", "/metrics"])?;
+        let line = metrics.lines().find(|line| line.starts_with(dispatched)).unwrap_or_default();
+        let number = line.rsplit(' ').next().and_then(|number| number.parse::<u32>().ok());
+        anyhow_if(number.is_some_and(|number| number > 5), line)
+    })
+    .unwrap();
+}
