@@ -28,8 +28,11 @@ fn main() {
     let (plane, api) = control_plane();
     for number in numbers {
         if arguments.iter().any(|argument| argument == "--alone") {
+            let before = stored(&plane);
             let ran = controller(&plane, &api, number);
-            println!("{number} requests: {}", ran.describe(number));
+            all_are_issued(&api);
+            let each = stored(&plane).saturating_sub(before) / u64::try_from(number).unwrap();
+            println!("{number} requests: {}; etcd holds {each} bytes for each", ran.describe(number));
         } else {
             compare(&plane, &api, number);
         }
@@ -63,6 +66,12 @@ fn compare(plane: &ControlPlane, api: &Api, number: usize) {
         "{number} requests: while draining, in the median {alone:.2} of the bare client's rate, {watched:.2} of that with \
          a watch"
     );
+}
+
+/// The bytes of etcd's database that are in use, of earlier revisions, too, which are compacted every five minutes.
+fn stored(plane: &ControlPlane) -> u64 {
+    let status = plane.etcd("/v3/maintenance/status", &json!({})).unwrap();
+    status["dbSizeInUse"].as_str().unwrap().parse().unwrap()
 }
 
 fn rate(number: usize, lasted: Duration) -> f64 {
