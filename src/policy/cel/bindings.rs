@@ -9,7 +9,7 @@ use cel::common::value::Val;
 use cel::{ExecutionError, Value};
 
 use super::types::Type;
-use super::words::Words;
+use super::words::{Order, Words};
 use crate::escape::printable;
 use crate::nearest::nearest;
 use crate::node::{Node, Nodes};
@@ -31,7 +31,7 @@ pub(super) fn fields(path: &str) -> Vec<(&'static str, Type)> {
     match path {
         "csr" => vec![
             ("signerName", Type::Word(Words::Signer)),
-            ("usages", words(Words::Usage)),
+            ("usages", words(Words::Usage(Order::Listed))),
             ("expirationSeconds", Type::Int),
             ("subject", Type::Object("csr.subject")),
             ("dnsNames", words(Words::DnsName)),

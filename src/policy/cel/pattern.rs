@@ -3,12 +3,15 @@
 //! Cyrillic letter in it, and it knows operators in classes that RE2 does not. Matching takes time
 //! linear in the text; what it takes for each byte depends on the pattern, and is charged.
 
+use std::ops::RangeInclusive;
+
 use cel::objects::Opaque;
 use regex::{Regex, RegexBuilder};
 use regex_automata::Input;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// The most that a compiled regular expression may take, in bytes.
 const MAX_SIZE: usize = 1024 * 1024;
@@ -25,6 +28,9 @@ const BYTES_FOR_A_UNIT: usize = 10;
 pub(super) struct Pattern {
     source: String,
     needs_capital: bool,
+    needs_small: bool,
+    beginnings: Vec<String>,
+    ends: Vec<String>,
     matcher: Matcher,
 }
 
@@ -48,7 +54,7 @@ impl Pattern {
                 format!("not a regular expression: {}", text.lines().last().unwrap_or_default())
             }
         })?;
-        let needs_capital = regex_syntax::parse(&translated).is_ok_and(|hir| needs_capital(&hir));
+        let hir = regex_syntax::parse(&translated).unwrap_or_else(|_| Hir::empty());
         let nfa = thompson::Config::new().nfa_size_limit(Some(MAX_SIZE)).which_captures(WhichCaptures::None);
         let nfa = NFA::compiler().configure(nfa).build(&translated).map_err(|_| TOO_LARGE.to_owned())?;
         let table = dense::Config::new()
@@ -59,7 +65,14 @@ impl Pattern {
             Ok(table) => Matcher::Table(Box::new(table)),
             Err(_) => Matcher::Automaton { regex, size: nfa.memory_usage() },
         };
-        Ok(Self { source: source.to_owned(), needs_capital, matcher })
+        Ok(Self {
+            source: source.to_owned(),
+            needs_capital: needs_letter(&hir, 'A'..='Z'),
+            needs_small: needs_letter(&hir, 'a'..='z'),
+            beginnings: beside(&hir, Look::Start, ExtractKind::Prefix),
+            ends: beside(&hir, Look::End, ExtractKind::Suffix),
+            matcher,
+        })
     }
 
     /// As it was written.
@@ -70,6 +83,21 @@ impl Pattern {
     /// Whether it is found in no ASCII text that is in lower case, as far as that is easily seen.
     pub(super) const fn needs_capital(&self) -> bool {
         self.needs_capital
+    }
+
+    /// Whether it is found in no ASCII text of capitals, likewise.
+    pub(super) const fn needs_small(&self) -> bool {
+        self.needs_small
+    }
+
+    /// With one of these begins each text in which it is found, if there are any here.
+    pub(super) fn beginnings(&self) -> &[String] {
+        &self.beginnings
+    }
+
+    /// With one of these ends each text in which it is found, likewise.
+    pub(super) fn ends(&self) -> &[String] {
+        &self.ends
     }
 
     /// Whether it is found anywhere in `text`; nothing where that cannot be told. (A table fails at bytes that it was told
@@ -92,17 +120,34 @@ impl Pattern {
     }
 }
 
-/// Whether all that `hir` matches has an ASCII capital in it. (An empty class matches nothing.)
-fn needs_capital(hir: &Hir) -> bool {
+/// Whether all that `hir` matches has one of these letters in it. (An empty class matches nothing.)
+fn needs_letter(hir: &Hir, letters: RangeInclusive<char>) -> bool {
+    let needs = |hir: &Hir| needs_letter(hir, letters.clone());
     match hir.kind() {
-        HirKind::Literal(literal) => literal.0.iter().any(u8::is_ascii_uppercase),
-        HirKind::Class(Class::Unicode(class)) => class.iter().all(|range| range.start() >= 'A' && range.end() <= 'Z'),
-        HirKind::Repetition(repetition) => repetition.min > 0 && needs_capital(&repetition.sub),
-        HirKind::Capture(capture) => needs_capital(&capture.sub),
-        HirKind::Concat(parts) => parts.iter().any(needs_capital),
-        HirKind::Alternation(parts) => parts.iter().all(needs_capital),
+        HirKind::Literal(literal) => literal.0.iter().any(|byte| letters.contains(&char::from(*byte))),
+        HirKind::Class(Class::Unicode(class)) => {
+            class.iter().all(|range| letters.contains(&range.start()) && letters.contains(&range.end()))
+        }
+        HirKind::Repetition(repetition) => repetition.min > 0 && needs(&repetition.sub),
+        HirKind::Capture(capture) => needs(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().any(needs),
+        HirKind::Alternation(parts) => parts.iter().all(needs),
         HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Bytes(_)) => false,
     }
+}
+
+/// The texts of which one stands at the start or at the end of whatever `hir` is found in; none where that is not bound to
+/// be there.
+fn beside(hir: &Hir, look: Look, kind: ExtractKind) -> Vec<String> {
+    let looks = hir.properties();
+    let looks = if look == Look::Start { looks.look_set_prefix() } else { looks.look_set_suffix() };
+    if !looks.contains(look) {
+        return Vec::new();
+    }
+    let texts = Extractor::new().kind(kind).extract(hir);
+    let texts = texts.literals().unwrap_or_default().iter();
+    // A part of a character is none.
+    texts.map(|text| String::from_utf8(text.as_bytes().to_vec()).unwrap_or_default()).collect()
 }
 
 const TOO_LARGE: &str = "the regular expression is too large";

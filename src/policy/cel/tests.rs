@@ -179,11 +179,9 @@ fn a_regular_expression_means_what_it_means_to_kubernetes() {
 fn what_fails_or_is_not_known_is_unknown_and_quoted() {
     let amy = request("amy", &[]);
     for (source, why) in [
-        ("!csr.dnsNames", "types do not go together"),
-        ("has(csr.expirationSeconds) && csr.key.bits", "types do not go together"),
         ("requestor.extra['team'] == ['x']", "\"team\" is not there; has(…) tells whether it is"),
         ("requestor.serviceAccount.name == 'x'", "\"serviceAccount\" is not there; has(…) tells whether it is"),
-        ("csr.subject.commonName > 3", "types do not go together: found no matching overload for '_>_'"),
+        ("csr.subject.organizations > csr.dnsNames", "types do not go together: found no matching overload for '_>_'"),
         ("1 / (csr.dnsNames.size()) == 1", "it divides by zero"),
         ("1 % (csr.dnsNames.size()) == 1", "it divides by zero"),
         ("9223372036854775807 + csr.key.bits > 1", "a number becomes too large"),
@@ -340,6 +338,54 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
         ("!('a b' in csr.dnsNames)", "none that decodes is like it"),
         ("csr.uris.all(u, u != 'https://h:443/')", "none that decodes is like it"),
         ("!('::ffff:10.0.0.1' in csr.ipAddresses)", "it is 10.0.0.1 here"),
+        // Names that these have elsewhere, and none at all.
+        ("csr.key.algorithm != 'EC'", "ECDSA is what it is called here"),
+        ("csr.key.algorithm != 'DSA'", "\"DSA\" is never found: there are RSA, ECDSA, Ed25519"),
+        ("!has(csr.key.curve) || csr.key.curve != 'prime256v1'", "P256 is what it is called here"),
+        ("!(csr.key.?curve.orValue('') in ['secp256r1', 'P384'])", "P256 is what it is called here"),
+        ("!(csr.key.?curve.orValue('') in ['secp224r1', 'P521'])", "there are P256, P384"),
+        ("csr.key.?curve.orValue('none') != 'P-256'", "P256 is what it is called here"),
+        ("csr.key.?curve.orValue('P-256') != 'P256'", "P256 is what it is called here"),
+        ("(has(csr.key.curve) ? csr.key.curve : 'none') != 'P-256'", "P256 is what it is called here"),
+        ("'P-384' != (has(csr.key.curve) ? csr.key.curve : 'none')", "P384 is what it is called here"),
+        ("(!has(csr.key.curve) ? 'none' : csr.key.curve) != 'P-256'", "P256 is what it is called here"),
+        ("!('nonRepudiation' in csr.usages)", "content commitment is what it is called here"),
+        ("csr.usages.all(u, u != 'smime')", "email protection is what it is called here"),
+        ("!('other' in csr.usages)", "\"other\" is never found: there is none like it"),
+        ("csr.usages.exists(u, u.contains('-'))", "there is none like it"),
+        ("csr.key.algorithm.startsWith('DSA')", "there are RSA"),
+        // In maps.
+        ("csr.key.bits >= {'rsa': 3072, 'ecdsa': 256}[?csr.key.algorithm].orValue(0)", "RSA is what it is called here"),
+        ("csr.key.bits >= {'rsa': 3072, 'ECDSA': 256}[csr.key.algorithm]", "RSA is what it is called here"),
+        (
+            "{'rsa': 3072, 'ecdsa': 384}.all(a, csr.key.algorithm != a || csr.key.bits >= 384)",
+            "RSA is what it is called",
+        ),
+        ("{'dev': ['p256']}.all(g, !(csr.key.curve in {'dev': ['p256']}[g]))", "P256 is what it is called here"),
+        ("csr.key.curve != {'dev': 'p256'}[?requestor.username].orValue('')", "P256 is what it is called here"),
+        ("csr.key.algorithm != ['rsa'][0]", "RSA is what it is called here"),
+        (
+            "csr.dnsNames.all(d, !(d in requestor.extra[?'x'].orValue(['VPN.example.com'])))",
+            "it is vpn.example.com here",
+        ),
+        ("csr.dnsNames.all(d, !(d in (['a'] + ['B'])))", "it is b here"),
+        // The order of usages.
+        ("csr.usages.sort() != ['server auth', 'client auth']", "in that of the alphabet"),
+        ("!(csr.usages in [['client auth', 'digital signature']])", "the order of docs/expressions.md"),
+        ("csr.usages == (has(csr.key.curve) ? ['client auth', 'digital signature'] : ['any', 'any'])", "the order of"),
+        ("csr.usages.slice(0, 2) == ['client auth', 'digital signature']", "the order of"),
+        // Parts of texts.
+        ("requestor.username.upperAscii().matches('^amy$')", "where all letters are capitals"),
+        ("csr.emailAddresses.all(e, !e.matches('@Example\\\\.com$'))", "it is @example.com here"),
+        ("csr.uris.all(u, !u.matches('^spiffe://Example\\\\.com/'))", "it is spiffe://example.com/ here"),
+        ("csr.uris.all(u, !u.matches('^(SPIFFE|Spiffe)://a'))", "it is spiffe://a here"),
+        ("csr.ipAddresses.all(a, !a.startsWith('2001:0db8:'))", "no part of an address begins with a zero here"),
+        ("csr.ipAddresses.all(a, !a.endsWith(':0001'))", "no part of an address begins with a zero here"),
+        ("csr.ipAddresses.all(a, !a.matches('^2001:0db8:'))", "no part of an address begins with a zero here"),
+        ("csr.ipAddresses.all(a, !a.startsWith('10.0.0.0/8'))", "an address has no /; cidr(…).containsIP(…)"),
+        ("csr.key.algorithm.indexOf('rsa') < 0 || csr.key.bits >= 3072", "RSA is what it is called here"),
+        ("csr.dnsNames.all(d, d.lastIndexOf('VPN.example.com') < 0)", "it is vpn.example.com here"),
+        ("['10.0.0.0/8', 'a b'].all(x, !(x in csr.ipAddresses))", "none that decodes is like it"),
     ] {
         let error = Expression::new("test", source).expect_err(source);
         assert!(error.contains(problem), "{source}: {error}");
@@ -351,11 +397,61 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
         "csr.uris.exists(u, u == 'spiffe://a/B' || u.endsWith('/B') || u.contains('A') || u.startsWith('spiffe://a/B'))",
         "csr.key.?curve.orValue('') == '' || csr.key.?curve.orValue('none') == 'none' || csr.key.algorithm.endsWith('SA')",
         "'server auth' in csr.usages || csr.usages.exists(u, u.contains('auth')) || csr.signerName == 'example.com/x'",
-        "csr.key.?curve.orValue('') in ['P256', 'P384', 'P521'] && csr.key.algorithm != 'DSA' && !('other' in csr.usages)",
+        "csr.key.?curve.orValue('') in ['P256', 'P384', 'P521'] && csr.usages.all(u, u in ['client auth', 'other'])",
+        "csr.key.?curve.orValue('none') == 'none' || csr.key.?curve.orValue('none') in ['P256', 'none']",
+        "csr.key.?curve.orValue(requestor.uid) == 'none' || (has(csr.key.curve) ? csr.key.curve : 'no') == 'no'",
+        "(has(csr.key.curve) ? 'P256' : 'none') == csr.key.?curve.orValue('none') && csr.dnsNames[?0].orValue('None') != 'None'",
+        "csr.key.bits >= {'RSA': 3072, 'ECDSA': 256, 'DSA': 9999}[?csr.key.algorithm].orValue(0)",
+        "{'RSA': 3072}.all(a, csr.key.algorithm != a || csr.key.bits >= 3072) && {'a': 1}['a'] == 1",
+        "csr.usages.sort() == ['client auth', 'digital signature'] && csr.usages.distinct() != ['digital signature', 'client auth']",
+        "csr.usages.reverse() == ['client auth', 'digital signature'] || csr.usages.slice(0, 1) == ['client auth']",
+        "csr.usages in [['digital signature', 'client auth'], ['client auth', 'digital signature']]",
+        "['10.96.0.1', 'kubernetes'].all(x, !(x in csr.dnsNames) && !(x in csr.ipAddresses))",
+        "['amy', 'amy@example.com', requestor.username].exists(x, x == csr.subject.commonName || x in csr.emailAddresses)",
+        "['a b', requestor.username].exists(x, x in csr.dnsNames)",
+        "csr.ipAddresses.all(a, a.startsWith('10.0.0.') || a.contains('0a0') || a.endsWith('0.0.1') || a.matches('^10[.]0'))",
+        "csr.ipAddresses.exists(a, a.startsWith('fd00::') || a.startsWith('::') || a.endsWith('0a') || a == '0.0.0.0')",
+        "csr.uris.all(u, u.matches('^spiffe://example[.]com/NS') || u.matches('SPIFFE$') || u.matches('^(?i)spiffe'))",
+        "csr.emailAddresses.all(e, e.matches('^Amy@') || e.matches('Amy') || e.matches('@[A-Z]*example[.]com$'))",
+        "requestor.username.upperAscii().matches('^[A-Z]+$') || requestor.username.upperAscii().matches('a*B')",
+        "csr.dnsNames.all(d, d.indexOf('vpn') < 0) && requestor.username.indexOf('A') < 0",
         "csr.usages == ['digital signature', 'client auth'] && csr.usages != requestor.groups",
         "csr.key.algorithm.matches('^(RSA|ECDSA)$') && csr.usages.exists(u, u.matches('auth$'))",
         "requestor.username.lowerAscii() == 'amy' && ['a', 'B'].exists(p, requestor.username.startsWith(p))",
         "requestor.username == 'Amy' || requestor.groups.exists(g, g.matches('^A'))",
+    ] {
+        Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    }
+}
+
+#[test]
+fn what_no_function_or_operator_takes_is_found_when_it_is_written() {
+    for (source, problem) in [
+        (
+            "requestor.groups.contains('contractors')",
+            "contains is of a text, and not of a list of texts: in tells what is",
+        ),
+        ("csr.dnsNames.startsWith('a')", "startsWith is of a text, and not of a list of texts: all and exists look at"),
+        ("csr.usages.indexOf('client auth') >= 0", "indexOf is of a text, and not of a list of texts"),
+        ("csr.key.?curve.startsWith('P')", "write .orValue('') behind the optional"),
+        ("csr.key.bits.matches('1')", "matches is of a text, and not of a number"),
+        ("csr.key.bits > '2048'", "a number is neither less nor more than a text"),
+        ("csr.subject.commonName <= 3", "a text is neither less nor more than a number"),
+        ("csr.key.?curve >= 'P'", "an optional (a text, or nothing) is neither less nor more than a text"),
+        ("!csr.dnsNames", "! takes true or false, and not a list of texts"),
+        ("has(csr.expirationSeconds) && csr.key.bits", "&& and || take true or false, and not a number"),
+        ("csr.subject.organizations || true", "&& and || take true or false, and not a list of texts"),
+        ("csr.key.bits ? true : false", "? : takes true or false before the ?, and not a number"),
+        ("csr.ipAddresses.all(a, a.isIP())", "write isIP(…) around it"),
+        ("cidr('10.0.0.0/8').ip() == ip('10.0.0.0')", "write ip(…) around it"),
+    ] {
+        let error = Expression::new("test", source).expect_err(source);
+        assert!(error.contains(problem), "{source}: {error}");
+    }
+    for source in [
+        "csr.key.bits < 2u || csr.key.bits >= 2 && 'a' <= requestor.username",
+        "requestor.extra['team'][0].contains('a') && !requestor.username.trim().startsWith('a')",
+        "csr.key.bits > 1 ? csr.dnsNames.exists(d, d.contains('a')) : !true",
     ] {
         Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
     }
