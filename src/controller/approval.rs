@@ -25,6 +25,7 @@ const MAX_MESSAGE: usize = 4096;
 /// decision may take its time.
 const NODE_FRESH: Duration = Duration::from_secs(5);
 
+const MERGE_PATCH: &str = "application/merge-patch+json";
 const RESOURCE: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 
 /// What became of a decision.
@@ -32,6 +33,8 @@ const RESOURCE: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 pub(super) enum Sent {
     /// The API server accepted it.
     Accepted,
+    /// It had accepted it, though its answer did not come: this is the request since.
+    Written(Box<CsrObject>),
     /// It was not sent: what it rests on has changed.
     Refused(Refusal),
     /// This is what the request is now: somebody changed it since it was reviewed.
@@ -59,11 +62,7 @@ pub(super) async fn send(
     if !is_identified(&object) {
         return read(&client, &object.metadata.name).await;
     }
-    let writable = match writable(&client, &object).await {
-        Ok(writable) => writable,
-        Err(sent) => return sent,
-    };
-    let body = body(&object, &review, &writable);
+    let patch = patch(&object, &review);
     let began = Moment::now();
     if let Some(fact) = &review.node {
         match read_node(&client, &fact.name).await {
@@ -87,7 +86,7 @@ pub(super) async fn send(
     };
     // The API server, too, gives up then, also where it does not hear that this side has.
     let approval = format!("{}/approval?fieldManager=countersign&timeout={}s", path(&object), CALL_TIMEOUT.as_secs());
-    let sent = call_after::<Answered>(&client, look, Method::PUT, &approval, "application/json", &body).await;
+    let sent = call_after::<Answered>(&client, look, Method::PATCH, &approval, MERGE_PATCH, &patch).await;
     if let Some(refusal) = refused.get() {
         return Sent::Refused(*refusal);
     }
@@ -145,10 +144,10 @@ impl Answered {
     }
 }
 
-/// What became of a decision whose answer did not come.
-pub(super) async fn look_at(client: Client, object: Arc<CsrObject>, review: Arc<Review>) -> Sent {
-    match read(&client, &object.metadata.name).await {
-        Sent::Found(now) if now.metadata.uid == object.metadata.uid && is_written(&now, &review) => Sent::Accepted,
+/// What became of the decision of `review` about the request with `uid` and this name, whose answer did not come.
+pub(super) async fn look_at(client: Client, name: &str, uid: &str, review: &Review) -> Sent {
+    match read(&client, name).await {
+        Sent::Found(now) if now.metadata.uid == uid && is_written(&now, review) => Sent::Written(now),
         // Whatever kept it from being read says nothing about the decision.
         Sent::Failed(error) => Sent::Unanswered(error),
         other => other,
@@ -180,60 +179,6 @@ fn path_of(name: &str) -> String {
     format!("{RESOURCE}/{}", segment(name))
 }
 
-/// The metadata that goes back, read again where it was too long to keep.
-async fn writable(client: &Client, object: &CsrObject) -> Result<Value, Sent> {
-    let metadata = &object.metadata;
-    if !metadata.dropped {
-        return Ok(json!({
-            "generateName": metadata.generate_name,
-            "labels": metadata.labels,
-            "annotations": metadata.annotations,
-            "finalizers": metadata.finalizers,
-            "ownerReferences": metadata.owner_references,
-        }));
-    }
-    let now: Now = match get(client, &path(object), "application/json").await {
-        Ok(now) => now,
-        Err(error) if error.status() == Some(404) => return Err(Sent::Gone),
-        Err(error) => return Err(Sent::Failed(error)),
-    };
-    let NowMetadata { uid, resource_version, generate_name, labels, annotations, finalizers, owner_references } =
-        now.metadata;
-    if uid != metadata.uid || resource_version != metadata.resource_version {
-        return Err(read(client, &object.metadata.name).await);
-    }
-    Ok(json!({
-        "generateName": generate_name,
-        "labels": labels,
-        "annotations": annotations,
-        "finalizers": finalizers,
-        "ownerReferences": owner_references,
-    }))
-}
-
-#[derive(Deserialize)]
-struct Now {
-    metadata: NowMetadata,
-}
-
-/// Not `managedFields`: they can be nested deeper than a parser follows.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NowMetadata {
-    uid: String,
-    resource_version: String,
-    #[serde(default)]
-    generate_name: Value,
-    #[serde(default)]
-    labels: Value,
-    #[serde(default)]
-    annotations: Value,
-    #[serde(default)]
-    finalizers: Value,
-    #[serde(default)]
-    owner_references: Value,
-}
-
 /// The Node of this name, if there is one. A read without a `resourceVersion` is consistent (Kubernetes API
 /// concepts, "resource versions": unset is most recent).
 async fn read_node(client: &Client, name: &str) -> Result<Option<Box<Node>>, Error> {
@@ -244,19 +189,17 @@ async fn read_node(client: &Client, name: &str) -> Result<Option<Box<Node>>, Err
     }
 }
 
-/// The whole writable metadata goes back, since a PUT without it would erase it; the version and
-/// the uid make it fail on any other object. `spec` is left out: the API server keeps it.
-fn body(object: &CsrObject, review: &Review, writable: &Value) -> Value {
-    let mut metadata = writable.clone();
-    metadata["name"] = json!(object.metadata.name);
-    metadata["uid"] = json!(object.metadata.uid);
-    metadata["resourceVersion"] = json!(object.metadata.resource_version);
+/// The version and the uid make it fail on any other object, and on this one in another state. Whatever else is in the
+/// object stays: a requestor may have written megabytes into it, and a PUT would have to give all that back.
+fn patch(object: &CsrObject, review: &Review) -> Value {
     let mut conditions = object.conditions.clone();
     conditions.push(condition(review));
     json!({
-        "apiVersion": "certificates.k8s.io/v1",
-        "kind": "CertificateSigningRequest",
-        "metadata": metadata,
+        "metadata": {
+            "name": object.metadata.name,
+            "uid": object.metadata.uid,
+            "resourceVersion": object.metadata.resource_version,
+        },
         "status": { "conditions": conditions },
     })
 }
@@ -275,7 +218,7 @@ fn kind(review: &Review) -> &'static str {
 }
 
 /// Whether `object` has the condition that the decision of `review` writes; the API server adds times.
-fn is_written(object: &CsrObject, review: &Review) -> bool {
+pub(super) fn is_written(object: &CsrObject, review: &Review) -> bool {
     let ours = condition(review);
     let same = |theirs: &Value| ["type", "reason", "message"].iter().all(|field| theirs[field] == ours[field]);
     object.conditions.iter().any(same)

@@ -19,6 +19,7 @@ use kube::core::response::StatusDetails;
 use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tower::{BoxError, ServiceBuilder};
 
 use super::credentials::{Renewed, Transport};
@@ -27,6 +28,19 @@ use crate::escape::cut;
 
 /// How long a call may take before it counts as failed. Below the freshness limit of an approval.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The most, in bytes, of an answer of which there may be several at a time.
+const USUAL: usize = 256 * 1024;
+
+/// The most, in bytes, of any answer. An object of the 1.5 MB that etcd takes is JSON of 9.5 MB where each byte is written as six,
+/// which is up to whoever files it.
+const LARGEST: usize = 12 * 1024 * 1024;
+
+/// The most, in bytes, of a page of a list that has more than one object.
+pub(super) const MAX_PAGE: usize = 4 * 1024 * 1024;
+
+/// Who may hold an answer that is longer than usual.
+static LONG: Semaphore = Semaphore::const_new(1);
 
 /// The most that is said of an answer that is no `Status`, in bytes.
 const MAX_TEXT: usize = 256;
@@ -213,16 +227,33 @@ pub(super) async fn get<T: DeserializeOwned>(client: &Client, path: &str, accept
     whole(client, Request::get(path).header(http::header::ACCEPT, accept).body(Body::empty())?).await
 }
 
+/// Reads a page of the list at `path`, from `next` on, of no more than `limit` objects: fewer from then on, where these are too
+/// large. Whoever may file one object shall not fill the memory with many.
+pub(super) async fn page<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    next: &str,
+    limit: &mut u32,
+) -> Result<T, Error> {
+    loop {
+        let page = format!("{path}?limit={limit}&continue={}", segment(next));
+        if *limit <= 1 {
+            return get(client, &page, "application/json").await;
+        }
+        match get_within(client, &page, MAX_PAGE).await {
+            Err(Error::TooLarge(_)) => *limit /= 2,
+            read => return read,
+        }
+    }
+}
+
 /// Reads `path`, unless the answer has more than `max` bytes.
-pub(super) async fn get_within<T: DeserializeOwned>(client: &Client, path: &str, max: usize) -> Result<T, Error> {
+async fn get_within<T: DeserializeOwned>(client: &Client, path: &str, max: usize) -> Result<T, Error> {
     limited(async {
         let mut body = stream(client, path).await?;
         let mut whole = Vec::new();
         while let Some(bytes) = chunk(&mut body).await.transpose()? {
-            if whole.len() + bytes.len() > max {
-                return Err(Error::TooLarge(max));
-            }
-            whole.extend_from_slice(&bytes);
+            add(&mut whole, &bytes, max)?;
         }
         Ok(serde_json::from_slice(&whole).map_err(kube::Error::SerdeError)?)
     })
@@ -248,12 +279,31 @@ pub(super) async fn chunk(body: &mut Body) -> Option<Result<Bytes, Error>> {
     }
 }
 
+/// Reads the whole answer. One that is longer than usual waits until no other is held, so that many fill no memory.
 async fn whole<T: DeserializeOwned>(client: &Client, request: Request<Body>) -> Result<T, Error> {
     limited(async {
-        let body = answer(client, request).await?.collect_bytes().await?;
-        Ok(serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?)
+        let mut body = answer(client, request).await?;
+        let (mut whole, mut permit) = (Vec::new(), None);
+        while let Some(bytes) = chunk(&mut body).await.transpose()? {
+            if permit.is_none() && whole.len() + bytes.len() > USUAL {
+                // It is never closed.
+                permit = LONG.acquire().await.ok();
+            }
+            add(&mut whole, &bytes, LARGEST)?;
+        }
+        let read = serde_json::from_slice(&whole).map_err(kube::Error::SerdeError);
+        drop((whole, permit));
+        Ok(read?)
     })
     .await
+}
+
+fn add(whole: &mut Vec<u8>, bytes: &[u8], max: usize) -> Result<(), Error> {
+    if whole.len() + bytes.len() > max {
+        return Err(Error::TooLarge(max));
+    }
+    whole.extend_from_slice(bytes);
+    Ok(())
 }
 
 /// The body of the answer to `request`, if that is none of failure.
@@ -262,8 +312,11 @@ async fn answer(client: &Client, request: Request<Body>) -> Result<Body, Error> 
     if parts.status.is_success() {
         return Ok(body);
     }
-    let body = body.collect_bytes().await?;
-    Err(kube::Error::Api(refusal(parts.status, &parts.headers, &body)).into())
+    let (mut body, mut said) = (body, Vec::new());
+    while let Some(bytes) = chunk(&mut body).await.transpose()? {
+        add(&mut said, &bytes, USUAL)?;
+    }
+    Err(kube::Error::Api(refusal(parts.status, &parts.headers, &said)).into())
 }
 
 /// What the API server says. Its priority and fairness, and what stands between, say when to come again

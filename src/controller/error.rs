@@ -118,6 +118,7 @@ impl Error {
     #[must_use]
     pub fn category(&self) -> &'static str {
         match self {
+            Self::Api(_) if self.is_too_large() => "too-large",
             Self::Api(kube::Error::Api(status)) => match status.code {
                 401 => "unauthorized",
                 403 => "forbidden",
@@ -152,11 +153,22 @@ impl Error {
         }
     }
 
+    /// Whether the API server takes the object for too large: its bound is that of etcd, 1.5 MB unless that is told otherwise.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Api(kube::Error::Api(status)) => {
+                status.code == 413 || (status.code >= 500 && status.message.contains("request is too large"))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether what was asked for may have been done all the same: no answer came, or none that tells.
     #[must_use]
     pub fn is_open(&self) -> bool {
         match self {
-            Self::Api(kube::Error::Api(status)) => status.code >= 500,
+            Self::Api(kube::Error::Api(status)) => status.code >= 500 && !self.is_too_large(),
             Self::Api(_) | Self::Unreachable { .. } | Self::Timeout(_) => true,
             _ => false,
         }

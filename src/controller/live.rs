@@ -101,9 +101,10 @@ impl Live {
 
     async fn list<T: DeserializeOwned>(&self, path: &str, mut progress: impl FnMut(usize)) -> Result<Vec<T>, Error> {
         let mut items = Vec::new();
-        let mut next = String::new();
+        let (mut next, mut limit) = (String::new(), PAGE);
         loop {
-            let page: Page<T> = self.get(&format!("{path}?limit={PAGE}&continue={}", segment(&next))).await?;
+            let page = client::page(&self.client, path, &next, &mut limit).await;
+            let page: Page<T> = page.map_err(|error: Error| error.at(&self.server))?;
             items.extend(page.items);
             progress(items.len());
             if page.metadata.next.is_empty() {

@@ -94,7 +94,7 @@ impl Needed {
 
 fn always(config: &Config) -> Vec<Permission> {
     let certificates = "certificates.k8s.io";
-    let mut needed = vec![permission("update", certificates, "certificatesigningrequests/approval")];
+    let mut needed = vec![permission("patch", certificates, "certificatesigningrequests/approval")];
     needed.extend(config.settings.managed_signers.iter().map(|signer| {
         // RBAC grants all signers by naming none.
         let name = (*signer != SignerPattern::All).then(|| signer.to_string());

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use tokio::sync::{self, Notify};
 
 use super::Error;
-use super::client::{chunk, get, segment, stream};
+use super::client::{chunk, page, segment, stream};
 use super::filed::Filed;
 use super::metrics::Metrics;
 use crate::api::{GROUP, VERSION};
@@ -341,10 +341,9 @@ impl Watch {
         seen: &mut impl AsyncFnMut(Seen<U>),
     ) -> Result<String, Error> {
         seen(Seen::Restarted).await;
-        let mut next = String::new();
+        let (mut next, mut limit) = (String::new(), PAGE);
         loop {
-            let page = format!("{path}?limit={PAGE}&continue={}", segment(&next));
-            let page: Page<T> = get(&self.client, &page, "application/json").await?;
+            let page: Page<T> = page(&self.client, path, &next, &mut limit).await?;
             for object in page.items.into_iter().flatten() {
                 version_of(&object)?;
                 seen(Seen::Listed(body(object.of_list()))).await;

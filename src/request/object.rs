@@ -133,8 +133,7 @@ pub struct CsrObject {
     malformed: Option<&'static str>,
 }
 
-/// The metadata that an update has to give back, since one without it would erase it. A requestor may
-/// write as much of it as the API server takes, so beyond [`MAX_METADATA_BYTES`] none of it is kept.
+/// What tells which object it is, in which state.
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
     /// `name`; arbitrary text.
@@ -143,29 +142,11 @@ pub struct Metadata {
     pub uid: String,
     /// `resourceVersion`.
     pub resource_version: String,
-    /// `generateName`, with which kubelets file; empty where there is none.
-    pub generate_name: String,
-    /// `labels` as they are.
-    pub labels: Value,
-    /// `annotations` as they are.
-    pub annotations: Value,
-    /// `finalizers` as they are.
-    pub finalizers: Value,
-    /// `ownerReferences` as they are.
-    pub owner_references: Value,
-    /// Whether the last five were too long, and have to be read again before an update.
-    pub dropped: bool,
 }
-
-/// The most, in bytes of memory, of labels, annotations, finalizers and owner references that is kept.
-pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
 /// The most groups, extra attributes, usages or conditions that are read, and how many values there may be in them; with
 /// more of them the object counts as one that cannot be read.
 const MAX_VALUES: usize = 20_000;
-
-/// The most values that the labels, annotations, finalizers or owner references that are kept consist of.
-const MAX_METADATA_VALUES: usize = 2_000;
 
 /// About how many bytes `value` takes in memory: a text of one byte takes some 50, a label some 170.
 fn weight(value: &Value) -> usize {
@@ -247,14 +228,11 @@ impl CsrObject {
     #[must_use]
     pub fn memory(&self) -> usize {
         let Envelope { name, uid, signer_name, username, user_uid, groups, extra, usages, .. } = &self.envelope;
-        let Metadata { resource_version, generate_name, labels, annotations, finalizers, owner_references, .. } =
-            &self.metadata;
-        let identity = [name, name, uid, uid, signer_name, username, user_uid, resource_version, generate_name];
+        let identity = [name, name, uid, uid, signer_name, username, user_uid, &self.metadata.resource_version];
         let extra: usize = extra.iter().map(|(key, values)| 160 + key.len() + weights(values)).sum();
         let request = if let Request::Bytes(pem) = &self.request { pem.len() } else { 0 };
-        let values = [labels, annotations, finalizers, owner_references].into_iter().chain(&self.conditions);
-        let values: usize = values.map(weight).sum();
-        size_of::<Self>() + weights(identity) + weights(groups) + weights(usages) + extra + request + values
+        let conditions: usize = self.conditions.iter().map(weight).sum();
+        size_of::<Self>() + weights(identity) + weights(groups) + weights(usages) + extra + request + conditions
     }
 
     /// What the API server vouches for; offline it can be completed before a review.
@@ -348,7 +326,8 @@ fn usages_fit(usages: &[String]) -> Result<(), DecodeError> {
 }
 
 /// The object as it comes, every part optional and of any type where a type does not decide what
-/// is read. `managedFields` is not among them: it alone can make a typed list fail.
+/// is read. Labels, annotations and the like are not among them, of which a requestor may write as much as the API server
+/// takes, nor is `managedFields`, which alone can make a typed list fail.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Raw {
@@ -363,13 +342,8 @@ struct RawMetadata {
     name: Bounded<1>,
     uid: Bounded<1>,
     resource_version: Bounded<1>,
-    generate_name: Bounded<1>,
     creation_timestamp: Bounded<1>,
     deletion_timestamp: Bounded<1>,
-    labels: Bounded<MAX_METADATA_VALUES>,
-    annotations: Bounded<MAX_METADATA_VALUES>,
-    finalizers: Bounded<MAX_METADATA_VALUES>,
-    owner_references: Bounded<MAX_METADATA_VALUES>,
 }
 
 #[derive(Deserialize, Default)]
@@ -502,24 +476,10 @@ impl From<Raw> for CsrObject {
             name: envelope.name.clone(),
             uid: envelope.uid.clone(),
             resource_version: metadata.resource_version.text(),
-            ..Metadata::default()
         };
         let conditions: Value = reader.read("status.conditions", status.conditions);
-        let writable =
-            [metadata.labels, metadata.annotations, metadata.finalizers, metadata.owner_references].map(Bounded::kept);
-        let generate_name = metadata.generate_name.text();
-        let short =
-            |all: [&Value; 4]| generate_name.len() + all.into_iter().map(weight).sum::<usize>() <= MAX_METADATA_BYTES;
-        let metadata_kept = match writable {
-            [Some(labels), Some(annotations), Some(finalizers), Some(owner_references)]
-                if short([&labels, &annotations, &finalizers, &owner_references]) =>
-            {
-                Metadata { generate_name, labels, annotations, finalizers, owner_references, ..identity }
-            }
-            _ => Metadata { dropped: true, ..identity },
-        };
         Self {
-            metadata: metadata_kept,
+            metadata: identity,
             conditions: if let Value::Array(conditions) = conditions { conditions } else { Vec::new() },
             issued: !matches!(&status.certificate, Bounded::Kept(value) if value.is_null() || value == ""),
             created: envelope.created,
@@ -597,9 +557,6 @@ mod tests {
         }
         let conditions = object(json!({"status": {"conditions": vec![json!({"type": "x"}); 100_000]}}));
         assert_eq!(conditions.malformed(), Some("status.conditions"));
-        for field in ["finalizers", "ownerReferences", "labels"] {
-            assert!(object(json!({"metadata": {field: vec!["a/b"; 100_000]}})).metadata.dropped, "{field}");
-        }
         let lists = json!({"metadata": {"deletionTimestamp": [1]}, "status": {"certificate": [1]}});
         assert!(object(lists.clone()).deleting && object(lists).issued);
         let many = object(json!({"spec": {"groups": vec!["a group of some length"; 10_000]}}));
@@ -624,32 +581,13 @@ mod tests {
         assert_eq!(object(json!({"spec": {"request": null}})).malformed(), None);
     }
 
-    /// An update without them would erase them.
     #[test]
-    fn what_an_update_gives_back_is_kept_whole_or_not_at_all() {
-        let labels = json!({"k": "v"});
-        let finalizers = json!(["a/b"]);
-        let owners = json!([{"controller": true}]);
-        // What each map, list, key and text takes beside its bytes.
-        let map = |key: &str, value: usize| 640 + 112 + key.len() + value;
-        let list = |item: usize| 64 + 32 + item;
-        let others = 2 + map("k", 56 + 1) + map("k", 56) + list(56 + 3) + list(map("controller", 32));
-        let read = |text: usize| {
-            let annotations = json!({"k": "x".repeat(text)});
-            let metadata = object(json!({"metadata": {
-                "name": "a", "uid": "u", "resourceVersion": "7", "generateName": "a-",
-                "labels": labels, "annotations": annotations, "finalizers": finalizers, "ownerReferences": owners,
-            }}))
-            .metadata;
-            assert_eq!((&*metadata.name, &*metadata.uid, &*metadata.resource_version), ("a", "u", "7"));
-            assert_eq!(metadata.generate_name, if metadata.dropped { "" } else { "a-" });
-            let kept = [metadata.labels, metadata.annotations, metadata.finalizers, metadata.owner_references];
-            let all = [labels.clone(), annotations, finalizers.clone(), owners.clone()];
-            assert_eq!(kept, if metadata.dropped { Default::default() } else { all });
-            !metadata.dropped
-        };
-        assert!(read(16_384 - others));
-        assert!(!read(16_384 - others + 1));
+    fn what_a_requestor_writes_beside_the_request_takes_no_memory() {
+        let read = |metadata: serde_json::Value| object(json!({ "metadata": metadata })).memory();
+        let few = read(json!({ "name": "a", "uid": "u" }));
+        for field in ["labels", "annotations", "finalizers", "ownerReferences", "generateName", "managedFields"] {
+            assert_eq!(read(json!({ "name": "a", "uid": "u", field: vec!["a/b"; 100_000] })), few, "{field}");
+        }
     }
 
     #[test]

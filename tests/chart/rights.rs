@@ -36,7 +36,7 @@ const CONTROLLER: [&str; 12] = [
     "get certificates.k8s.io/certificatesigningrequests",
     "list certificates.k8s.io/certificatesigningrequests",
     "watch certificates.k8s.io/certificatesigningrequests",
-    "update certificates.k8s.io/certificatesigningrequests/approval",
+    "patch certificates.k8s.io/certificatesigningrequests/approval",
     "get countersign.dev/csrpolicies",
     "list countersign.dev/csrpolicies",
     "watch countersign.dev/csrpolicies",

@@ -1,25 +1,28 @@
 //! What became of decisions and consistent reads, and what is to be recorded of it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::{Decided, Done, Engine, LAG};
 use crate::controller::Error;
-use crate::controller::approval::Sent;
+use crate::controller::approval::{Sent, is_written};
 use crate::controller::confirm::Current;
 use crate::controller::filed::Filed;
 use crate::controller::gate::Refusal;
 use crate::controller::pending::age;
 use crate::controller::skew::Skew;
 use crate::policy::Kind;
+use crate::request::SigningRequest;
 use crate::review::{Decision, Review};
+
+/// After how long a decision for which the request leaves no room is tried again: somebody may have made some.
+const NO_ROOM: Duration = Duration::from_secs(600);
 
 impl Engine {
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Sent { name, decided, sent } => self.sent(&name, decided, sent),
+            Done::Sent { name, decided, request, sent } => self.sent(&name, decided, request.as_ref(), sent),
             Done::Read { filed, read } => self.read(&filed, read),
             Done::Confirmed(Ok(current)) => self.confirmed(current),
             Done::Confirmed(Err(error)) => {
@@ -67,26 +70,40 @@ impl Engine {
         self.confirm(lags.clamp(Duration::from_millis(100), Duration::from_secs(1)));
     }
 
-    fn sent(&mut self, name: &str, decided: Decided, sent: Sent) {
+    fn sent(&mut self, name: &str, decided: Decided, request: Option<&SigningRequest>, sent: Sent) {
         self.flight.arrive(matches!(&sent, Sent::Failed(error) | Sent::Unanswered(error) if error.is_too_busy()));
-        let Decided { object, request, review, set } = &decided;
-        let uid = &object.metadata.uid;
+        let Decided { filed, review, .. } = &decided;
+        let uid = filed.uid();
         let still_here = self.pending.arrived(name, uid);
         // An approval that failed may have been written all the same.
-        if !matches!(sent, Sent::Accepted | Sent::Failed(_) | Sent::Unanswered(_)) {
+        if !matches!(sent, Sent::Accepted | Sent::Written(_) | Sent::Failed(_) | Sent::Unanswered(_)) {
             let fewer = self.counted.withdraw(uid);
             self.review_held_up(fewer);
         }
         match sent {
             Sent::Accepted => {
                 self.flight.came_through();
-                let age = age(object.created(), Timestamp::now());
-                self.recorder.record(set, request, review, age);
+                if let Some(request) = request {
+                    self.record(&decided, request);
+                }
                 self.forget(name, uid);
             }
-            Sent::Gone => self.forget(name, uid),
+            Sent::Written(now) => {
+                self.flight.came_through();
+                self.record(&decided, &now.signing_request());
+                self.forget(name, uid);
+            }
+            Sent::Gone => {
+                if request.is_none() {
+                    lost(&decided);
+                }
+                self.forget(name, uid);
+            }
             Sent::Found(now) => {
-                if now.settled().is_some() {
+                let same = now.metadata.uid == uid;
+                if request.is_none() && !same {
+                    lost(&decided);
+                } else if now.settled().is_some() && !(same && is_written(&now, review)) {
                     tracing::info!(
                         name = crate::escape::printable(name),
                         uid = crate::escape::printable(uid),
@@ -108,23 +125,43 @@ impl Engine {
                 if let Some(fact) = &review.node {
                     self.nodes.found_ahead(&fact.name, now.map(|now| now.resource_version));
                 }
-                self.queue.retry(name, object.requestor(), Duration::ZERO);
+                self.queue.retry(name, filed.requestor(), Duration::ZERO);
             }
-            Sent::NodeUnread(error) => self.failed(&Filed::Whole(Arc::clone(object)), "read-node", &error),
+            Sent::NodeUnread(error) => self.failed(filed, "read-node", &error),
             Sent::Refused(refusal) => {
                 if refusal == Refusal::NotFresh {
                     self.confirm(Duration::ZERO);
                 }
                 self.enqueue(name);
             }
-            Sent::Failed(error) => self.failed(&Filed::Whole(Arc::clone(object)), operation(review), &error),
+            Sent::Failed(error) => self.failed(filed, operation(review), &error),
             Sent::Unanswered(error) => {
-                self.failed(&Filed::Whole(Arc::clone(object)), operation(review), &error);
+                self.failed(filed, operation(review), &error);
                 self.unanswered.entry(name.to_owned()).or_default().push(decided);
             }
         }
         // It may have been decided, or deleted, before this came.
         self.dequeue(name);
+    }
+
+    fn record(&self, decided: &Decided, request: &SigningRequest) {
+        let age = age(decided.filed.created(), Timestamp::now());
+        self.recorder.record(&decided.set, request, &decided.review, age);
+    }
+
+    /// The watch brings a request as it is now, or was last: if a decision about it is open, that may be what it has.
+    pub(super) fn answer(&mut self, filed: &Filed) {
+        let Some(open) = self.unanswered.get_mut(filed.name()) else { return };
+        let Some(object) = filed.whole() else { return };
+        let uid = filed.uid();
+        let Some(at) = open.iter().position(|one| one.filed.uid() == uid && is_written(object, &one.review)) else {
+            return;
+        };
+        let decided = open.swap_remove(at);
+        if open.is_empty() {
+            self.unanswered.remove(filed.name());
+        }
+        self.record(&decided, &object.signing_request());
     }
 
     /// A decision could not be written, or what it rests on not be read: it is tried again.
@@ -133,6 +170,8 @@ impl Engine {
         let hint = if error.status() == Some(403) {
             self.prompts.look_at_permissions.notify_one();
             "a permission is missing: another line says which"
+        } else if error.is_too_large() {
+            "the request leaves no room for a decision, so that nobody can decide it: delete it"
         } else {
             "it is tried again"
         };
@@ -145,9 +184,28 @@ impl Engine {
             hint,
             "cannot write a decision"
         );
-        self.flight.failed();
-        self.queue.retry(filed.name(), filed.requestor(), error.retry_after());
+        if error.is_too_large() {
+            // It says nothing about others.
+            self.queue.retry(filed.name(), filed.requestor(), NO_ROOM);
+        } else {
+            self.flight.failed();
+            self.queue.retry(filed.name(), filed.requestor(), error.retry_after());
+        }
     }
+}
+
+/// What became of a decision whose answer did not come cannot be known any more: its request is gone.
+fn lost(decided: &Decided) {
+    let Decided { filed, review, .. } = decided;
+    tracing::error!(
+        name = crate::escape::printable(filed.name()),
+        uid = crate::escape::printable(filed.uid()),
+        signer = crate::escape::printable(filed.signer_name()),
+        requestor = crate::escape::printable(filed.requestor()),
+        decision = review.decision.as_str(),
+        reason = review.reason,
+        "a decision was not answered, and its request is gone: whether it was written cannot be known"
+    );
 }
 
 /// What a decision is called in metrics and logs.

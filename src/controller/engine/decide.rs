@@ -153,13 +153,13 @@ impl Engine {
             self.counted.send(&request.envelope.uid, holder, now);
         }
         self.flight.depart();
-        let decided = Decided { object, request: Arc::new(request), review: Arc::new(verdict), set };
+        let decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), set };
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
         let name = name.to_owned();
         self.calls.push(Box::pin(async move {
-            let (object, review) = (Arc::clone(&decided.object), Arc::clone(&decided.review));
+            let review = Arc::clone(&decided.review);
             let sent = approval::send(client, gate, object, review, revision).await;
-            Done::Sent { name, decided, sent }
+            Done::Sent { name, decided, request: Some(request), sent }
         }));
     }
 
@@ -176,15 +176,15 @@ impl Engine {
     /// Finds out what became of this one. Whether it is about the request that is pending, or none is.
     fn look_at(&mut self, name: &str, decided: Decided) -> bool {
         let entry = self.pending.get_mut(name);
-        let other = entry.as_ref().is_some_and(|entry| entry.filed.uid() != decided.object.metadata.uid);
+        let other = entry.as_ref().is_some_and(|entry| entry.filed.uid() != decided.filed.uid());
         if let Some(entry) = entry.filter(|_| !other) {
             entry.in_flight = true;
         }
         self.flight.depart();
         let (client, name) = (self.client.clone(), name.to_owned());
         self.calls.push(Box::pin(async move {
-            let sent = approval::look_at(client, Arc::clone(&decided.object), Arc::clone(&decided.review)).await;
-            Done::Sent { name, decided, sent }
+            let sent = approval::look_at(client, &name, decided.filed.uid(), &decided.review).await;
+            Done::Sent { name, decided, request: None, sent }
         }));
         !other
     }

@@ -41,7 +41,7 @@ use super::watch::Seen;
 use super::{Config, Error};
 use crate::node::Node;
 use crate::policy::{Kind, PolicySet, ServedPolicy};
-use crate::request::{CsrObject, SigningRequest};
+use crate::request::SigningRequest;
 use crate::review::Review;
 
 /// How many events of watches are taken in before other work gets its turn.
@@ -67,6 +67,8 @@ enum Done {
     Sent {
         name: String,
         decided: Decided,
+        /// What was decoded of it, unless its answer is that of a later look.
+        request: Option<SigningRequest>,
         sent: Sent,
     },
     /// A large request was read again.
@@ -81,9 +83,7 @@ enum Done {
 /// A decision, and what it rests on.
 #[derive(Clone)]
 struct Decided {
-    object: Arc<CsrObject>,
-    /// What was decoded of it.
-    request: Arc<SigningRequest>,
+    filed: Filed,
     review: Arc<Review>,
     /// The policies of the review: by the time of the answer there may be others.
     set: Arc<PolicySet>,

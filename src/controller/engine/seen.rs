@@ -72,6 +72,7 @@ impl Engine {
                 self.upsert(filed);
             }
             Seen::Deleted(filed) => {
+                self.answer(&filed);
                 let fewer = self.counted.gone(&filed);
                 self.forget(filed.name(), filed.uid());
                 self.review_held_up(fewer);
@@ -99,6 +100,7 @@ impl Engine {
     /// Takes in what a request is now; its name, if it is pending.
     pub(super) fn upsert(&mut self, filed: Filed) -> Option<Arc<str>> {
         let name = filed.name().to_owned();
+        self.answer(&filed);
         let fewer = self.counted.see(&filed);
         self.review_held_up(fewer);
         if self.pending.upsert(filed, self.policies.set()) {

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Decided, Done, Engine, Input, Prompts, Settling};
-use crate::controller::approval::{Sent, condition};
+use crate::controller::approval::{self, Sent, condition};
 use crate::controller::events::Events;
 use crate::controller::gate::Gate;
 use crate::controller::leader::Leadership;
@@ -31,7 +31,7 @@ use crate::controller::watch::Seen;
 use crate::controller::{Config, Error, Log};
 use crate::policy::{Kind, ServedPolicy, Settings, SignerPattern};
 use crate::request::CsrObject;
-use crate::review::{Facts, review};
+use crate::review::{Facts, NodeFact, Review, review};
 
 const SIGNER: &str = "example.com/x";
 
@@ -140,15 +140,15 @@ fn list(engine: &mut Engine, objects: impl IntoIterator<Item = CsrObject>) {
 
 /// The decision about `object`.
 fn decided(engine: &Engine, object: CsrObject) -> Decided {
-    let (set, request) = (Arc::clone(engine.policies.set()), object.signing_request());
-    let review = review(&set, &request, &Facts::default());
-    Decided { object: Arc::new(object), request: Arc::new(request), review: Arc::new(review), set }
+    let set = Arc::clone(engine.policies.set());
+    let review = review(&set, &object.signing_request(), &Facts::default());
+    Decided { filed: object.into(), review: Arc::new(review), set }
 }
 
 /// The answer comes.
 fn sent(engine: &mut Engine, decided: Decided, sent: Sent) {
-    let name = decided.object.metadata.name.clone();
-    engine.done(Done::Sent { name, decided, sent });
+    let request = decided.filed.whole().map(|object| object.signing_request());
+    engine.done(Done::Sent { name: decided.filed.name().to_owned(), decided, request, sent });
 }
 
 /// Reviews what is due under `name`, and takes in what comes of it.
@@ -239,32 +239,40 @@ async fn what_became_of_a_decision_is_found_out_however_often_that_fails() {
 
 #[tokio::test]
 async fn what_is_seen_while_stopping_holds_back_what_was_not_sent() {
-    // Too much to keep: it is read again before a decision is sent.
-    let mut value = request("a", &json!([]));
-    value["metadata"]["annotations"] = json!({ "a": "a".repeat(20_000) });
     let (asked, answer, written) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let api = {
-        let (asked, answer, written, value) =
-            (Arc::clone(&asked), Arc::clone(&answer), Arc::clone(&written), value.clone());
+        let (asked, answer, written) = (Arc::clone(&asked), Arc::clone(&answer), Arc::clone(&written));
         client(move |request| {
             let reads = request.method() == Method::GET;
-            if request.method() == Method::PUT {
+            if request.uri().path().ends_with("/approval") {
                 written.fetch_add(1, Ordering::Relaxed);
             }
-            let (asked, answer, value) = (Arc::clone(&asked), Arc::clone(&answer), value.clone());
+            let (asked, answer) = (Arc::clone(&asked), Arc::clone(&answer));
             async move {
                 if reads {
                     asked.notify_one();
                     answer.notified().await;
                 }
-                (200, value)
+                (404, json!({ "kind": "Status", "code": 404 }))
             }
         })
     };
     let (sender, inputs) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    let engine = tokio::spawn(engine(api, Leadership::always()).run(inputs, stop.clone()));
-    sender.send(Input::Request(Seen::Changed(object(value).into()))).await.unwrap();
+    let mut engine = engine(api.clone(), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    // A decision that rests on a Node, which is read once more before it is sent.
+    let Decided { filed, review, set } = decided(&engine, pending("a"));
+    let node = Some(NodeFact { name: "w".to_owned(), node: None });
+    let decided = Decided { filed, review: Arc::new(Review { node, ..(*review).clone() }), set };
+    let (gate, revision) = (Arc::clone(&engine.gate), engine.gate.revision());
+    engine.pending.get_mut("a").unwrap().in_flight = true;
+    engine.flight.depart();
+    engine.calls.push(Box::pin(async move {
+        let sent = approval::send(api, gate, Arc::new(pending("a")), Arc::clone(&decided.review), revision).await;
+        Done::Sent { name: "a".to_owned(), decided, request: None, sent }
+    }));
+    let engine = tokio::spawn(engine.run(inputs, stop.clone()));
     asked.notified().await;
     stop.cancel();
     tokio::task::yield_now().await;
@@ -290,7 +298,7 @@ async fn what_does_not_say_which_request_it_is_is_neither_taken_in_nor_decided()
             let (odd, whole, answers, decisions) =
                 (odd.clone(), whole.clone(), Arc::clone(&answers), Arc::clone(&decisions));
             client(move |request| {
-                let answer = if request.method() == Method::PUT {
+                let answer = if request.method() == Method::PATCH {
                     decisions.fetch_add(1, Ordering::Relaxed);
                     (200, request_with("a", "Denied"))
                 } else if answers.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -441,7 +449,7 @@ async fn an_answer_that_does_not_say_what_was_decided_is_none() {
         let api = {
             let odd = odd.clone();
             client(move |request| {
-                let answer = if request.method() == Method::PUT { odd.clone() } else { found.clone() };
+                let answer = if request.method() == Method::PATCH { odd.clone() } else { found.clone() };
                 async { (200, answer) }
             })
         };
@@ -506,4 +514,43 @@ async fn what_was_approved_is_listed_again_when_the_clock_was_set_and_it_is_coun
     assert!(restarted(&engine) && engine.not_ready().is_some_and(|(gate, _)| gate == "requests"));
     list(&mut engine, [approved]);
     assert!(engine.not_ready().is_none() && engine.counted.known().is_some_and(|approvals| approvals.len() == 1));
+}
+
+#[tokio::test]
+async fn what_the_watch_brings_of_a_decision_without_an_answer_is_recorded_though_its_request_is_gone_then() {
+    for last in [Seen::Changed as fn(_) -> _, Seen::Deleted as fn(_) -> _] {
+        let mut engine = engine(unused(), Leadership::always());
+        let decided = decided(&engine, pending("a"));
+        let mut written = request("a", &json!([condition(&decided.review)]));
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
+        // Another under its name says nothing about it.
+        written["metadata"]["uid"] = json!("another");
+        engine.input(Input::Request(Seen::Changed(object(written.clone()).into())));
+        let line = format!("decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}}");
+        let counted = |engine: &Engine| engine.metrics.encode().unwrap().contains(&format!("{line} 1"));
+        assert!(!counted(&engine) && engine.unanswered.len() == 1);
+        written["metadata"]["uid"] = json!("uid-of-a");
+        engine.input(Input::Request(last(object(written.clone()).into())));
+        assert!(counted(&engine) && engine.unanswered.is_empty());
+        engine.input(Input::Request(Seen::Deleted(object(written).into())));
+        assert!(counted(&engine) && is_idle(&engine));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_leaves_no_room_for_a_decision_keeps_no_others_waiting() {
+    for (status, message) in [(500, "etcdserver: request is too large"), (413, "limit is 3145728")] {
+        let api =
+            client(move |_| async move { (status, json!({ "kind": "Status", "code": status, "message": message })) });
+        let mut engine = engine(api, Leadership::always());
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        review_now(&mut engine, "a").await;
+        assert!(engine.unanswered.is_empty() && engine.pending.get("a").is_some(), "{status}");
+        let wait = engine.queue.next_wake().unwrap() - Instant::now();
+        assert!(wait > Duration::from_secs(590), "{wait:?}");
+        assert!(engine.flight.waits_until().is_none());
+        let line = "api_errors_total{category=\"too-large\",operation=\"deny\"} 1";
+        assert!(engine.metrics.encode().unwrap().contains(line));
+    }
 }

@@ -102,7 +102,7 @@ impl Call {
     pub fn decides(&self) -> Option<&str> {
         let path = self.path.split('?').next()?;
         let conditions = self.body["status"]["conditions"].as_array()?;
-        if self.method == "PUT" && path.ends_with("/approval") { conditions.last()?["type"].as_str() } else { None }
+        if self.method == "PATCH" && path.ends_with("/approval") { conditions.last()?["type"].as_str() } else { None }
     }
 
     /// Whether it approves a request.
