@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "the figures are worth knowing")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,6 +19,9 @@ use super::{Controller, LIMIT, Request, anyhow_if};
 /// The longest time after a revocation in which an approval that was on its way may still be written:
 /// ten seconds from the consistent read, and the eight that a call may take.
 pub(super) const WINDOW: Duration = Duration::from_secs(18);
+
+/// A signer that kube-controller-manager signs for.
+const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 
 /// How many of each race are run.
 fn races() -> usize {
@@ -37,10 +41,19 @@ impl Random {
 
     /// From 0 up to `max` milliseconds.
     pub(super) fn wait(&mut self, max: u64) -> Duration {
+        self.below(Duration::from_millis(max))
+    }
+
+    /// From half of `middle` up to half as much again.
+    fn around(&mut self, middle: Duration) -> Duration {
+        middle / 2 + self.below(middle)
+    }
+
+    fn below(&mut self, max: Duration) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        Duration::from_micros(self.0 % (max * 1000))
+        Duration::from_micros(self.0 % u64::try_from(max.as_micros()).unwrap())
     }
 }
 
@@ -92,6 +105,19 @@ impl Witness {
 
     fn events(&self) -> Vec<Event> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// The deletion of this object, with what it had come to by then.
+    #[track_caller]
+    fn deletion(&self, object: &Value) -> Event {
+        let uid = &object["metadata"]["uid"];
+        let deletes = |event: &&Event| event.change == "DELETED" && event.object["metadata"]["uid"] == *uid;
+        let seen = eventually("the watch brings the deletion", LIMIT, || {
+            let events = self.0.lock().unwrap();
+            let found = events.iter().rev().find(deletes).cloned();
+            found.ok_or_else(|| std::io::Error::other("it does not").into())
+        });
+        seen.unwrap()
     }
 
     /// For each signer when what permitted it was first revoked: its policy deleted or changed, or a
@@ -169,61 +195,102 @@ fn decided(bench: &Bench, name: &str) -> String {
     }
 }
 
+/// The first request is deleted about when its approval is written: later if the last one had none yet, sooner if it had.
 #[test]
 fn no_request_is_approved_in_place_of_another_under_its_name() {
     let bench = Bench::start();
-    create_policy(&bench, "swaps");
-    let running = controller(&bench, &[]);
+    let signers = [CLIENT, "example.com/swaps"];
+    bench.cluster.may_approve(&signers);
+    for (name, signer) in [("signed", signers[0]), ("unsigned", signers[1])] {
+        let policy: Value = serde_json::from_str(&policy(name, signer, Value::Null)).unwrap();
+        bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
+    }
+    let running = controller(&bench, &[&format!("--managed-signer={CLIENT}")]);
+    bench.file("canary", CLIENT);
+    let signed = eventually("somebody signs", LIMIT, || {
+        let canary = bench.api.must("GET", &format!("{REQUESTS}/canary"), None)?;
+        anyhow_if(!canary["status"]["certificate"].is_null(), &canary.to_string())
+    });
+    signed.unwrap();
     let witness = Witness::start(&bench.api);
-    let request = |subject: &str| {
-        let mut manifest = Request::new("", subject).manifest();
-        manifest["spec"]["signerName"] = json!("example.com/swaps");
-        manifest
-    };
-    let (good, bad) = (request("/CN=good"), request("/CN=bad/O=kubeadm:cluster-admins"));
-    let total = races();
+    let [good, bad] =
+        ["/CN=good", "/CN=bad/O=kubeadm:cluster-admins"].map(|subject| Request::new("", subject).manifest());
+    let (total, refused) = (races(), refused_decisions(&bench));
+    let (raced, swapped) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for worker in 0..4 {
-            let (bench, good, bad) = (&bench, &good, &bad);
+            let (bench, witness, raced, swapped, good, bad) = (&bench, &witness, &raced, &swapped, &good, &bad);
             scope.spawn(move || {
                 let name = format!("swapped-{worker}");
                 let path = format!("{REQUESTS}/{name}");
                 let named = |manifest: &Value| {
                     let mut manifest = manifest.clone();
                     manifest["metadata"]["name"] = json!(name);
+                    manifest["spec"]["signerName"] = json!(signers[worker % 2]);
                     manifest
                 };
                 let (good, bad) = (named(good), named(bad));
-                let mut random = Random::new("swaps");
-                for _ in (worker..total).step_by(4) {
-                    bench.api.must("POST", REQUESTS, Some(&good)).unwrap();
-                    // At another moment of the review each time.
-                    std::thread::sleep(random.wait(5));
-                    bench.api.must("DELETE", &path, None).unwrap();
+                let (mut random, mut aim) = (Random::new("swaps"), Duration::from_millis(2));
+                while raced.load(Ordering::SeqCst) < total {
+                    assert!(swapped.fetch_add(1, Ordering::SeqCst) < 10 * total, "most come too late to be a race");
+                    // The controller is as fast as the answer to who files it, so that the deletion cannot wait for that.
+                    let first = std::thread::scope(|scope| {
+                        let filed = scope.spawn(|| bench.api.must("POST", REQUESTS, Some(&good)).unwrap());
+                        std::thread::sleep(random.around(aim));
+                        delete_once_there(bench, &path, || filed.is_finished());
+                        filed.join().unwrap()
+                    });
                     bench.api.must("POST", REQUESTS, Some(&bad)).unwrap();
                     assert_eq!(decided(bench, &name), "Denied");
                     bench.api.must("DELETE", &path, None).unwrap();
+                    if witness.deletion(&first).has("Approved") {
+                        aim = (aim * 4 / 5).max(Duration::from_micros(10));
+                    } else {
+                        raced.fetch_add(1, Ordering::SeqCst);
+                        aim = aim * 5 / 4;
+                    }
                 }
             });
         }
     });
     std::thread::sleep(Duration::from_millis(500));
     let events = witness.events();
-    let of = |manifest: &Value| -> Vec<&Event> {
-        events.iter().filter(|event| event.object["spec"]["request"] == manifest["spec"]["request"]).collect()
-    };
-    let approved = of(&bad)
-        .iter()
-        .filter(|event| event.has("Approved") || !event.object["status"]["certificate"].is_null())
-        .count();
-    let before = of(&good).iter().filter(|event| event.change == "DELETED" && event.has("Approved")).count();
-    let swapped = of(&bad).iter().filter(|event| event.change == "DELETED").count();
+    let others: Vec<&Event> =
+        events.iter().filter(|event| event.object["spec"]["request"] == bad["spec"]["request"]).collect();
+    let approved =
+        others.iter().filter(|event| event.has("Approved") || !event.object["status"]["certificate"].is_null()).count();
+    let seen = others.iter().filter(|event| event.change == "DELETED").count();
+    let refused = refused_decisions(&bench) - refused;
     println!(
-        "swaps: {swapped} under one name, {before} after the first request was approved, {approved} of the others approved"
+        "swaps: {swapped:?} under one name, {raced:?} before the first request was approved; {refused} decisions were \
+         refused by the API server, {approved} of the others approved"
     );
     assert_eq!(approved, 0, "{}", running.log());
-    assert_eq!(swapped, total);
-    assert!(before < total, "every one came too late to be a race");
+    assert_eq!(seen, swapped.into_inner());
+}
+
+/// Deletes what somebody files meanwhile.
+#[track_caller]
+fn delete_once_there(bench: &Bench, path: &str, filed: impl Fn() -> bool) {
+    loop {
+        let filed = filed();
+        let (status, answer) = bench.api.call("DELETE", path, None).unwrap();
+        if status == 200 {
+            return;
+        }
+        assert!(status == 404 && !filed, "{status} {answer}");
+    }
+}
+
+/// How many decisions the API server refused so far, since what they are about is gone or is another.
+fn refused_decisions(bench: &Bench) -> u64 {
+    let metrics = bench.api.must("GET", "/metrics", None).unwrap();
+    let lines = metrics.as_str().unwrap().lines().filter(|line| {
+        line.starts_with("apiserver_request_total{")
+            && line.contains("subresource=\"approval\"")
+            && ["code=\"404\"", "code=\"409\""].iter().any(|code| line.contains(code))
+    });
+    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
 }
 
 #[test]
