@@ -277,14 +277,24 @@ impl Judge<'_> {
             && self.certificate.common_names.first() == Some(username)
     }
 
-    fn kubelet(&mut self) {
+    /// Whether the requestor makes a node join, for which there is no Node yet.
+    fn bootstraps(&self) -> bool {
         let Filed { signer, username, groups, .. } = self.filed;
-        let bootstraps = signer == KUBELET_CLIENT
+        signer == KUBELET_CLIENT
             && username.starts_with("system:bootstrap:")
             && groups.iter().any(|group| group == "system:bootstrappers")
-            && self.certificate.common_names.iter().any(|name| name.len() > 12 && name.starts_with("system:node:"));
+            && self.certificate.common_names.iter().any(|name| name.len() > 12 && name.starts_with("system:node:"))
+    }
+
+    /// Whether `from: Node` may permit what it asks for, which are `hosts`.
+    fn may_be_from_node<T>(&self, hosts: &[T]) -> bool {
+        !self.is_policy || self.is_own_node() || hosts.is_empty() && self.bootstraps()
+    }
+
+    fn kubelet(&mut self) {
+        let signer = &self.filed.signer;
         if signer == KUBELET_CLIENT || signer == SERVING {
-            self.must("a kubelet's own name", bootstraps || self.is_own_node());
+            self.must("a kubelet's own name", self.bootstraps() || self.is_own_node());
         }
     }
 
@@ -429,7 +439,7 @@ impl Judge<'_> {
             self.hold("dnsNames.wildcards", allowed && rules["from"].is_null());
         }
         if rules["from"] == "Node" {
-            self.must("a node's own name", !self.is_policy || self.is_own_node());
+            self.must("a node's own name", self.may_be_from_node(names));
             for name in names {
                 let carried = |node: &&(&str, &str, &str)| *name == node.0 || *name == node.2;
                 let carries = self.own_node().as_ref().is_some_and(carried);
@@ -451,7 +461,7 @@ impl Judge<'_> {
             return self.must(FIELD, !self.is_policy || addresses.is_empty());
         }
         if rules["from"] == "Node" {
-            self.must("a node's own name", !self.is_policy || self.is_own_node());
+            self.must("a node's own name", self.may_be_from_node(addresses));
         }
         let any = |list: &str, address: IpAddr| texts(&rules[list]).any(|range| is_in(address, range));
         for address in addresses {
