@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use testbed::{Api, ControlPlane, Options, Running, eventually, hostile};
+use testbed::{Api, ControlPlane, Options, Running, eventually, hostile, program};
 
 pub const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 pub const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
@@ -79,8 +79,7 @@ pub fn start(plane: &ControlPlane, api: &Api, log: &std::path::Path) -> Running 
     // Whoever led before was killed, and could not give it back.
     let lease = "/apis/coordination.k8s.io/v1/namespaces/countersign-system/leases/countersign";
     api.call("DELETE", lease, None).unwrap();
-    let program = std::env::var("COUNTERSIGN").unwrap_or(env!("CARGO_BIN_EXE_countersign").to_owned());
-    let mut command = Command::new(program);
+    let mut command = Command::new(program(env!("CARGO_BIN_EXE_countersign")));
     command
         .args(["run", "--listen=127.0.0.1:0", "--lease-namespace=countersign-system"])
         .arg(format!("--kubeconfig={}", plane.admin().kubeconfig().display()));

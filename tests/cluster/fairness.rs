@@ -7,6 +7,7 @@ use serde_json::json;
 use testbed::eventually;
 
 use super::decisions::policy;
+use super::flood::number;
 use super::{Cluster, LIMIT, Request, anyhow_if};
 
 /// How many requests the flood has, where `COUNTERSIGN_FLOOD` does not say.
@@ -67,7 +68,7 @@ fn a_flood_from_one_requestor_holds_nobody_else_up() {
 /// Each review takes long, so that the flood lasts, and as many decisions as there may be are on their way.
 #[test]
 fn who_comes_into_a_flood_is_decided_within_two_seconds() {
-    let flood = std::env::var("COUNTERSIGN_FLOOD").map_or(FLOOD, |number| number.parse().unwrap());
+    let flood = number(FLOOD);
     let mut cluster = start();
     for index in 0..SLOW {
         let matches = json!({

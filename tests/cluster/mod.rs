@@ -28,7 +28,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Kubectl, Options, Running, eventually};
+use testbed::{ControlPlane, Kubectl, Options, Running, eventually, program};
 
 /// Where `deploy/` puts the controller.
 const NAMESPACE: &str = "--namespace=countersign-system";
@@ -172,7 +172,7 @@ impl Cluster {
     /// Starts one more replica, ready or not, with the rights that there are.
     fn start_replica(&self, name: &str, options: &[&str]) -> Controller {
         let log = self.plane.file(&format!("{name}.log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let mut command = Command::new(program(env!("CARGO_BIN_EXE_countersign")));
         command
             .arg("run")
             .arg("--listen=127.0.0.1:0")

@@ -588,13 +588,13 @@ fn hostile_nodes_neither_blind_it_nor_fill_its_memory() {
         for worker in 0..4 {
             let api = &api;
             scope.spawn(move || {
-                for index in (worker..number() / 3).step_by(4) {
+                for index in (worker..number(50)).step_by(4) {
                     api.must("POST", "/api/v1/nodes", Some(&hostile_node(index))).unwrap();
                 }
             });
         }
     });
-    println!("{} hostile Nodes were made within {:.0?}", number() / 3, begin.elapsed());
+    println!("{} hostile Nodes were made within {:.0?}", number(50), begin.elapsed());
     let one = Machine::new(&cluster, "one");
     one.joins(&[("Hostname", "one"), ("InternalIP", "10.20.0.1")]);
     one.asks("through-the-watch", "DNS:one,IP:10.20.0.1");

@@ -242,7 +242,7 @@ fn what_is_counted_takes_little_memory() {
         serde_json::from_str(&decisions::policy("flood", "example.com/flood", Value::Null)).unwrap();
     policy["spec"]["allow"]["subject"] = subject;
     bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
-    let (key, total) = (hostile::key().unwrap(), number());
+    let (key, total) = (hostile::key().unwrap(), number(150));
     std::thread::scope(|scope| {
         for worker in 0..4 {
             let (api, key) = (&bench.api, &key);

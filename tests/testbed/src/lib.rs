@@ -23,7 +23,7 @@ pub use node::{
     ADDRESS, BOOTSTRAP_GROUP, Join, NODE, Node, PAUSE, Which, allow_bootstrap, allow_built_in_approver, build_image,
     build_pause,
 };
-pub use process::{Running, eventually, free_port};
+pub use process::{Running, eventually, free_port, program};
 pub use proxy::{Call, Fault, Held, Injected, Proxy};
 
 /// What the calls of this crate return.

@@ -102,6 +102,13 @@ impl Drop for Running {
     }
 }
 
+/// The program under test: the one that `COUNTERSIGN` names, such as the one that the image ships, else the one that was
+/// `built` with the test.
+#[must_use]
+pub fn program(built: &str) -> String {
+    std::env::var("COUNTERSIGN").unwrap_or_else(|_| built.to_owned())
+}
+
 /// A TCP port of 127.0.0.1 that is free now.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
