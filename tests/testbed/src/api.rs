@@ -65,6 +65,17 @@ impl Api {
         })
     }
 
+    /// Creates an object that is written as protobuf, and returns the status.
+    pub fn create_protobuf(&self, path: &str, object: Vec<u8>) -> anyhow::Result<u16> {
+        self.runtime.block_on(async {
+            let (response, sender) = self.send_as("POST", path, "application/vnd.kubernetes.protobuf", object).await?;
+            let status = response.status().as_u16();
+            response.into_body().collect().await?;
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+            Ok(status)
+        })
+    }
+
     /// Calls it, and fails on any status but those below 300.
     pub fn must(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let (status, answer) = self.call(method, path, body)?;
@@ -95,6 +106,16 @@ impl Api {
     }
 
     async fn send(&self, method: &str, path: &str, body: String) -> anyhow::Result<(Response<Incoming>, Sender)> {
+        self.send_as(method, path, content_type(method), body).await
+    }
+
+    async fn send_as(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<(Response<Incoming>, Sender)> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut sender = loop {
             match idle() {
@@ -108,11 +129,11 @@ impl Api {
             }
         };
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
-        request = request.header("content-type", content_type(method));
+        request = request.header("content-type", content_type);
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(Full::new(Bytes::from(body)))?;
+        let request = request.body(Full::new(body.into()))?;
         let response = sender.send_request(request).await.with_context(|| format!("{method} {path}"))?;
         Ok((response, sender))
     }
