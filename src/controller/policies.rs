@@ -46,10 +46,13 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn new(served: ServedPolicy) -> Self {
+    /// What is the same as `before` is not compiled again: that takes time, which whoever changes a label must not cost.
+    fn new(served: ServedPolicy, before: Option<&Self>) -> Self {
         let ServedPolicy { object, status, resource_version } = served;
-        let compiled = Arc::new(Compiled::new(&object));
-        let version = Version::from(&object);
+        let (compiled, version) = match before.filter(|before| before.object == object) {
+            Some(before) => (Arc::clone(&before.compiled), before.version.clone()),
+            None => (Arc::new(Compiled::new(&object)), Version::from(&object)),
+        };
         Self { object, compiled, version, status, resource_version }
     }
 }
@@ -119,7 +122,9 @@ impl Policies {
                 (std::mem::replace(&mut store.synced, false), false)
             }
             Seen::Listed(entry) => {
-                store.listing.insert(entry.object.name.clone(), Held::new(entry));
+                let name = entry.object.name.clone();
+                let held = Held::new(entry, store.objects.get(&name));
+                store.listing.insert(name, held);
                 (false, false)
             }
             Seen::Synced => {
@@ -130,9 +135,11 @@ impl Policies {
                 (true, !same)
             }
             Seen::Changed(entry) => {
-                let held = Held::new(entry);
-                let same = store.objects.get(&held.object.name).is_some_and(|before| before.object == held.object);
-                store.objects.insert(held.object.name.clone(), held);
+                let name = entry.object.name.clone();
+                let before = store.objects.get(&name);
+                let held = Held::new(entry, before);
+                let same = before.is_some_and(|before| before.object == held.object);
+                store.objects.insert(name, held);
                 (false, !same)
             }
             Seen::Deleted(entry) => (false, store.objects.remove(&entry.object.name).is_some()),
@@ -178,5 +185,64 @@ impl Policies {
             Kind::CSRPolicy => &mut self.policies,
             Kind::CSRGuardrail => &mut self.guardrails,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::{Change, Policies};
+    use crate::controller::watch::Seen;
+    use crate::policy::{Compiled, Kind, ServedPolicy, Settings};
+
+    fn served(uid: &str, generation: u64, max: u64, rest: &Value) -> ServedPolicy {
+        let mut object = json!({
+            "apiVersion": crate::api::API_VERSION,
+            "metadata": { "name": "cap", "uid": uid, "generation": generation },
+            "spec": { "match": {}, "limits": { "expirationSeconds": { "max": max, "whenUnset": "Deny" } } },
+            "status": rest["status"],
+        });
+        object["metadata"]["resourceVersion"] = rest["resourceVersion"].clone();
+        ServedPolicy::new(Kind::CSRGuardrail, serde_json::from_str(&object.to_string()).unwrap())
+    }
+
+    /// A list brings all again, and a changed label or status brings it.
+    #[test]
+    fn only_what_has_changed_is_compiled_again() {
+        let kind = Kind::CSRGuardrail;
+        let mut policies = Policies::new(Settings::default());
+        let list = |policies: &mut Policies, object: ServedPolicy| {
+            policies.see(kind, Seen::Restarted);
+            policies.see(kind, Seen::Listed(object));
+            policies.see(kind, Seen::Synced)
+        };
+        let compiled = |policies: &Policies| -> Arc<Compiled> { Arc::clone(&policies.held().next().unwrap().compiled) };
+        assert_eq!(list(&mut policies, served("u", 1, 600, &json!({}))), Change::Content);
+        let first = compiled(&policies);
+        let told = json!({ "status": { "observedGeneration": 1 }, "resourceVersion": "7" });
+        assert_eq!(policies.see(kind, Seen::Changed(served("u", 1, 600, &told))), Change::None);
+        assert!(Arc::ptr_eq(&first, &compiled(&policies)));
+        let held = policies.held().next().unwrap();
+        assert_eq!((&held.status, held.resource_version.as_str()), (&told["status"], "7"));
+        assert_eq!(list(&mut policies, served("u", 1, 600, &json!({}))), Change::Reliability);
+        assert!(Arc::ptr_eq(&first, &compiled(&policies)));
+        assert!(Arc::ptr_eq(&policies.set().guardrails()[0], &first));
+
+        let mut before = first;
+        for (uid, generation, max) in [("u", 1, 700), ("u", 2, 700), ("v", 2, 700)] {
+            let versions = policies.versions(kind);
+            assert_eq!(policies.see(kind, Seen::Changed(served(uid, generation, max, &json!({})))), Change::Content);
+            let now = compiled(&policies);
+            assert!(!Arc::ptr_eq(&before, &now) && Arc::ptr_eq(&policies.set().guardrails()[0], &now));
+            assert_eq!((now.object.uid.as_str(), now.generation), (uid, i64::try_from(generation).ok()));
+            assert_eq!(now.rules().unwrap().expiration.as_ref().unwrap().max, i32::try_from(max).ok());
+            assert!(versions != policies.versions(kind));
+            before = now;
+        }
+        assert_eq!(list(&mut policies, served("v", 3, 800, &json!({}))), Change::Content);
+        assert!(!Arc::ptr_eq(&before, &compiled(&policies)));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Room};
 use super::types::{Type, Types};
 use super::{bindings, functions, located};
 use crate::nearest::nearest;
@@ -29,10 +29,11 @@ pub(super) struct Checked {
     pub(super) all_over: Vec<String>,
 }
 
-/// Checks `ast`, and compiles the regular expressions in it.
-pub(super) fn check(source: &str, mut ast: IdedExpr) -> Result<Checked, String> {
+/// Checks `ast`, and compiles the regular expressions in it, if there is `room`.
+pub(super) fn check(source: &str, mut ast: IdedExpr, room: &mut Room) -> Result<Checked, String> {
     let mut checker = Checker {
         source,
+        room,
         variables: Vec::new(),
         patterns: Vec::new(),
         reads_content: false,
@@ -53,6 +54,7 @@ pub(super) fn check(source: &str, mut ast: IdedExpr) -> Result<Checked, String> 
 
 struct Checker<'a> {
     source: &'a str,
+    room: &'a mut Room,
     /// What comprehensions around have declared.
     variables: Vec<String>,
     patterns: Vec<Arc<Pattern>>,
@@ -200,7 +202,11 @@ impl Checker<'_> {
                 ));
             }
         };
-        let pattern = Pattern::new(&literal).map_err(|error| self.at(&literal, &error))?;
+        let pattern = Pattern::new(&literal, self.room).map_err(|error| {
+            // Most are written with two backslashes for each.
+            let written = literal.replace('\\', "\\\\");
+            self.at(if self.source.contains(&written) { &written } else { &literal }, &error)
+        })?;
         if let Some(argument) = call.args.first_mut() {
             argument.expr = functions::reference(self.patterns.len());
         }

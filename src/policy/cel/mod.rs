@@ -27,6 +27,7 @@ use cel::common::ast::IdedExpr;
 
 pub use bindings::Bindings;
 use pattern::Pattern;
+pub use pattern::Room;
 
 use super::Truth;
 use crate::escape::printable;
@@ -59,10 +60,11 @@ impl PartialEq for Expression {
 impl Eq for Expression {}
 
 impl Expression {
-    /// Compiles `source`; the error says what is wrong and where, with a caret under the column.
-    pub(super) fn new(name: &str, source: &str) -> Result<Self, String> {
+    /// Compiles `source`, if there is `room` for the regular expressions in it; the error says what is wrong and where,
+    /// with a caret under the column.
+    pub(super) fn compile(name: &str, source: &str, room: &mut Room) -> Result<Self, String> {
         let parsed = bounds::parse(source)?;
-        let checked = check::check(source, parsed)?;
+        let checked = check::check(source, parsed, room)?;
         Ok(Self {
             name: name.to_owned(),
             source: source.to_owned(),
@@ -72,6 +74,12 @@ impl Expression {
             reads_node: checked.reads_node,
             all_over: checked.all_over,
         })
+    }
+
+    /// Compiles `source` as the only expression of its object.
+    #[cfg(test)]
+    fn new(name: &str, source: &str) -> Result<Self, String> {
+        Self::compile(name, source, &mut Room::default())
     }
 
     /// What it is called.

@@ -6,22 +6,57 @@
 use std::ops::RangeInclusive;
 
 use cel::objects::Opaque;
-use regex::{Regex, RegexBuilder};
 use regex_automata::Input;
-use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::dfa::{Automaton, StartKind, dense, sparse};
+use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// The most that a compiled regular expression may take, in bytes.
-const MAX_SIZE: usize = 1024 * 1024;
-/// The most that its table may take, in bytes.
-const MAX_TABLE: usize = 256 * 1024;
-/// The most that may be taken to make the table, in bytes: that bounds the time, too.
-const MAX_TO_MAKE: usize = 128 * 1024;
+/// The most that a compiled regular expression may take, in KiB.
+const MAX_SIZE: usize = 128;
+/// The most that those of an object may take together, in KiB: that bounds the time to compile them, too.
+const MAX_TOGETHER: usize = 512;
+/// What a class that reaches beyond ASCII counts for, in KiB: about what it takes until all is compiled. Measured: with
+/// `(?i)` it takes up to 0.6 ms, whatever becomes of it.
+const WIDE_CLASS: usize = 4;
+/// The most that the table may take while it is made, in KiB. Most of it is air.
+const MAX_TABLE: usize = 256;
+/// The most that may be taken beside that to make it, in KiB, and how many kinds of bytes may be told apart before it is
+/// less: their product bounds the time. Measured: 40 ms at most.
+const MAX_TO_MAKE: usize = 128;
+const MANY_KINDS: usize = 24;
+/// What a table that was begun in vain counts for, in KiB, for the time that it took.
+const IN_VAIN: usize = 16;
+const KIB: usize = 1024;
 /// Measured: where there is no table, a byte of text takes some 2 ns for each byte of the automaton, and a unit of the
 /// budget of an evaluation may take 50 ns.
 const BYTES_FOR_A_UNIT: usize = 10;
+
+/// What is left of what the regular expressions of an object may take, in bytes.
+#[derive(Debug)]
+pub struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(MAX_TOGETHER * KIB)
+    }
+}
+
+impl Room {
+    /// After the first that has no room nothing has, so that no time goes into what is refused anyway.
+    fn take(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.0.checked_sub(bytes).filter(|left| *left > 0);
+        self.0 = left.unwrap_or_default();
+        if left.is_some() {
+            return Ok(());
+        }
+        Err(format!(
+            "the regular expressions of this object take more than {MAX_TOGETHER} KiB when they are compiled: write fewer, \
+             or smaller ones, in which no class repeats often, and [a-z] instead of \\pL"
+        ))
+    }
+}
 
 /// A regular expression that was compiled with the expression that it stands in.
 #[derive(Debug)]
@@ -36,35 +71,26 @@ pub(super) struct Pattern {
 
 #[derive(Debug)]
 enum Matcher {
-    /// One look for each byte of a text, whatever it is.
-    Table(Box<dense::DFA<Vec<u32>>>),
-    /// As good as a table with most texts. The worst take time in proportion to the size of the automaton as well.
-    Automaton { regex: Regex, size: usize },
+    /// A look or a few for each byte of a text, whatever it is.
+    Table(Box<sparse::DFA<Vec<u8>>>),
+    /// Takes time in proportion to the size of the automaton as well.
+    Automaton(Box<PikeVM>),
 }
 
 impl Pattern {
-    /// Compiles `source`; the error is a sentence.
-    pub(super) fn new(source: &str) -> Result<Self, String> {
-        let translated = Translation::of(source)?;
-        let built = RegexBuilder::new(&translated).size_limit(MAX_SIZE).dfa_size_limit(MAX_SIZE).build();
-        let regex = built.map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => TOO_LARGE.to_owned(),
-            error => {
-                let text = error.to_string();
-                format!("not a regular expression: {}", text.lines().last().unwrap_or_default())
-            }
+    /// Compiles `source`, if there is `room`; the error is a sentence.
+    pub(super) fn new(source: &str, room: &mut Room) -> Result<Self, String> {
+        let (translated, wide) = Translation::of(source)?;
+        if wide * WIDE_CLASS > MAX_SIZE {
+            return Err(too_large());
+        }
+        room.take(wide * WIDE_CLASS * KIB)?;
+        let hir = regex_syntax::parse(&translated).map_err(|error| {
+            let text = error.to_string();
+            format!("not a regular expression: {}", text.lines().last().unwrap_or_default())
         })?;
-        let hir = regex_syntax::parse(&translated).unwrap_or_else(|_| Hir::empty());
-        let nfa = thompson::Config::new().nfa_size_limit(Some(MAX_SIZE)).which_captures(WhichCaptures::None);
-        let nfa = NFA::compiler().configure(nfa).build(&translated).map_err(|_| TOO_LARGE.to_owned())?;
-        let table = dense::Config::new()
-            .start_kind(StartKind::Unanchored)
-            .dfa_size_limit(Some(MAX_TABLE))
-            .determinize_size_limit(Some(MAX_TO_MAKE));
-        let matcher = match dense::Builder::new().configure(table).build_from_nfa(&nfa) {
-            Ok(table) => Matcher::Table(Box::new(table)),
-            Err(_) => Matcher::Automaton { regex, size: nfa.memory_usage() },
-        };
+        let matcher = Matcher::new(&hir)?;
+        room.take(matcher.size() + if let Matcher::Automaton(_) = matcher { IN_VAIN * KIB } else { 0 })?;
         Ok(Self {
             source: source.to_owned(),
             needs_capital: needs_letter(&hir, 'A'..='Z'),
@@ -103,21 +129,54 @@ impl Pattern {
     /// Whether it is found anywhere in `text`; nothing where that cannot be told. (A table fails at bytes that it was told
     /// to stop at, of which there are none, and "not found" would be an answer.)
     pub(super) fn is_match(&self, text: &str) -> Option<bool> {
+        let input = Input::new(text).earliest(true);
         match &self.matcher {
-            Matcher::Table(table) => {
-                table.try_search_fwd(&Input::new(text).earliest(true)).ok().map(|found| found.is_some())
-            }
-            Matcher::Automaton { regex, .. } => Some(regex.is_match(text)),
+            Matcher::Table(table) => table.try_search_fwd(&input).ok().map(|found| found.is_some()),
+            // What it works with is as large as itself, and not kept.
+            Matcher::Automaton(automaton) => Some(automaton.is_match(&mut automaton.create_cache(), input)),
         }
     }
 
     /// What a byte of a text costs at most.
-    pub(super) const fn weight(&self) -> u64 {
+    pub(super) fn weight(&self) -> u64 {
         match &self.matcher {
             Matcher::Table(_) => 1,
-            Matcher::Automaton { size, .. } => 1 + (*size / BYTES_FOR_A_UNIT) as u64,
+            Matcher::Automaton(_) => 1 + (self.matcher.size() / BYTES_FOR_A_UNIT) as u64,
         }
     }
+}
+
+impl Matcher {
+    fn new(hir: &Hir) -> Result<Self, String> {
+        let nfa = thompson::Config::new().nfa_size_limit(Some(MAX_SIZE * KIB)).which_captures(WhichCaptures::None);
+        let nfa = NFA::compiler().configure(nfa).build_from_hir(hir).map_err(|_| too_large())?;
+        let kinds = nfa.byte_classes().alphabet_len().max(MANY_KINDS);
+        let table = dense::Config::new()
+            .start_kind(StartKind::Unanchored)
+            .dfa_size_limit(Some(MAX_TABLE * KIB))
+            .determinize_size_limit(Some(MAX_TO_MAKE * KIB * MANY_KINDS / kinds));
+        let table = dense::Builder::new().configure(table).build_from_nfa(&nfa).ok();
+        let table = table.and_then(|table| table.to_sparse().ok());
+        match table.filter(|table| table.memory_usage() <= MAX_SIZE * KIB) {
+            Some(table) => Ok(Self::Table(Box::new(table))),
+            None => Ok(Self::Automaton(Box::new(PikeVM::new_from_nfa(nfa).map_err(|_| too_large())?))),
+        }
+    }
+
+    /// What it takes, in bytes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Table(table) => table.memory_usage(),
+            Self::Automaton(automaton) => automaton.get_nfa().memory_usage(),
+        }
+    }
+}
+
+fn too_large() -> String {
+    format!(
+        "the regular expression takes more than {MAX_SIZE} KiB when it is compiled: a class counts anew for each time that it \
+         repeats, most of all one like \\pL; instead of ^\\pL{{1,20}}$, for example, write ^\\pL+$ and .size() <= 20 beside it"
+    )
 }
 
 /// Whether all that `hir` matches has one of these letters in it. (An empty class matches nothing.)
@@ -150,8 +209,6 @@ fn beside(hir: &Hir, look: Look, kind: ExtractKind) -> Vec<String> {
     texts.map(|text| String::from_utf8(text.as_bytes().to_vec()).unwrap_or_default()).collect()
 }
 
-const TOO_LARGE: &str = "the regular expression is too large";
-
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source
@@ -179,11 +236,13 @@ const POSIX: [&str; 14] = [
 struct Translation<'a> {
     rest: &'a str,
     out: String,
+    /// How many classes, or ranges in classes, reach beyond ASCII.
+    wide: usize,
 }
 
 impl Translation<'_> {
-    fn of(source: &str) -> Result<String, String> {
-        let mut translation = Translation { rest: source, out: String::with_capacity(source.len()) };
+    fn of(source: &str) -> Result<(String, usize), String> {
+        let mut translation = Translation { rest: source, out: String::with_capacity(source.len()), wide: 0 };
         let mut repeated = false;
         while let Some(c) = translation.next() {
             let repeats = match c {
@@ -213,7 +272,7 @@ impl Translation<'_> {
                 c => translation.out.push(c),
             }
         }
-        Ok(translation.out)
+        Ok((translation.out, translation.wide))
     }
 
     fn next(&mut self) -> Option<char> {
@@ -290,6 +349,7 @@ impl Translation<'_> {
         self.next();
         self.out.push_str(written);
         if matches!(written, "\\p" | "\\P") {
+            self.wide += 1;
             let is_named = self.eat("{");
             let end = if is_named { self.rest.find('}') } else { self.rest.chars().next().map(char::len_utf8) };
             let name = end.map(|end| self.rest.split_at(end));
@@ -365,6 +425,7 @@ impl Translation<'_> {
                 if high < low {
                     return Err(format!("{low}-{high} in a class is the wrong way round"));
                 }
+                self.wide += usize::from(!high.is_ascii());
                 self.out.push('-');
                 self.literal(high);
             }
@@ -438,7 +499,7 @@ fn impossible(c: char) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Pattern;
+    use super::{Pattern, Room};
 
     /// As Go's `regexp` matches; the table was run through it, and so were 400,000 made of such parts.
     #[test]
@@ -477,7 +538,8 @@ mod tests {
             (r"^(?i)a(?-i)b$", "AB", false),
             (r"^(?U)a+(?:b)$", "aab", true),
         ] {
-            let compiled = Pattern::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            let compiled =
+                Pattern::new(pattern, &mut Room::default()).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert_eq!(compiled.is_match(text), Some(expected), "{pattern} {text:?}");
         }
     }
@@ -513,8 +575,46 @@ mod tests {
             (r"(?P<a[b>c)", "the name of a group has letters"),
             (r"(?x) a", "there is no flag x"),
         ] {
-            let error = Pattern::new(pattern).expect_err(pattern);
+            let error = Pattern::new(pattern, &mut Room::default()).expect_err(pattern);
             assert!(error.contains(why), "{pattern}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_usual_takes_little_and_what_takes_much_is_refused() {
+        let took = |pattern: &str| {
+            let mut room = Room::default();
+            let compiled = Pattern::new(pattern, &mut room);
+            (compiled.map(|_| ()), (Room::default().0 - room.0) / 1024)
+        };
+        for (pattern, kib) in [
+            (r"^[a-z]([-a-z0-9]*[a-z0-9])?$", 0),
+            (r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", 8),
+            (r"^spiffe://example\.com/ns/[a-z0-9-]+/sa/[a-z0-9-]+$", 0),
+            (r"^[^@]+@[^@]+\.example\.com$", 2),
+            (r"^(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(\.(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})){3}$", 1),
+            (r"^.{1,64}$", 12),
+            (r"^\pL+-[0-9]+$", 16),
+            (r"^[\pL\pN]+$", 20),
+            (r"^\pL[\pL .'-]*$", 55),
+        ] {
+            let (compiled, took) = took(pattern);
+            assert!(compiled.is_ok() && took <= kib, "{pattern}: {took}");
+        }
+        let many = |part: &str| part.repeat(200);
+        for pattern in [
+            r"(\pL|\pN){20}x",
+            r"^[\pL\pN]{1,20}$",
+            r"[^a]{900}b",
+            // What is in the end as small as nothing.
+            &format!("(?i){}", many(r"\PL{0}")),
+            &format!("(?i)[{}]", many(r"\PL")),
+            &format!("(?i){}", many("[!-\u{fff0}]{0}")),
+        ] {
+            let (compiled, took) = took(pattern);
+            let error = compiled.expect_err(pattern);
+            assert!(error.contains(r"than 128 KiB") && error.contains(r"write ^\pL+$ and .size() <= 20"), "{error}");
+            assert!(took <= 8, "{pattern}: {took}");
         }
     }
 }

@@ -110,7 +110,7 @@ impl Compiler {
                      short-name",
                 );
             }
-            match Expression::new(name, source) {
+            match Expression::compile(name, source, &mut self.room) {
                 Ok(expression) => result.push(expression),
                 Err(problem) => self.report(format!("{path}.expression"), problem),
             }

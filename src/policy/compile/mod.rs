@@ -12,13 +12,14 @@ pub use lists::network;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::cel::Room;
 use super::{Compiled, Kind, PolicyObject, Problem};
 use crate::api::{self, Mode, OnViolation};
 
 /// Compiles `object`. There is always a result: where something cannot be read, it is not Ready,
 /// and [`Compiled::problems`] says what and where.
 pub(super) fn compile(object: &PolicyObject) -> Compiled {
-    let mut compiler = Compiler { kind: object.kind, problems: Vec::new() };
+    let mut compiler = Compiler { kind: object.kind, problems: Vec::new(), room: Room::default() };
     let spec = object.spec.as_ref().unwrap_or(&Value::Null);
     compiler.problems = api::schema::check(object.kind, spec);
     if !object.known_version {
@@ -66,6 +67,8 @@ fn is_subdomain(name: &str) -> bool {
 struct Compiler {
     kind: Kind,
     problems: Vec<Problem>,
+    /// For regular expressions in any of its expressions.
+    room: Room,
 }
 
 impl Compiler {

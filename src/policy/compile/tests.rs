@@ -347,3 +347,37 @@ fn refuses_the_names_of_expressions_that_the_api_server_refuses() {
         }
     }
 }
+
+/// What those of all its expressions take together is bounded, and so is the time to refuse it.
+#[test]
+fn refuses_regular_expressions_that_take_much_together() {
+    let expressions = |number: usize, pattern: &str| -> Value {
+        (0..number)
+            .map(|index| {
+                let each: Vec<String> =
+                    (0..8).map(|part| format!("csr.signerName.matches('{pattern}{part}')")).collect();
+                json!({ "name": format!("x{index}"), "expression": each.join(" && ") })
+            })
+            .collect()
+    };
+    for (pattern, fit) in [("^[a-z]{1,20}-", 16), (r"^\\pL{1,2}-", 1), (r"^(a|b)*a(a|b){999}c", 1)] {
+        let ready = compiled(Guardrail, "limits.validations", expressions(fit, pattern));
+        assert!(ready.is_ready(), "{pattern}: {:?}", ready.problems());
+        let began = std::time::Instant::now();
+        let mut spec = spec(Guardrail);
+        spec["match"]["conditions"] = expressions(16, pattern);
+        spec["limits"]["validations"] = expressions(16, pattern);
+        let value = json!({ "apiVersion": crate::api::API_VERSION, "metadata": { "name": "x" }, "spec": spec });
+        let compiled = compile(&PolicyObject::new(Guardrail, value));
+        if fit == 16 {
+            assert!(compiled.is_ready(), "{:?}", compiled.problems());
+            continue;
+        }
+        let first = &compiled.problems()[0];
+        assert_eq!(first.path, format!("spec.match.conditions[{fit}].expression"), "{pattern}: {first}");
+        assert!(first.message.contains("the regular expressions of this object take more than 512 KiB"), "{first}");
+        // The rest is not compiled at all.
+        assert_eq!(compiled.problems().len(), 32 - fit, "{pattern}");
+        assert!(began.elapsed().as_secs() < 10, "{pattern}: {:?}", began.elapsed());
+    }
+}
