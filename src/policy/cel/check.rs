@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
 use super::pattern::{Pattern, Room};
 use super::types::{Type, Types};
-use super::{bindings, functions, located};
+use super::{bindings, empty, functions, located};
 use crate::nearest::nearest;
 
 /// How deep comprehensions (`all`, `exists`, `map`, …) may nest.
@@ -25,7 +25,7 @@ pub(super) struct Checked {
     pub(super) reads_content: bool,
     /// Whether it reads `node`.
     pub(super) reads_node: bool,
-    /// The lists that `all` goes over.
+    /// The lists that `all` goes over, and without which the expression may hold.
     pub(super) all_over: Vec<String>,
 }
 
@@ -48,7 +48,10 @@ pub(super) fn check(source: &str, mut ast: IdedExpr, room: &mut Room) -> Result<
     if !matches!(gives, Type::Bool | Type::Any) {
         return Err(format!("it must be true or false, and gives {gives}: compare it, for example with == or in"));
     }
-    let Checker { patterns, reads_content, reads_node, all_over, .. } = checker;
+    let Checker { patterns, reads_content, reads_node, mut all_over, .. } = checker;
+    all_over.sort();
+    all_over.dedup();
+    all_over.retain(|list| empty::lets_nothing_through(&ast, list));
     Ok(Checked { ast, patterns, reads_content, reads_node, all_over })
 }
 
@@ -233,7 +236,7 @@ impl Checker<'_> {
 }
 
 /// The names from the root of a chain of selections down to `field`, if there is one.
-fn path<'a>(operand: &'a IdedExpr, field: &'a str) -> Option<Vec<&'a str>> {
+pub(super) fn path<'a>(operand: &'a IdedExpr, field: &'a str) -> Option<Vec<&'a str>> {
     let mut names = vec![field];
     let mut node = &operand.expr;
     loop {

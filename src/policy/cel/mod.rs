@@ -12,6 +12,7 @@ mod bounds;
 mod check;
 mod compared;
 mod cost;
+mod empty;
 mod failure;
 mod functions;
 mod pattern;
@@ -94,7 +95,7 @@ impl Expression {
         &self.source
     }
 
-    /// The lists of the request, such as `csr.dnsNames`, of which it says something with `all`.
+    /// The lists of the request, such as `csr.dnsNames`, without which it may hold because `all` is true of nothing.
     #[must_use]
     pub fn all_over(&self) -> &[String] {
         &self.all_over

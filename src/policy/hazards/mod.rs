@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::matcher::{Part, RequestorMatcher};
 use super::{Compiled, Kind, PolicySet, Rules, SignerPattern, ValidationRule};
-use crate::api::{Credential, Existence, OnViolation};
+use crate::api::{Credential, Existence, Mode, OnViolation};
 use crate::duration;
 use crate::request::Usage;
 
@@ -381,8 +381,8 @@ impl Found {
         let all: Vec<_> = conditions.chain(validations).collect();
         for (list, expression) in all {
             for over in expression.all_over() {
-                if !needs_one(rules, over) && !expression.source().contains(&format!("{over}.size()")) {
-                    let why = format!("{} holds for a request without any {over}", expression.name());
+                if !needs_one(rules, over) {
+                    let why = format!("{} may hold for a request without any {over}", expression.name());
                     self.add(HazardCode::AllOfNothing, list, why);
                 }
             }
@@ -391,7 +391,7 @@ impl Found {
 
     /// What other objects of the set make of this one.
     fn beside(&mut self, set: &PolicySet, object: &Compiled, rules: &Rules) {
-        for guardrail in set.guardrails() {
+        for guardrail in enforced(set) {
             let Some(limits) = guardrail.rules() else { continue };
             if covers(guardrail, object)
                 && let Some(why) = forbids(limits, object, rules)
@@ -435,6 +435,11 @@ fn needs_one(rules: &Rules, path: &str) -> bool {
         // Everybody who is authenticated is in a group, and a request asks for some usage.
         _ => true,
     }
+}
+
+/// The guardrails that decide, and do not only report.
+fn enforced(set: &PolicySet) -> impl Iterator<Item = &Compiled> {
+    set.guardrails().iter().map(AsRef::as_ref).filter(|guardrail| guardrail.mode == Mode::Enforce)
 }
 
 /// Whether `guardrail` speaks about every request that `policy` speaks about.

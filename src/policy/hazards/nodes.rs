@@ -1,7 +1,6 @@
 //! What kubelets may serve for, and whether that is their node's.
 
-use super::{Found, HazardCode, covers, is_any, requestors};
-use crate::api::Mode;
+use super::{Found, HazardCode, covers, enforced, is_any, requestors};
 use crate::policy::matcher::RequestorMatcher;
 use crate::policy::{Compiled, PolicySet, Rules, Source};
 
@@ -37,10 +36,7 @@ impl Found {
     /// The names and addresses that a policy gives to kubelets; what a guardrail limits is limited.
     pub(super) fn hosts(&mut self, set: &PolicySet, object: &Compiled, rules: &Rules) {
         let serving = object.matcher.signers().iter().any(|signer| signer.matches(SERVING));
-        let guards = || {
-            let enforced = set.guardrails().iter().filter(|guardrail| guardrail.mode == Mode::Enforce);
-            enforced.filter(|guardrail| covers(guardrail, object)).filter_map(|guardrail| guardrail.rules())
-        };
+        let guards = || enforced(set).filter(|guardrail| covers(guardrail, object)).filter_map(Compiled::rules);
         let mut asks_nodes = None;
         for (kind, read) in KINDS {
             let Some(own) = read(rules) else { continue };

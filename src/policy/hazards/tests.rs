@@ -229,8 +229,14 @@ fn regular_expressions_are_told_from_names() {
     for field in fields {
         for pattern in [
             "^a",
-            "a@b:c$",
             "dev-.*",
+            "^dev-.*$",
+            "dev-[0-9]+",
+            ".*[.]example[.]com",
+            ".*\\.example\\.com",
+            "dev-.*$",
+            "team-(a|b)",
+            "CORP\\\\.*",
             ".*",
             ".+@example[.]com$",
             "[a-z]+",
@@ -248,6 +254,12 @@ fn regular_expressions_are_told_from_names() {
             "amy",
             "team.*",
             "CORP\\dave",
+            "CORP\\d*",
+            "CORP\\host-*$",
+            "a@b:c$",
+            "*.*@example.com",
+            "**.*@example.com",
+            "CN=devs (EU|US),OU=x",
             "CORP\\*",
             "https://[2001:db8::1]/*",
             "a (b)",
@@ -450,6 +462,63 @@ fn all_of_a_list_that_must_have_something_is_no_hazard() {
     }
 }
 
+#[test]
+fn all_of_nothing_is_told_where_it_lets_a_request_through() {
+    let all = "csr.dnsNames.all(d, d.endsWith('.example.com'))";
+    let is_told = |expression: &str| {
+        let validation = json!([{ "name": "v", "expression": expression.replace("ALL", all) }]);
+        let spec = with(&[("/allow/dnsNames", json!({ "allowed": ["a"] })), ("/allow/validations", validation)]);
+        let told = codes(&spec, &[]);
+        assert!(told.iter().filter(|code| **code == HazardCode::AllOfNothing).count() < 2, "{expression}");
+        told.contains(&HazardCode::AllOfNothing)
+    };
+    for expression in [
+        "ALL",
+        "ALL && ALL",
+        "csr.key.bits >= 256 && ALL",
+        "requestor.username == 'amy' || ALL",
+        "csr.dnsNames.size() <= 4 && ALL",
+        "size(csr.dnsNames) < 4 && ALL",
+        "csr.dnsNames.size() >= 0 && ALL",
+        "csr.dnsNames != ['a'] && ALL",
+        "!('vpn' in csr.dnsNames) && ALL",
+        "!csr.dnsNames.exists(d, d == 'vpn') && ALL",
+        "has(csr.expirationSeconds) ? ALL : false",
+        "csr.uris.size() > 0 && ALL",
+        "!!ALL",
+        "ALL == true",
+        "requestor.groups.exists(g, g != '' && ALL)",
+        "requestor.groups.all(g, g != '' && ALL)",
+        "csr.dnsNames.map(d, d) == [] && ALL",
+        "csr.dnsNames.sort() + [] == [] && ALL",
+    ] {
+        assert!(is_told(expression), "{expression}");
+    }
+    for expression in [
+        "!ALL",
+        "csr.dnsNames.size() > 0 && ALL",
+        "ALL && size(csr.dnsNames) > 0",
+        "0 < csr.dnsNames.size() && ALL",
+        "csr.dnsNames.size() >= 1 && csr.dnsNames.size() <= 4 && ALL",
+        "csr.dnsNames.size() == 2 && ALL",
+        "csr.dnsNames != [] && ALL",
+        "[] != csr.dnsNames && ALL",
+        "!(csr.dnsNames == []) && ALL",
+        "csr.dnsNames == ['a'] && ALL",
+        "csr.dnsNames.exists(d, true) && ALL",
+        "csr.dnsNames.exists_one(d, d == 'a') && ALL",
+        "csr.dnsNames.filter(d, d == 'a').size() > 0 && ALL",
+        "'a' in csr.dnsNames && ALL",
+        "csr.dnsNames[0] == 'a' && ALL",
+        "csr.dnsNames.size() > 0 ? ALL : false",
+        "csr.dnsNames.size() == 0 || ALL",
+        "requestor.username == 'amy' || !ALL",
+        "csr.dnsNames.size() > 0 && requestor.groups.all(g, ALL)",
+    ] {
+        assert!(!is_told(expression), "{expression}");
+    }
+}
+
 /// Only a guardrail that speaks about every request of the policy, and permits none of them.
 #[test]
 fn a_guardrail_that_permits_anything_does_not_forbid_everything() {
@@ -472,6 +541,8 @@ fn a_guardrail_that_permits_anything_does_not_forbid_everything() {
     ] {
         assert_eq!(forbidden(matching.clone(), denied.clone()), expected, "{matching}");
     }
+    let audited = json!({ "mode": "Audit", "match": {}, "limits": denied });
+    assert!(!codes(&policy, &[object(Kind::CSRGuardrail, "limits", &audited)]).contains(&HazardCode::AlwaysForbidden));
     for (limits, expected) in [
         (json!({ "signerNames": { "allowed": ["example.com/*"] } }), true),
         (json!({ "signerNames": { "allowed": ["kubernetes.io/*"] } }), false),

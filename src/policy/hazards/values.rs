@@ -155,19 +155,23 @@ fn is_regular_expression(text: &str) -> bool {
         // An IPv6 address in a URI stands in brackets as well.
         !inside.contains(':') && (inside.contains('-') || inside.starts_with('^'))
     };
-    let run = |before: &str| !before.ends_with(|c: char| c.is_ascii_alphanumeric());
     let any = |what: &str, holds: &dyn Fn(&str, &str) -> bool| {
         text.match_indices(what).any(|(at, _)| holds(&text[..at], &text[at + what.len()..]))
     };
+    // `team.*` and `*.*` may be meant, `dev-.*` is not.
+    let run = |before: &str| !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '*');
+    let alternatives = |rest: &str| rest.split_once(')').is_some_and(|(inside, _)| inside.contains('|'));
+    // `CORP\d*` is all of a domain whose names begin so.
+    let class_or_dot =
+        |rest: &str| rest.starts_with('.') || rest.starts_with(['d', 'w', 's']) && rest[1..].starts_with(['+', '{']);
     text.starts_with('^')
-        || text.ends_with('$')
         || text.contains("(?")
-        || any("(", &|_, rest| rest.split_once(')').is_some_and(|(inside, _)| inside.contains('|')))
+        // In a name that people read, a space stands before a bracket.
+        || any("(", &|before, rest| !before.ends_with(' ') && alternatives(rest))
         || any("[", &|_, rest| class(rest))
-        // `team.*` may be meant, `dev-.*` is not.
         || any(".*", &|before, _| run(before))
         || any(".+", &|before, _| run(before))
-        || any("\\", &|_, rest| rest.starts_with('.') || rest.starts_with(['d', 'w', 's']) && rest[1..].starts_with(['+', '*', '{']))
+        || any("\\", &|_, rest| class_or_dot(rest))
 }
 
 /// Why no value of a request that decodes is like this entry.
