@@ -169,12 +169,22 @@ impl Checker<'_> {
 
     fn call(&mut self, call: &mut CallExpr, comprehensions: usize) -> Result<(), String> {
         let name = call.func_name.clone();
-        // `sets.contains(…)` parses as a member of a variable `sets`.
+        // `optional.of(…)` parses as a member of a variable `optional`.
         let qualified = call.target.as_ref().and_then(|target| match &target.expr {
             Expr::Ident(space) => Some(format!("{space}.{name}")).filter(|name| functions::is_known(name)),
             _ => None,
         });
         let is_namespaced = qualified.is_some();
+        if let Some(Expr::Ident(space)) = call.target.as_ref().map(|target| &target.expr)
+            && space == functions::SETS
+            && !self.variables.contains(space)
+        {
+            let problem = format!("there is no function {space}.{name}: {}", functions::INSTEAD_OF_SETS);
+            return Err(self.at(space, &problem));
+        }
+        if let Some(form) = functions::macro_form(&name) {
+            return Err(self.at(&name, &format!("{name} stands here as in {form}, with no other arguments")));
+        }
         if !is_namespaced && !functions::is_known(&name) {
             let hint =
                 nearest(&name, functions::names()).map_or(String::new(), |near| format!("; did you mean {near}?"));

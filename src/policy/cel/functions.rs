@@ -1,5 +1,5 @@
 //! The functions that an expression may call: those of CEL and of Kubernetes' libraries for strings,
-//! lists, sets, IP addresses and CIDRs, optionals, and `matches` over expressions compiled before.
+//! lists, IP addresses and CIDRs, optionals, and `matches` over expressions compiled before.
 
 use std::sync::Arc;
 
@@ -102,8 +102,27 @@ const FUNCTIONS: &[(&str, Shape)] = {
     ]
 };
 
-/// The macros, which the parser expands; named here for those who misspell one.
-const MACROS: [&str; 6] = ["has", "all", "exists", "exists_one", "map", "filter"];
+/// The macros, which the parser expands where they stand so; named here for those who write one otherwise.
+const MACROS: [(&str, &str); 6] = [
+    ("has", "has(csr.expirationSeconds)"),
+    ("all", "csr.dnsNames.all(name, name != '')"),
+    ("exists", "csr.dnsNames.exists(name, name != '')"),
+    ("exists_one", "csr.dnsNames.exists_one(name, name != '')"),
+    ("map", "csr.dnsNames.map(name, name + '.')"),
+    ("filter", "csr.dnsNames.filter(name, name != '')"),
+];
+
+/// What a library of Kubernetes that is not here calls its functions.
+pub(super) const SETS: &str = "sets";
+
+/// What they do, in other words.
+pub(super) const INSTEAD_OF_SETS: &str = "instead of contains write b.all(item, item in a), instead of intersects \
+                                          b.exists(item, item in a), and instead of equivalent the first both ways";
+
+/// How the macro of this name is written.
+pub(super) fn macro_form(name: &str) -> Option<&'static str> {
+    MACROS.iter().find(|(known, _)| *known == name).map(|(_, form)| *form)
+}
 
 /// Whether there is a function or operator of this name.
 pub(super) fn is_known(name: &str) -> bool {
@@ -119,7 +138,7 @@ pub(super) fn shape(name: &str) -> Option<Shape> {
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let functions =
         FUNCTIONS.iter().map(|(name, _)| *name).filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
-    functions.chain(MACROS)
+    functions.chain(MACROS.map(|(name, _)| name))
 }
 
 /// Whether the argument of the function is a regular expression.

@@ -620,6 +620,18 @@ fn a_slip_is_found_when_it_is_written_with_a_caret_under_it() {
         ("[x][0].a == 1", "there is no variable x"),
         ("true &&\n  foo(1)", "line 2, column 3: there is no function foo"),
         ("csr.dnsNames.al(n, true)", "there is no function al; did you mean all?"),
+        (
+            "csr.dnsNames.all(i, d, d != 'x')",
+            "line 1, column 14: all stands here as in csr.dnsNames.all(name, name != ''), with no other arguments",
+        ),
+        ("csr.dnsNames.exists()", "exists stands here as in csr.dnsNames.exists(name, name != ''), with no other"),
+        ("csr.dnsNames.filter('a') == []", "filter stands here as in csr.dnsNames.filter(name, name != '')"),
+        (
+            "sets.contains(csr.usages, ['client auth'])",
+            "line 1, column 1: there is no function sets.contains: instead of contains write b.all(item, item in a)",
+        ),
+        ("sets.intersects(csr.usages, ['client auth'])", "instead of intersects b.exists(item, item in a)"),
+        ("sets == 1", "there is no variable sets"),
         ("csr.dnsNames.size( > 1", "line 1, column 20: unexpected '>'\n"),
         ("csr.dnsNames.size() ==", "column 23: the expression ends too early"),
         ("csr.usages.exists(csr, true)", "the variable csr would hide csr"),
