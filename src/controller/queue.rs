@@ -149,7 +149,7 @@ fn jitter(key: &str, failures: u32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Queue, STALE, VecDeque};
+    use super::{FIRST_WAIT, Queue, STALE, VecDeque};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -197,6 +197,25 @@ mod tests {
         assert_eq!(queue.pop(), None);
         queue.forget("a");
         assert!(wait(&mut queue, Duration::ZERO) < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_fails_together_does_not_come_again_together() {
+        let mut queue = Queue::default();
+        for wait in [FIRST_WAIT, FIRST_WAIT * 2] {
+            let mut waits = Vec::new();
+            for index in 0..100 {
+                let (key, before) = (format!("csr-{index:02}"), Instant::now());
+                queue.retry(&key, "amy", Duration::ZERO);
+                waits.push(queue.failures[key.as_str()].until.unwrap() - before);
+            }
+            waits.sort_unstable();
+            let (first, last) = (waits[0], waits[99]);
+            assert!(first >= wait && last < wait.mul_f64(1.5), "{first:?} {last:?}");
+            assert!(last > first + wait.mul_f64(0.15), "{first:?} {last:?}");
+            // Nor does most of it: no half of them comes within a twentieth of the wait.
+            assert!(waits.windows(50).all(|half| half[49] > half[0] + wait / 20), "{waits:?}");
+        }
     }
 
     #[test]

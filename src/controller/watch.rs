@@ -427,3 +427,22 @@ fn backoff(failures: u32) -> Duration {
     let jitter = RandomState::new().hash_one(failures) % 256;
     wait + wait.mul_f64(f64::from(u8::try_from(jitter).unwrap_or_default()) / 1024.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::backoff;
+
+    #[test]
+    fn replicas_that_lost_a_watch_together_do_not_come_again_together() {
+        for (failures, millis) in [(1, 250), (2, 500), (3, 1000), (4, 2000), (5, 2000), (u32::MAX, 2000)] {
+            let wait = Duration::from_millis(millis);
+            let waits: BTreeSet<Duration> = (0..100).map(|_| backoff(failures)).collect();
+            let (first, last) = (*waits.first().unwrap(), *waits.last().unwrap());
+            assert!(first >= wait && last < wait + wait / 4, "{failures}: {first:?} {last:?}");
+            assert!(waits.len() > 50 && last > first + wait.mul_f64(0.15), "{failures}: {waits:?}");
+        }
+    }
+}
