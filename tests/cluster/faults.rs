@@ -58,12 +58,17 @@ impl Bench {
     }
 
     /// Runs `check` on a case for each row of `table`, all at a time.
-    fn each<T: Sync>(&self, table: &[(&str, T)], check: impl Fn(&Case, &T) + Sync) {
+    pub(super) fn each<T: Sync>(&self, table: &[(&str, T)], check: impl Fn(&Case, &T) + Sync) {
         self.each_with(|_| "--leader-elect=false".to_owned(), table, check);
     }
 
     /// The same, with an option for each.
-    fn each_with<T: Sync>(&self, option: fn(&str) -> String, table: &[(&str, T)], check: impl Fn(&Case, &T) + Sync) {
+    pub(super) fn each_with<T: Sync>(
+        &self,
+        option: fn(&str) -> String,
+        table: &[(&str, T)],
+        check: impl Fn(&Case, &T) + Sync,
+    ) {
         std::thread::scope(|scope| {
             for (name, row) in table {
                 let check = &check;
@@ -88,14 +93,18 @@ impl<'a> Case<'a> {
         let signer = format!("example.com/{name}");
         let policy: Value = serde_json::from_str(&policy(name, &signer, Value::Null)).unwrap();
         bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
-        let proxy = Proxy::start(&bench.cluster.plane, name).unwrap();
+        Self::replica(bench, name, name, options)
+    }
+
+    /// One more replica for the signer of `name`, whose log and proxy are called `own`.
+    pub(super) fn replica(bench: &'a Bench, name: &str, own: &str, options: &[&str]) -> Self {
+        let signer = format!("example.com/{name}");
+        let proxy = Proxy::start(&bench.cluster.plane, own).unwrap();
         let (kubeconfig, managed) = (proxy.option(), format!("--managed-signer={signer}"));
-        let own = [kubeconfig.as_str(), managed.as_str()];
-        let options: Vec<&str> = own.iter().chain(options).copied().collect();
-        let controller = bench.cluster.start_replica(name, &options);
-        let case = Self { bench, name: name.to_owned(), signer, controller, proxy };
-        case.controller.is_ready();
-        case
+        let options: Vec<&str> = [kubeconfig.as_str(), &managed].iter().chain(options).copied().collect();
+        let controller = bench.cluster.start_replica(own, &options);
+        controller.is_ready();
+        Self { bench, name: name.to_owned(), signer, controller, proxy }
     }
 
     pub(super) fn file(&self, what: &str) -> String {
@@ -613,38 +622,6 @@ fn what_is_only_told_never_holds_a_decision_back() {
         }
         drop(injected);
     });
-}
-
-#[test]
-fn events_give_way_to_decisions_and_none_is_lost_to_an_api_server_that_is_busy_for_a_while() {
-    const BACKLOG: usize = 60;
-    let bench = Bench::start();
-    let case =
-        Case::start(&bench, "backlog", &["--leader-elect=false", "--policy-settle=0s", "--no-opinion-events=false"]);
-    case.delete_policy();
-    let mut manifest = Bench::manifest("", &case.signer);
-    for number in 0..BACKLOG {
-        manifest["metadata"]["name"] = json!(format!("backlog-{number}"));
-        bench.api.must("POST", REQUESTS, Some(&manifest)).unwrap();
-    }
-    let writes_event: OnCall = |call| call.method == "POST" && call.path.contains("/events");
-    let busy = case.proxy.inject_times(writes_event, Fault::Answer(429, Some(1)), 3);
-    let since = Instant::now();
-    case.create_policy();
-    let written = || {
-        let calls = case.proxy.calls_since(since, writes_event);
-        calls.into_iter().filter(|call| call.answer == Some(201)).count()
-    };
-    let all = eventually("all Events are written", LIMIT, || anyhow_if(written() == BACKLOG, &written().to_string()));
-    all.unwrap_or_else(|error| panic!("{error:#}\n{}", case.story()));
-    let calls = case.proxy.calls_since(since, |_| true);
-    let last = calls.iter().filter(|call| call.approves()).map(|call| call.at).max().unwrap();
-    let drained = last - since;
-    let meanwhile = calls.iter().filter(|call| writes_event(call) && call.at < last).count();
-    // One at once, and then four a second.
-    let most = 2 + drained.as_millis() / 250;
-    assert!(u128::try_from(meanwhile).unwrap() <= most, "{meanwhile} in {drained:?}\n{}", case.story());
-    drop(busy);
 }
 
 #[test]

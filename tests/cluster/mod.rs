@@ -3,6 +3,7 @@
 mod access;
 mod alerts;
 mod api;
+mod backlog;
 mod credentials;
 mod decisions;
 mod fairness;
