@@ -12,6 +12,7 @@ mod fields;
 mod first_policy;
 mod flood;
 mod kills;
+mod large;
 mod ledger;
 mod live;
 mod machine;

@@ -184,7 +184,7 @@ fn create_policy(bench: &Bench, name: &str) {
 
 /// Waits for a condition of a request.
 #[track_caller]
-fn decided(bench: &Bench, name: &str) -> String {
+pub(super) fn decided(bench: &Bench, name: &str) -> String {
     let since = Instant::now();
     loop {
         if let Some(condition) = bench.conditions(name).pop() {
@@ -499,7 +499,7 @@ fn placed<'a>(bench: &'a Bench, name: &str) -> Case<'a> {
 
 /// Waits until an approval of `name` has reached the proxy.
 #[track_caller]
-fn is_sent(case: &Case, name: &str) {
+pub(super) fn is_sent(case: &Case, name: &str) {
     let sent = eventually("an approval is sent", LIMIT, || anyhow_if(!case.sent(name).is_empty(), "none is"));
     sent.unwrap_or_else(|error| panic!("{error:#}\n{}", case.story()));
 }
