@@ -5,8 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use testbed::eventually;
+use serde_json::json;
+use testbed::{Call, Fault, eventually};
 
+use super::faults::{Bench, Case, POLICIES, forbids};
+use super::races::{Random, is_sent};
 use super::{Cluster, Controller, LIMIT, Request, anyhow_if};
 
 /// Files `number` requests, and returns their names.
@@ -17,14 +20,11 @@ fn file(cluster: &Cluster, prefix: &str, number: usize) -> Vec<String> {
     let list: Vec<serde_json::Value> = names
         .iter()
         .map(|name| {
-            request["metadata"]["name"] = serde_json::json!(name);
+            request["metadata"]["name"] = json!(name);
             request.clone()
         })
         .collect();
-    cluster
-        .admin
-        .create(&serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": list }).to_string())
-        .unwrap();
+    cluster.admin.create(&json!({ "apiVersion": "v1", "kind": "List", "items": list }).to_string()).unwrap();
     names
 }
 
@@ -132,4 +132,125 @@ fn a_standby_takes_over_and_every_request_is_decided_once() {
         assert_eq!(logged, 1, "{name} is in the logs {logged} times");
         assert_eq!(cluster.csr(name)["status"]["conditions"].as_array().unwrap().len(), 1, "{name}");
     }
+}
+
+/// What a leader is about when it is stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    /// Approvals are on their way, and do not reach the API server.
+    Sending,
+    /// Approvals wait for a connection.
+    Connecting,
+    /// Requests have just been filed.
+    Arriving,
+}
+
+/// What becomes of its policy meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Deleted,
+    Narrowed,
+    /// There is a guardrail that forbids everything.
+    Forbidden,
+}
+
+#[test]
+fn a_leader_that_was_stopped_through_a_change_and_lost_the_lease_approves_nothing_under_what_was_before() {
+    let table = [
+        ("sending-deleted", (Busy::Sending, Change::Deleted)),
+        ("sending-narrowed", (Busy::Sending, Change::Narrowed)),
+        ("connecting-deleted", (Busy::Connecting, Change::Deleted)),
+        ("connecting-forbidden", (Busy::Connecting, Change::Forbidden)),
+        ("arriving-deleted", (Busy::Arriving, Change::Deleted)),
+        ("arriving-narrowed", (Busy::Arriving, Change::Narrowed)),
+        ("arriving-forbidden", (Busy::Arriving, Change::Forbidden)),
+    ];
+    let bench = Bench::start();
+    bench.may_have_any_lease();
+    bench.each_with(lease, &table, |first, (busy, change)| is_stopped_through(first, *busy, *change));
+}
+
+fn lease(name: &str) -> String {
+    format!("--lease-name={name}")
+}
+
+fn is_stopped_through(first: &Case, busy: Busy, change: Change) {
+    let bench = first.bench;
+    takes_over(&first.controller, Instant::now());
+    let second = Case::replica(bench, &first.name, &format!("{}-second", first.name), &[&lease(&first.name)]);
+    first.is_approved(&first.file("before"));
+    assert!(!second.controller.leads());
+
+    let file =
+        |from: usize| -> Vec<String> { (from..from + 24).map(|number| first.file(&number.to_string())).collect() };
+    let held = (busy == Busy::Sending).then(|| first.proxy.inject(Call::approves, Fault::Hold));
+    let unanswered = (busy == Busy::Connecting).then(|| first.proxy.hold_connections());
+    let mut names = file(0);
+    match busy {
+        Busy::Sending => is_sent(first, &names[0]),
+        Busy::Connecting => std::thread::sleep(Duration::from_millis(700)),
+        Busy::Arriving => std::thread::sleep(Random::new(&first.name).wait(5)),
+    }
+    first.controller.running.signal("STOP").unwrap();
+    let since = Instant::now();
+    match change {
+        Change::Deleted => first.delete_policy(),
+        Change::Narrowed => {
+            let narrower =
+                json!({ "spec": { "allow": { "subject": { "organizations": { "allowed": ["nobody"] } } } } });
+            bench.api.must("PATCH", &format!("{POLICIES}/{}", first.name), Some(&narrower)).unwrap();
+        }
+        Change::Forbidden => first.create_guardrail(&forbids()),
+    }
+    names.extend(file(24));
+    let took = takes_over(&second.controller, since);
+    names.extend(file(48));
+    // Whatever waits for the other side may go on.
+    drop(unanswered);
+    let continued = Instant::now();
+    first.controller.running.signal("CONT").unwrap();
+    let knows = eventually("it knows", LIMIT, || anyhow_if(!first.controller.leads(), "it believes that it leads"));
+    knows.unwrap_or_else(|error| panic!("{error:#}\n{}", first.story()));
+    std::thread::sleep(Duration::from_secs(1));
+    drop(held);
+    std::thread::sleep(Duration::from_secs(3));
+
+    assert!(second.controller.leads() && !first.controller.leads());
+    // What reached the API server before is no matter of the stop.
+    let before = |name: &String| first.sent(name).iter().any(|call| call.answer == Some(200));
+    let (approved, rest): (Vec<String>, Vec<String>) = names.iter().cloned().partition(before);
+    println!("{}: {} approved before the stop; the other leads after {took:.1?}", first.name, approved.len());
+    assert!(busy == Busy::Arriving || approved.is_empty());
+    for name in &approved {
+        assert_eq!(bench.conditions(name), ["Approved"], "{name}\n{}", first.story());
+    }
+    let expected: &[&str] = if change == Change::Deleted { &[] } else { &["Denied"] };
+    for name in &rest {
+        assert!(second.sent(name).is_empty(), "{name}\n{}", second.story());
+        assert_eq!(bench.conditions(name), expected, "{name}\n{}\n{}", first.story(), second.story());
+    }
+
+    // The other one goes on under what comes to be in force.
+    match change {
+        Change::Deleted => first.create_policy(),
+        Change::Narrowed => {
+            first.delete_policy();
+            first.create_policy();
+        }
+        Change::Forbidden => first.delete_guardrail(),
+    }
+    names.push(first.file("after"));
+    for name in names.iter().filter(|name| change == Change::Deleted || name.ends_with("-after")) {
+        second.is_approved(name);
+    }
+    // None is in two logs, and only what the stop cut off between the answer and the log may be in none.
+    std::thread::sleep(Duration::from_secs(1));
+    let lines: Vec<_> = [first, &second].iter().flat_map(|case| case.controller.decisions()).collect();
+    for name in &names {
+        let about = lines.iter().filter(|line| line["name"] == name.as_str() && line["decision"] != "NoOpinion");
+        let times = about.count();
+        let right = times == 1 || times == 0 && approved.contains(name);
+        assert!(right, "{name} is in the logs {times} times\n{}\n{}", first.story(), second.story());
+    }
+    assert!(first.proxy.calls_since(continued, |call| call.decides().is_some()).is_empty(), "{}", first.story());
 }
