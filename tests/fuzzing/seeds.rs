@@ -7,35 +7,50 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-fn files(directory: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+/// The files in a directory whose names end so, sorted.
+fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() && path.to_str().unwrap().ends_with(ending))
+        .collect();
     paths.sort();
     paths
 }
 
-fn read(path: &Path) -> Vec<u8> {
+fn read(path: &PathBuf) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-/// What a target failed on once.
+/// What a target failed on once. Of `pem` and `der` that is in `tests/corpus/cases`, with which they begin.
 pub fn found(name: &str) -> Vec<Vec<u8>> {
-    files(&format!("tests/corpus/fuzzing/{name}")).iter().map(|path| read(path)).collect()
+    let directory = format!("tests/corpus/fuzzing/{name}");
+    let nothing = matches!(name, "pem" | "der" | "object" | "pattern" | "expression" | "node");
+    assert_eq!(nothing, !Path::new(&directory).exists(), "{directory}");
+    if nothing { Vec::new() } else { files(&directory, "").iter().map(read).collect() }
+}
+
+/// How many seeds of a target there are at least: files that are no longer found are missed.
+pub fn least(name: &str) -> usize {
+    match name {
+        "pem" => 150,
+        "der" => 140,
+        "object" => 160,
+        "policy" => 120,
+        "manifest" => 110,
+        "pattern" => 15,
+        "expression" => 25,
+        "node" => 6,
+        _ => unreachable!("{name}"),
+    }
 }
 
 /// The seeds of a target.
 pub fn of(name: &str) -> Vec<Vec<u8>> {
     match name {
-        "pem" => pems(),
-        "der" => {
-            let body = |pem: Vec<u8>| {
-                let text = String::from_utf8(pem).unwrap();
-                let digits: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-                STANDARD.decode(digits).unwrap()
-            };
-            clients().into_iter().map(body).collect()
-        }
-        "object" => values("CertificateSigningRequest"),
+        "pem" => requests(),
+        "der" => requests().into_iter().filter_map(body).collect(),
+        "object" => [values("CertificateSigningRequest"), requests().iter().map(|pem| object(pem)).collect()].concat(),
         "policy" => [values("CSRPolicy"), values("CSRGuardrail")].concat(),
         "manifest" => manifests(),
         "pattern" => patterns(),
@@ -45,20 +60,52 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
     }
 }
 
-fn clients() -> Vec<Vec<u8>> {
-    let paths = files("tests/corpus/clients").into_iter();
-    paths.filter(|path| path.extension().is_some_and(|ending| ending == "csr")).map(|path| read(&path)).collect()
+/// What clients make, and every case that somebody ever found.
+fn requests() -> Vec<Vec<u8>> {
+    let directories = ["tests/corpus/clients", "tests/corpus/cases"];
+    directories.iter().flat_map(|directory| files(directory, ".csr")).map(|path| read(&path)).collect()
 }
 
-fn pems() -> Vec<Vec<u8>> {
-    let mut seeds = clients();
-    seeds.extend(files("tests/corpus/found").iter().map(|path| read(path)));
-    seeds
+/// The bytes between the PEM lines, where they are text in base64.
+fn body(pem: Vec<u8>) -> Option<Vec<u8>> {
+    let text = String::from_utf8(pem).ok()?;
+    let digits: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    STANDARD.decode(digits).ok()
+}
+
+/// An object whose `spec.request` this is.
+fn object(pem: &[u8]) -> Vec<u8> {
+    json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": { "name": "x", "uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z" },
+        "spec": {
+            "request": STANDARD.encode(pem),
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "username": "amy",
+            "groups": ["developers", "system:authenticated"],
+            "extra": { "example.com/a": ["b"] },
+            "usages": ["client auth", "digital signature"],
+            "expirationSeconds": 3600,
+        },
+    })
+    .to_string()
+    .into_bytes()
 }
 
 fn manifests() -> Vec<Vec<u8>> {
-    let directories = ["policies", "requests", "cookbook", "fields", "tests", "cookbook/tests"];
-    directories.iter().flat_map(|name| files(&format!("examples/{name}"))).map(|path| read(&path)).collect()
+    let directories = [
+        "cookbook",
+        "cookbook/tests",
+        "fields",
+        "fields/requests",
+        "kubelets",
+        "kubelets/tests",
+        "policies",
+        "requests",
+        "tests",
+    ];
+    directories.iter().flat_map(|name| files(&format!("examples/{name}"), ".yaml")).map(|path| read(&path)).collect()
 }
 
 /// Every object of this kind in the examples, as JSON.
