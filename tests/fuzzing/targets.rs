@@ -213,8 +213,20 @@ pub fn expression(bytes: &[u8]) {
     let set = PolicySet::compile([&PolicyObject::new(Kind::CSRPolicy, policy)], settings());
     if set.policies()[0].is_ready() {
         reviewed(&set, &SigningRequest::decode(envelope(), REQUEST.as_bytes()));
+        reviewed(&set, &CROWD);
     }
 }
+
+/// A request of somebody with many groups, much in extra and a long name: what makes an expression dear.
+static CROWD: LazyLock<SigningRequest> = LazyLock::new(|| {
+    let envelope = Envelope {
+        username: (0..60_000_u32).map(|index| if index * index % 7 < 3 { 'a' } else { 'b' }).collect(),
+        groups: (0..300).map(|index| format!("group-{index:08}")).collect(),
+        extra: [("r".to_owned(), (0..3_000).map(|index| format!("value-{index}")).collect())].into(),
+        ..envelope()
+    };
+    SigningRequest::decode(envelope, REQUEST.as_bytes())
+});
 
 /// A `Node` object as the API server sends it.
 pub fn node(bytes: &[u8]) {
