@@ -137,20 +137,36 @@ fn is_read_as_utf8(bytes: &[u8], at: usize) -> bool {
     }
 }
 
-/// In UTF-16, of which a unit begins at `at`. Without zeros, UTF-32 is the same up to U+FFFF.
+/// In UTF-16, of which a unit begins at `at`, or in UTF-32.
 fn is_read_wide(bytes: &[u8], at: usize) -> bool {
     let unit = |pair: &[u8]| u16::from_be_bytes([pair[0], pair[1]]);
     let (before, after) = bytes.split_at(at);
-    let char = |c: Result<char, _>| c.unwrap_or(char::REPLACEMENT_CHARACTER);
     let backwards = before.rchunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit));
-    let text =
-        |count: usize| -> Vec<char> { char::decode_utf16(reversed(backwards.clone().take(count))).map(char).collect() };
+    let text = |count: usize| -> Vec<char> { wide(reversed(backwards.clone().take(count)).into_iter()).collect() };
     // Two units are one character at least.
     if !ends_the_first_word(text(2).into_iter().rev(), 1) {
         return false;
     }
     let after = after.chunks_exact(2).map(unit).filter(|unit| is_wide_text(*unit));
-    is_spelled(text(room(2)).into_iter().rev(), char::decode_utf16(after).map(char))
+    is_spelled(text(room(2)).into_iter().rev(), wide(after))
+}
+
+/// The characters of UTF-16. Without zeros, UTF-32 is the same up to U+FFFF; beyond, it begins with the number of a plane, which
+/// would be a control character.
+fn wide(mut units: impl Iterator<Item = u16>) -> impl Iterator<Item = char> {
+    let utf16 = std::iter::from_fn(move || {
+        Some(match units.next()? {
+            plane @ 1..=0x10 => {
+                let code = u32::from(plane) << 16 | u32::from(units.next().unwrap_or_default());
+                let mut pair = [0; 2];
+                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf16(&mut pair);
+                pair
+            }
+            unit => [unit, 0],
+        })
+    });
+    let utf16 = utf16.flatten().filter(|unit| *unit != 0);
+    char::decode_utf16(utf16).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
 }
 
 /// Whether a byte counts as text. No control character of ASCII does: tag and length of a short part of a string are two, and
@@ -236,8 +252,10 @@ mod tests {
             assert!(contains(bytes) && contains(&odd), "{bytes:02x?}");
         }
         assert!(!contains(b"system:monitoring"));
-        let universal: Vec<u8> = "\u{ff53}ystem:masters".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
-        assert!(contains(&universal));
+        for text in ["\u{ff53}ystem:masters", bold, bold_behind] {
+            let universal: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+            assert!(contains(&universal) && contains(&[&[7], &*universal].concat()), "{text}");
+        }
         assert!(contains(b"system:m\xaasters"));
     }
 
@@ -274,7 +292,7 @@ mod tests {
             let pairs = bytes.get(start..).unwrap_or_default().chunks_exact(2);
             let units = pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
             let text = units.filter(|unit| !matches!(unit.to_be_bytes(), [0, 0] | [0x1c | 0x1e, ..0x80]));
-            char::decode_utf16(text).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            super::wide(text).collect()
         };
         let text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte >= 0x20).collect();
         spells(text.iter().map(|byte| char::from(*byte)).collect())
