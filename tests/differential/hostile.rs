@@ -6,7 +6,7 @@ use super::der::{self, Node};
 use super::go::{Context, Go};
 use super::keys::{self, Key};
 use super::names::{KNOWN, any_pair, any_san, any_value, benign_san, benign_text, benign_value, masters_value, pair};
-use super::{armour, mutate};
+use super::{armour, disguise, mutate};
 
 const EXTENSION_REQUEST: &str = "1.2.840.113549.1.9.14";
 /// What Microsoft's clients ask for extensions with.
@@ -21,6 +21,8 @@ pub enum Expect {
     Decodes,
     /// It asks for `system:masters`, whether or not it decodes.
     Masters,
+    /// It asks for a reserved name in disguise, which no pattern permits that does not spell its prefix out.
+    Reserved,
 }
 
 pub struct Sample {
@@ -98,9 +100,13 @@ impl Generator {
             }
             25..60 => 1,
             60..68 => rng.usize(2..5),
-            68..78 => {
+            68..74 => {
                 expect = Expect::Masters;
                 usize::from(rng.bool())
+            }
+            74..78 => {
+                expect = Expect::Reserved;
+                usize::from(rng.u8(..4) == 0)
             }
             78..86 => {
                 plan.before.push(Change::Text);
@@ -129,6 +135,11 @@ impl Generator {
                 plan.info = Some(broken_key(rng, &self.keys));
             }
             // An element that is cut off or left out leaves nothing to be found.
+            plan.before.clear();
+            plan.after.clear();
+        }
+        if expect == Expect::Reserved {
+            plan.ask_for_reserved(rng);
             plan.before.clear();
             plan.after.clear();
         }
@@ -385,6 +396,15 @@ impl Plan {
                 let directory = Node::of(0xa4, [Node::sequence([Node::set([pair("2.5.4.10", value)])])]);
                 self.extensions = vec![names(vec![directory])];
             }
+        }
+    }
+
+    fn ask_for_reserved(&mut self, rng: &mut Rng) {
+        let value = Node::leaf(der::UTF8, disguise::reserved(rng));
+        match rng.u8(..4) {
+            0 | 1 => self.insert_rdn(rng, Node::set([pair("2.5.4.10", value)])),
+            2 => self.insert_rdn(rng, Node::set([pair("2.5.4.11", value)])),
+            _ => self.subject = vec![Node::set([pair("2.5.4.3", value)])],
         }
     }
 

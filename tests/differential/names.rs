@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::der::{self, Node};
+use super::disguise::disguised;
 
 /// CN, O and OU, and what else a subject may have, that decodes.
 pub const KNOWN: [&str; 9] =
@@ -163,7 +164,8 @@ pub fn any_value(rng: &mut Rng) -> Node {
 /// A spelling of `system:masters` as a value of some string type.
 pub fn masters_value(rng: &mut Rng) -> Node {
     let tag = *rng.choice(&[0x0c, 0x0c, 0x0c, 0x13, 0x16, 0x14, 0x1e, 0x1c, 0x12, 0x1a, 0x1b, 0x15, 0x04]).unwrap();
-    let value = Node::leaf(tag, encoded(tag, rng.choice(&MASTERS).unwrap()));
+    let text = if rng.bool() { (*rng.choice(&MASTERS).unwrap()).to_owned() } else { disguised("system:masters", rng) };
+    let value = Node::leaf(tag, encoded(tag, &text));
     if rng.u8(..8) == 0 { value.in_parts() } else { value }
 }
 

@@ -55,13 +55,14 @@ fn no_bytes_panic_or_take_long() {
     for (name, target) in ALL {
         let seeds = seeds::of(name);
         assert!(seeds.len() >= seeds::least(name), "{name} has {} seeds", seeds.len());
+        let found = seeds::found(name);
         if let Some(directory) = std::env::var_os("FUZZING_SEEDS_INTO") {
-            write(&Path::new(&directory).join(name), &seeds);
+            write(&Path::new(&directory).join(name), seeds.iter().chain(&found));
         }
         // What is made once, such as policies that are compiled, is not the input's.
         target(&seeds[0]);
         let mut most = Most::default();
-        for input in seeds::found(name).iter().chain(&seeds).chain(&seeds::large(name, LONGEST)) {
+        for input in found.iter().chain(&seeds).chain(&seeds::large(name, LONGEST)) {
             most.run(name, target, input);
         }
         let mut rng = Rng::with_seed(seed);
@@ -120,9 +121,9 @@ fn kept(name: &str, input: &[u8]) -> String {
     format!("kept in {path}")
 }
 
-fn write(directory: &Path, seeds: &[Vec<u8>]) {
+fn write<'a>(directory: &Path, seeds: impl Iterator<Item = &'a Vec<u8>>) {
     std::fs::create_dir_all(directory).unwrap();
-    for (index, seed) in seeds.iter().enumerate() {
+    for (index, seed) in seeds.enumerate() {
         std::fs::write(directory.join(format!("seed-{index:04}")), seed).unwrap();
     }
 }

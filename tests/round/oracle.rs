@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::differential::disguise::{plain, reserved_prefix};
+
 use super::certificate::Certificate;
 use super::world::{KUBELET_CLIENT, NODES, SERVING};
 
@@ -73,19 +75,6 @@ fn normal_email(text: &str) -> String {
         .map_or_else(|| text.to_owned(), |(local, domain)| format!("{local}@{}", domain.to_ascii_lowercase()))
 }
 
-/// As a careless reader takes it: without margins, in lower case, fullwidth letters as ASCII.
-fn plain(text: &str) -> String {
-    let narrow = |c: char| match c {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap(),
-        c => c,
-    };
-    text.chars().map(narrow).collect::<String>().to_lowercase().trim().to_owned()
-}
-
-fn reserved(name: &str) -> Option<&'static str> {
-    ["system:", "kubeadm:"].into_iter().find(|prefix| plain(name).starts_with(prefix))
-}
-
 /// Whether a pattern that permits covers all of `value`.
 fn covers(pattern: &[char], value: &[char], separators: &str) -> bool {
     let run = |rest: &[char], apart: &str| {
@@ -131,7 +120,7 @@ impl Form {
 
     fn permits(&self, is_policy: bool, pattern: &str, value: &str) -> bool {
         let (pattern, mut value) = ((self.normal)(pattern), (self.normal)(value));
-        if is_policy && self.identity && reserved(&value).is_some_and(|prefix| !pattern.starts_with(prefix)) {
+        if is_policy && self.identity && reserved_prefix(&value).is_some_and(|prefix| !pattern.starts_with(prefix)) {
             return false;
         }
         if self.separators == "." && value.starts_with('*') {
@@ -309,7 +298,7 @@ impl Judge<'_> {
         }
         if rules["from"] == "Requestor" {
             let own = *name == self.filed.username;
-            self.hold("commonName.from", own && (reserved(name).is_none() || name.starts_with("system:node:")));
+            self.hold("commonName.from", own && (reserved_prefix(name).is_none() || name.starts_with("system:node:")));
         }
         if !rules["denied"].is_null() {
             self.hold("commonName.denied", !texts(&rules["denied"]).any(|pattern| IDENTITY.denies(pattern, name)));
@@ -334,7 +323,7 @@ impl Judge<'_> {
                 self.hold(&format!("{field}.denied"), !denied);
             }
             if rules["from"] == "Requestor" {
-                self.hold(&format!("{field}.from"), groups.contains(value) && reserved(value).is_none());
+                self.hold(&format!("{field}.from"), groups.contains(value) && reserved_prefix(value).is_none());
             }
             if !rules["allowed"].is_null() || (is_policy && rules["from"].is_null()) {
                 self.hold(&format!("{field}.allowed"), matches("allowed", value) || matches("required", value));
