@@ -81,34 +81,51 @@ pub(super) enum Content {
 
 /// Everything that `paths` hold, in order; what could not be read goes to `problems`.
 pub(super) fn read(paths: &[PathBuf], wanted: &Wanted, problems: &mut Vec<Problem>) -> Vec<Document> {
-    let mut documents = Vec::new();
-    for path in paths {
-        let before = (documents.len(), problems.len());
-        visit(path, true, wanted, &mut Vec::new(), &mut documents, problems);
-        if (documents.len(), problems.len()) == before {
-            let message = format!("there is no file in it that ends in {}", wanted.endings.join(", "));
-            problems.push(Problem::new(&path.display().to_string(), None, message));
-        }
-    }
-    documents
+    find(paths, wanted).into_iter().flat_map(|found| found.read(wanted, problems)).collect()
 }
 
-fn visit(
-    path: &Path,
-    named: bool,
-    wanted: &Wanted,
-    ancestors: &mut Vec<PathBuf>,
-    documents: &mut Vec<Document>,
-    problems: &mut Vec<Problem>,
-) {
-    let shown = path.display().to_string();
-    let mut problem = |message: String| problems.push(Problem::new(&shown, None, message));
-    if path == Path::new("-") {
-        match bytes(std::io::stdin().lock()) {
-            Ok(bytes) => parse("-", &bytes, wanted, documents, problems),
-            Err(message) => problem(message),
+/// A file that is to be read, or standard input; or why there is nothing to read.
+#[derive(Debug)]
+pub(super) struct Found(Result<PathBuf, Problem>);
+
+/// What there is to read in `paths`, in order.
+pub(super) fn find(paths: &[PathBuf], wanted: &Wanted) -> Vec<Found> {
+    let mut found = Vec::new();
+    for path in paths {
+        let before = found.len();
+        visit(path, true, wanted, &mut Vec::new(), &mut found);
+        if found.len() == before {
+            let message = format!("there is no file in it that ends in {}", wanted.endings.join(", "));
+            found.push(Found(Err(Problem::new(&path.display().to_string(), None, message))));
         }
-        return;
+    }
+    found
+}
+
+impl Found {
+    /// What it holds; what could not be read goes to `problems`.
+    pub(super) fn read(self, wanted: &Wanted, problems: &mut Vec<Problem>) -> Vec<Document> {
+        let mut documents = Vec::new();
+        match self.0 {
+            Ok(path) => {
+                let shown = path.display().to_string();
+                let read = if path == Path::new("-") { bytes(std::io::stdin().lock()) } else { file(&path) };
+                match read {
+                    Ok(bytes) => parse(&shown, &bytes, wanted, &mut documents, problems),
+                    Err(message) => problems.push(Problem::new(&shown, None, message)),
+                }
+            }
+            Err(problem) => problems.push(problem),
+        }
+        documents
+    }
+}
+
+fn visit(path: &Path, named: bool, wanted: &Wanted, ancestors: &mut Vec<PathBuf>, found: &mut Vec<Found>) {
+    let mut problem =
+        |message: String| found.push(Found(Err(Problem::new(&path.display().to_string(), None, message))));
+    if path == Path::new("-") {
+        return found.push(Found(Ok(path.to_owned())));
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
@@ -120,10 +137,7 @@ fn visit(
                 // Opening it could wait for ever.
                 return problem("is a pipe, a socket or a device, and read only where it is named itself".to_owned());
             }
-            return match file(path) {
-                Ok(bytes) => parse(&shown, &bytes, wanted, documents, problems),
-                Err(message) => problem(message),
-            };
+            return found.push(Found(Ok(path.to_owned())));
         }
         Err(error) => return problem(format!("cannot be read: {error}")),
     }
@@ -145,7 +159,7 @@ fn visit(
         let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         // kubectl applies hidden files of a directory; what hidden directories such as .git hold is for programs.
         if !hidden || wanted.hidden_files && !entry.is_dir() {
-            visit(&entry, false, wanted, ancestors, documents, problems);
+            visit(&entry, false, wanted, ancestors, found);
         }
     }
     ancestors.pop();

@@ -1,20 +1,19 @@
 //! Verdicts for programs: one `ReviewList`, stable between versions.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
 use super::problem::Problem;
-use super::reviewed::Reviewed;
+use super::reviewed::{Reviewed, Shown, count};
 use crate::api::API_VERSION;
 use crate::request::{Key, Pkcs10, SigningRequest};
 use crate::review::{Decision, NodeFact, Violation};
 
+/// What stands behind the reviews.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReviewList<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    reviews: Vec<Entry<'a>>,
-    /// What could not be read, and is missing in the rest.
+struct Rest<'a> {
+    /// What could not be read, and is missing in the reviews.
     problems: &'a [Problem],
     summary: Summary,
 }
@@ -111,20 +110,30 @@ struct KeyEntry {
     curve: Option<&'static str>,
 }
 
-pub(super) fn render(all: &[Reviewed], problems: &[Problem]) -> serde_json::Result<String> {
-    let count = |decision| all.iter().filter(|reviewed| reviewed.review.decision == decision).count();
-    let list = ReviewList {
-        api_version: API_VERSION,
-        kind: "ReviewList",
-        reviews: all.iter().map(entry).collect(),
-        problems,
-        summary: Summary {
-            approved: count(Decision::Approve),
-            denied: count(Decision::Deny),
-            undecided: count(Decision::NoOpinion),
-        },
+pub(super) fn show(reviewed: &Reviewed) -> serde_json::Result<Shown> {
+    let text = pretty(&entry(reviewed))?.replace('\n', "\n    ");
+    Ok(Shown { decision: reviewed.review.decision, name: String::new(), text })
+}
+
+pub(super) fn write(out: &mut dyn Write, all: &[Shown], problems: &[Problem]) -> io::Result<()> {
+    write!(out, "{{\n  \"apiVersion\": \"{API_VERSION}\",\n  \"kind\": \"ReviewList\",\n  \"reviews\": [")?;
+    for (index, shown) in all.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(out, "{comma}\n    {}", shown.text)?;
+    }
+    let summary = Summary {
+        approved: count(all, Decision::Approve),
+        denied: count(all, Decision::Deny),
+        undecided: count(all, Decision::NoOpinion),
     };
-    serde_json::to_string_pretty(&list).map(|text| crate::escape::json(text) + "\n")
+    let rest = pretty(&Rest { problems, summary })?;
+    let end = if all.is_empty() { "" } else { "\n  " };
+    writeln!(out, "{end}],{}", rest.trim_start_matches('{'))
+}
+
+/// As it is shown.
+fn pretty(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value).map(crate::escape::json)
 }
 
 fn entry(reviewed: &Reviewed) -> Entry<'_> {

@@ -1,41 +1,45 @@
 //! Verdicts for CI systems: a test case for each request, failed where it is denied.
 
 use std::fmt::Write;
+use std::io;
 
 use super::problem::Problem;
-use super::reviewed::Reviewed;
+use super::reviewed::{Reviewed, Shown, count};
 use crate::escape::{cut, one_line};
 use crate::review::Decision;
 
-pub(super) fn render(all: &[Reviewed], problems: &[Problem]) -> String {
-    let count = |decision| all.iter().filter(|reviewed| reviewed.review.decision == decision).count();
-    let mut out = format!(
+pub(super) fn show(reviewed: &Reviewed) -> Shown {
+    let review = &reviewed.review;
+    let mut text = format!(
+        "<testcase classname=\"{}\" name=\"{}\">",
+        escape(&reviewed.sourced.source),
+        escape(&reviewed.sourced.request.envelope.name)
+    );
+    let (reason, code) = (escape(&review.reason), review.reason_code);
+    let _ = match review.decision {
+        Decision::Approve => Ok(()),
+        Decision::Deny => write!(text, "<failure type=\"{code}\" message=\"{reason}\"/>"),
+        Decision::NoOpinion => write!(text, "<skipped message=\"{reason}\"/>"),
+    };
+    text.push_str("</testcase>\n");
+    Shown { decision: review.decision, name: String::new(), text }
+}
+
+pub(super) fn write(out: &mut dyn io::Write, all: &[Shown], problems: &[Problem]) -> io::Result<()> {
+    write!(
+        out,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"countersign review\" tests=\"{}\" \
          failures=\"{}\" skipped=\"{}\">\n",
         all.len(),
-        count(Decision::Deny),
-        count(Decision::NoOpinion)
-    );
-    for reviewed in all {
-        let review = &reviewed.review;
-        let _ = write!(
-            out,
-            "<testcase classname=\"{}\" name=\"{}\">",
-            escape(&reviewed.sourced.source),
-            escape(&reviewed.sourced.request.envelope.name)
-        );
-        let (reason, code) = (escape(&review.reason), review.reason_code);
-        let _ = match review.decision {
-            Decision::Approve => Ok(()),
-            Decision::Deny => write!(out, "<failure type=\"{code}\" message=\"{reason}\"/>"),
-            Decision::NoOpinion => write!(out, "<skipped message=\"{reason}\"/>"),
-        };
-        out.push_str("</testcase>\n");
+        count(all, Decision::Deny),
+        count(all, Decision::NoOpinion)
+    )?;
+    for shown in all {
+        out.write_all(shown.text.as_bytes())?;
     }
-    out.push_str("</testsuite>\n");
-    unread(&mut out, problems);
-    out.push_str("</testsuites>\n");
-    out
+    let mut rest = "</testsuite>\n".to_owned();
+    unread(&mut rest, problems);
+    writeln!(out, "{rest}</testsuites>")
 }
 
 /// What could not be read, as errors of a suite of their own.

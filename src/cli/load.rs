@@ -168,38 +168,72 @@ pub(super) fn not_ready(policies: &[SourcedPolicy], problems: &mut Vec<Problem>)
     }
 }
 
-/// The requests that `paths` hold. Other objects among them are passed over, but in each file that is named there is one.
-pub(super) fn requests(paths: &[PathBuf], options: &RequestOptions, problems: &mut Vec<Problem>) -> Vec<Sourced> {
-    let before = problems.len();
-    let documents = input::read(paths, &input::REQUESTS, problems);
-    let progress = Progress::new("requests", Some(documents.len() as u64));
-    let decoded: Vec<_> = documents
-        .into_par_iter()
-        .map(|document| {
-            let request = request(&document, options).transpose().or_else(|| misread(&document).map(Err));
-            progress.advance(1);
-            (document.source, document.path, request)
-        })
-        .collect();
-    // The files that hold a request, or have a problem.
-    let mut told: BTreeSet<String> = problems[before..].iter().map(|problem| problem.source.clone()).collect();
-    let mut requests = Vec::new();
-    for (source, path, decoded) in decoded {
-        match decoded {
-            Some(Ok(request)) => requests.push(Sourced::new(&source, request)),
-            Some(Err(problem)) => problems.push(problem),
-            None => continue,
+/// How many files of requests are in memory at a time.
+const WINDOW: usize = 256;
+
+/// What `each` makes of the requests that `paths` hold, in their order. Other objects among them are passed over, but in each file
+/// that is named there is one. All cores read, decode and do `each`; then only what that gave is still there.
+pub(super) fn requests<T: Send>(
+    paths: &[PathBuf],
+    options: &RequestOptions,
+    problems: &mut Vec<Problem>,
+    each: impl Fn(Sourced) -> T + Sync,
+) -> Vec<T> {
+    let mut found = input::find(paths, &input::REQUESTS).into_iter();
+    let progress = Progress::new("requests", Some(found.len() as u64));
+    let mut made = Vec::new();
+    // Told behind what could not be read at all.
+    let mut refused = Vec::new();
+    // What is given and holds no request, and has no problem.
+    let mut untold: BTreeSet<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let mut nothing = true;
+    while found.len() > 0 {
+        let window: Vec<_> = found.by_ref().take(WINDOW).collect();
+        let files = window.len();
+        let read: Vec<(Vec<Document>, Vec<Problem>)> = window
+            .into_par_iter()
+            .map(|found| {
+                let mut problems = Vec::new();
+                (found.read(&input::REQUESTS, &mut problems), problems)
+            })
+            .collect();
+        let mut documents = Vec::new();
+        for (more, unread) in read {
+            documents.extend(more);
+            for problem in unread {
+                nothing = false;
+                untold.remove(&problem.source);
+                problems.push(problem);
+            }
         }
-        told.insert(path);
+        progress.expect(documents.len() as u64, files as u64);
+        let decoded: Vec<_> = documents
+            .into_par_iter()
+            .map(|document| {
+                let request = request(&document, options).transpose().or_else(|| misread(&document).map(Err));
+                let made = request.map(|request| request.map(|request| each(Sourced::new(&document.source, request))));
+                progress.advance(1);
+                (document.path, made)
+            })
+            .collect();
+        for (path, decoded) in decoded {
+            match decoded {
+                Some(Ok(one)) => made.push(one),
+                Some(Err(problem)) => refused.push(problem),
+                None => continue,
+            }
+            nothing = false;
+            untold.remove(&path);
+        }
     }
-    let nothing = told.is_empty();
+    problems.extend(refused);
     for path in paths.iter().filter(|path| nothing || !path.is_dir()) {
         let path = path.display().to_string();
-        if !told.contains(&path) {
+        if untold.contains(&path) {
             problems.push(Problem::new(&path, None, "holds no CertificateSigningRequest"));
         }
     }
-    requests
+    made
 }
 
 /// What is wrong with a document that is no request, if it was to be one.

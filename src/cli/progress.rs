@@ -28,6 +28,12 @@ impl Progress {
         Self { bar, begin: Instant::now() }
     }
 
+    /// There are `number` of them where `counted` were counted on.
+    pub(super) fn expect(&self, number: u64, counted: u64) {
+        self.bar.inc_length(number);
+        self.bar.dec_length(counted);
+    }
+
     /// `more` of them are done.
     pub(super) fn advance(&self, more: u64) {
         if self.bar.is_hidden() && self.begin.elapsed() > PATIENCE {

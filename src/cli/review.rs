@@ -9,8 +9,8 @@ use super::load::{self, Sourced};
 use super::options::{MAX_REQUEST_AGE, RequestOptions, VerdictOptions};
 use super::paint::{Color, Paint};
 use super::problem::{Problem, report};
-use super::reviewed::Reviewed;
-use super::{Exit, json, junit, print, text};
+use super::reviewed::{Reviewed, Shown, count};
+use super::{Exit, json, junit, print_with, text};
 use crate::node::Nodes;
 use crate::policy::{PolicyObject, PolicySet, SignerPattern};
 use crate::review::{Approvals, Decision, Facts, review};
@@ -93,29 +93,39 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         problems.push(Problem::new("-", None, "standard input can be read once only: give one of them as a file"));
         return Ok(report(&problems));
     }
-    let Loaded { policies: objects, requests, nodes, approvals, clock } = load(&args, &mut problems)?;
+    let Loaded { policies: objects, pending, nodes, approvals, clock } = load(&args, &mut problems)?;
     let compiled = PolicySet::compile(&objects, crate::policy::Settings::default());
     let max_request_age = args.max_request_age.unwrap_or(MAX_REQUEST_AGE);
     let settings = args.verdict.settings(named_signers(&compiled), Some(max_request_age))?;
     let set = PolicySet::compile(&objects, settings);
-    let facts = |sourced: &Sourced| Facts {
-        now: args.now.or_else(|| sourced.judged_at(clock?)),
-        nodes: nodes.as_ref(),
-        approvals: approvals.as_ref(),
+    let paint = Paint::new(args.color);
+    let show = |sourced: Sourced| {
+        let facts = Facts {
+            now: args.now.or_else(|| sourced.judged_at(clock?)),
+            nodes: nodes.as_ref(),
+            approvals: approvals.as_ref(),
+        };
+        let reviewed = Reviewed { review: review(&set, &sourced.request, &facts), sourced };
+        match args.output {
+            Output::Text => Ok(text::show(&reviewed, paint)),
+            Output::Json => json::show(&reviewed),
+            Output::Junit => Ok(junit::show(&reviewed)),
+        }
     };
-    let reviewed: Vec<Reviewed> = requests
-        .into_par_iter()
-        .map(|sourced| Reviewed { review: review(&set, &sourced.request, &facts(&sourced)), sourced })
-        .collect();
-    print(&match args.output {
-        Output::Text => text::render(&reviewed, Paint::new(args.color)),
-        Output::Json => json::render(&reviewed, &problems)?,
-        Output::Junit => junit::render(&reviewed, &problems),
+    let shown: Vec<serde_json::Result<Shown>> = match pending {
+        Some(pending) => pending.into_par_iter().map(show).collect(),
+        None => load::requests(&args.files, &args.request, &mut problems, show),
+    };
+    let shown: Vec<Shown> = shown.into_iter().collect::<Result<_, _>>()?;
+    print_with(|out| match args.output {
+        Output::Text => text::write(out, &shown, paint),
+        Output::Json => json::write(out, &shown, &problems),
+        Output::Junit => junit::write(out, &shown, &problems),
     })?;
     if !problems.is_empty() {
         return Ok(report(&problems));
     }
-    let any = |decision| reviewed.iter().any(|reviewed| reviewed.review.decision == decision);
+    let any = |decision| count(&shown, decision) > 0;
     Ok(match () {
         () if args.exit_zero => Exit::Clean,
         () if any(Decision::Deny) => Exit::Findings,
@@ -126,7 +136,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
 
 struct Loaded {
     policies: Vec<PolicyObject>,
-    requests: Vec<Sourced>,
+    /// What is pending in a cluster. Nothing where files hold the requests.
+    pending: Option<Vec<Sourced>>,
     /// Nothing where no Nodes are given.
     nodes: Option<Nodes>,
     /// Nothing where no cluster tells.
@@ -135,7 +146,7 @@ struct Loaded {
     clock: Option<Timestamp>,
 }
 
-/// The policies, the requests and the Nodes, from files or from a cluster.
+/// The policies and the Nodes, from files or from a cluster, and what is pending there.
 fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
     let mut own = None;
     if !args.policies.is_empty() {
@@ -150,17 +161,16 @@ fn load(args: &Args, problems: &mut Vec<Problem>) -> anyhow::Result<Loaded> {
     if args.live {
         let names: Vec<String> = args.files.iter().map(|name| name.display().to_string()).collect();
         let snapshot = args.cluster.clone().read(own, nodes, &names, problems)?;
-        let requests = snapshot.requests.iter().map(super::live::undecided).collect();
+        let pending = Some(snapshot.requests.iter().map(super::live::undecided).collect());
         let super::live::Snapshot { policies, nodes, approvals, .. } = snapshot;
-        return Ok(Loaded { policies, requests, nodes, approvals, clock: Some(Timestamp::now()) });
+        return Ok(Loaded { policies, pending, nodes, approvals, clock: Some(Timestamp::now()) });
     }
     #[cfg(feature = "controller")]
     if args.cluster.is_given() {
         let message = "the options of a cluster need --live, without which files are reviewed and no cluster is read";
         problems.push(Problem::new("review", None, message));
     }
-    let requests = load::requests(&args.files, &args.request, problems);
-    Ok(Loaded { policies: own.unwrap_or_default(), requests, nodes, approvals: None, clock: None })
+    Ok(Loaded { policies: own.unwrap_or_default(), pending: None, nodes, approvals: None, clock: None })
 }
 
 /// The signers that the policies name: what is managed unless options say otherwise.

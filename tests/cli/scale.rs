@@ -1,9 +1,10 @@
 //! How long the commands take grows with what there is to do, and with nothing else; and how far they are is shown.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -70,26 +71,58 @@ fn make(directory: &Path, number: usize) {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
 }
 
-/// Seconds of processor time that a review takes, the least of three.
-fn review(directory: &Path, expected: &str) -> f64 {
+/// The program that reviews; `COUNTERSIGN` is another than the one that was built here.
+fn program() -> String {
+    std::env::var("COUNTERSIGN").unwrap_or(env!("CARGO_BIN_EXE_countersign").to_owned())
+}
+
+/// What a review takes.
+struct Taken {
+    /// Seconds by the clock, and of processor time: the least of three.
+    seconds: f64,
+    processor: f64,
+    /// The most memory, in KiB.
+    memory: usize,
+}
+
+/// Reviews `number` requests, which gives what is expected.
+fn review(directory: &Path, number: usize) -> Taken {
+    let expected = format!("{half} approved, {half} denied, 0 undecided", half = number / 2);
     let once = || {
         let commands = "\"$0\" review --policies policies requests | tail -n 1; times";
-        let output = Command::new("sh")
-            .args(["-c", commands, env!("CARGO_BIN_EXE_countersign")])
-            .current_dir(directory)
-            .output()
-            .unwrap();
+        let begin = Instant::now();
+        let output = Command::new("sh").args(["-c", commands, &program()]).current_dir(directory).output().unwrap();
+        let seconds = begin.elapsed().as_secs_f64();
         let said = String::from_utf8(output.stdout).unwrap();
         let mut lines = said.lines();
-        assert_eq!(lines.next(), Some(expected), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(lines.next(), Some(&*expected), "{}", String::from_utf8_lossy(&output.stderr));
         // `0m0.442s 0m0.024s`: user and system, first of the shell, then of its children.
         let times = lines.nth(1).unwrap().split_whitespace().map(|time| {
             let (minutes, seconds) = time.trim_end_matches('s').split_once('m').unwrap();
             minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
         });
-        times.sum::<f64>()
+        (seconds, times.sum::<f64>())
     };
-    (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
+    let least = |one: (f64, f64), other: (f64, f64)| (one.0.min(other.0), one.1.min(other.1));
+    let (seconds, processor) = (0..3).map(|_| once()).reduce(least).unwrap();
+    Taken { seconds, processor, memory: memory(directory) }
+}
+
+/// The most memory, in KiB, that a review takes, whose output fills a pipe: there it waits.
+fn memory(directory: &Path) -> usize {
+    let mut child = Command::new(program())
+        .args(["review", "--policies", "policies", "requests"])
+        .current_dir(directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut [0; 1]).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    child.wait().unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Seconds of processor time that decoding the requests takes and nothing else, their signatures checked: the least of
@@ -111,21 +144,32 @@ fn decoding(directory: &Path) -> f64 {
     (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
 }
 
+/// `SCALE_REQUESTS` are reviewed, 4,000 unless it is set.
 #[test]
 #[expect(clippy::print_stdout, reason = "figures, with --nocapture")]
 fn a_review_takes_little_more_than_decoding_and_grows_with_requests_alone() {
+    const FEW: usize = 1_000;
+    let number = std::env::var("SCALE_REQUESTS").map_or(4_000, |number| number.parse().unwrap());
+    assert!(number > FEW && number.is_multiple_of(2), "SCALE_REQUESTS is even, and more than {FEW}");
     let (few, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    make(few.path(), 1_000);
-    make(many.path(), 4_000);
-    let of_few = review(few.path(), "500 approved, 500 denied, 0 undecided");
-    let of_many = review(many.path(), "2000 approved, 2000 denied, 0 undecided");
+    make(few.path(), FEW);
+    make(many.path(), number);
+    let (of_few, of_many) = (review(few.path(), FEW), review(many.path(), number));
     let alone = decoding(few.path());
-    println!(
-        "1,000 requests: {of_few:.3} s of processor time, {alone:.3} s to decode them alone; 4,000: {of_many:.3} s"
-    );
+    let show = |number: usize, taken: &Taken| {
+        let Taken { seconds, processor, memory } = taken;
+        println!("{number} requests: {seconds:.2} s, {processor:.2} s of processor time, {memory} KiB at most");
+    };
+    show(FEW, &of_few);
+    show(number, &of_many);
+    println!("decoding {FEW} alone: {alone:.3} s of processor time");
     // Twelve to fourteen times, without optimisation and on a busy machine.
-    assert!(of_few < alone * 25.0, "{of_few} s, and {alone} s to decode them alone");
-    assert!(of_many < of_few * 6.0, "{of_few} s for 1,000 and {of_many} s for 4,000");
+    assert!(of_few.processor < alone * 25.0, "{} s, and {alone} s to decode them alone", of_few.processor);
+    let times = (number / FEW) as f64;
+    assert!(of_many.processor < of_few.processor * times * 1.5, "{} s, and {} s", of_few.processor, of_many.processor);
+    // Of each there is what is said of it, some 200 bytes.
+    let each = of_many.memory.saturating_sub(of_few.memory) * 1024 / (number - FEW);
+    assert!(each < 1024, "{each} bytes for each request: {} KiB, and {} KiB", of_few.memory, of_many.memory);
 }
 
 /// `script` of util-linux gives the command a terminal.

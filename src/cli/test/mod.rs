@@ -308,7 +308,7 @@ fn from_file(path: &Path, case: &Case, requestor: Option<&Requestor>) -> Result<
         stated_in: StatedIn::Test,
     };
     let mut problems = Vec::new();
-    let mut requests = load::requests(&[path.to_owned()], &options, &mut problems);
+    let mut requests = load::requests(&[path.to_owned()], &options, &mut problems, |sourced| sourced);
     if let Some(problem) = problems.first() {
         return Err(("request", problem.to_string()));
     }
