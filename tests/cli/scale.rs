@@ -165,7 +165,7 @@ fn a_review_takes_little_more_than_decoding_and_grows_with_requests_alone() {
     println!("decoding {FEW} alone: {alone:.3} s of processor time");
     // Twelve to fourteen times, without optimisation and on a busy machine.
     assert!(of_few.processor < alone * 25.0, "{} s, and {alone} s to decode them alone", of_few.processor);
-    let times = (number / FEW) as f64;
+    let times = f64::from(u32::try_from(number / FEW).unwrap());
     assert!(of_many.processor < of_few.processor * times * 1.5, "{} s, and {} s", of_few.processor, of_many.processor);
     // Of each there is what is said of it, some 200 bytes.
     let each = of_many.memory.saturating_sub(of_few.memory) * 1024 / (number - FEW);
