@@ -1,5 +1,5 @@
 //! On a real node: kubelet, containerd and scheduler. Needs root; leave it out with
-//! `cargo test --workspace -- --skip node::`.
+//! `cargo test --workspace -- --skip node::chart --skip node::joining --skip node::rotation`: `src/node` has tests, too.
 #![allow(clippy::print_stdout, reason = "how long it took is worth knowing")]
 
 mod chart;

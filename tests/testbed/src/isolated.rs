@@ -53,7 +53,8 @@ pub fn isolated(
 }
 
 fn check() -> anyhow::Result<()> {
-    let leave_out = "To leave this tier out, say so: cargo test --workspace -- --skip node:: --skip vanished";
+    let leave_out = "To leave this tier out, say so: cargo test --workspace -- --skip node::chart --skip node::joining \
+                     --skip node::rotation --skip vanished";
     let user = Command::new("id").arg("-u").output().context("cannot run id")?;
     if user.stdout.trim_ascii() != b"0" {
         bail!("a node needs root, for namespaces and containers. {leave_out}");
