@@ -22,7 +22,7 @@ const NO_ROOM: Duration = Duration::from_secs(600);
 impl Engine {
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Sent { name, decided, request, sent } => self.sent(&name, decided, request.as_ref(), sent),
+            Done::Sent { name, decided, request, sent } => self.sent(&name, decided, request.as_deref(), sent),
             Done::Read { filed, read } => self.read(&filed, read),
             Done::Confirmed(Ok(current)) => self.confirmed(current),
             Done::Confirmed(Err(error)) => {

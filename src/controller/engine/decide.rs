@@ -159,7 +159,7 @@ impl Engine {
         self.calls.push(Box::pin(async move {
             let review = Arc::clone(&decided.review);
             let sent = approval::send(client, gate, object, review, revision).await;
-            Done::Sent { name, decided, request: Some(request), sent }
+            Done::Sent { name, decided, request: Some(Box::new(request)), sent }
         }));
     }
 

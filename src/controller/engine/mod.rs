@@ -68,7 +68,7 @@ enum Done {
         name: String,
         decided: Decided,
         /// What was decoded of it, unless its answer is that of a later look.
-        request: Option<SigningRequest>,
+        request: Option<Box<SigningRequest>>,
         sent: Sent,
     },
     /// A large request was read again.

@@ -147,7 +147,7 @@ fn decided(engine: &Engine, object: CsrObject) -> Decided {
 
 /// The answer comes.
 fn sent(engine: &mut Engine, decided: Decided, sent: Sent) {
-    let request = decided.filed.whole().map(|object| object.signing_request());
+    let request = decided.filed.whole().map(|object| Box::new(object.signing_request()));
     engine.done(Done::Sent { name: decided.filed.name().to_owned(), decided, request, sent });
 }
 

@@ -339,6 +339,30 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
         ("!('a b' in csr.dnsNames)", "none that decodes is like it"),
         ("csr.uris.all(u, u != 'https://h:443/')", "none that decodes is like it"),
         ("!('::ffff:10.0.0.1' in csr.ipAddresses)", "it is 10.0.0.1 here"),
+    ] {
+        let error = Expression::new("test", source).expect_err(source);
+        assert!(error.contains(problem), "{source}: {error}");
+    }
+    for source in [
+        "csr.dnsNames.exists(d, d.matches('^(VPN|vpn)[.]') || d.matches('(?i)^VPN') || d.matches('A*b') || d.matches('[A-Za-z]'))",
+        "csr.dnsNames.exists(d, d == requestor.username || d + 'X' == 'aX' || d.upperAscii() == 'A')",
+        "csr.emailAddresses.exists(e, e.startsWith('Amy@') || e.contains('Amy'))",
+        "csr.uris.exists(u, u == 'spiffe://a/B' || u.endsWith('/B') || u.contains('A') || u.startsWith('spiffe://a/B'))",
+        "csr.key.?curve.orValue('') == '' || csr.key.?curve.orValue('none') == 'none' || csr.key.algorithm.endsWith('SA')",
+        "'server auth' in csr.usages || csr.usages.exists(u, u.contains('auth')) || csr.signerName == 'example.com/x'",
+        "csr.key.?curve.orValue('') in ['P256', 'P384', 'P521'] && csr.usages.all(u, u in ['client auth', 'other'])",
+        "csr.usages == ['digital signature', 'client auth'] && csr.usages != requestor.groups",
+        "csr.key.algorithm.matches('^(RSA|ECDSA)$') && csr.usages.exists(u, u.matches('auth$'))",
+        "requestor.username.lowerAscii() == 'amy' && ['a', 'B'].exists(p, requestor.username.startsWith(p))",
+        "requestor.username == 'Amy' || requestor.groups.exists(g, g.matches('^A'))",
+    ] {
+        Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    }
+}
+
+#[test]
+fn what_is_never_found_is_so_in_maps_lists_and_regular_expressions_too() {
+    for (source, problem) in [
         // Names that these have elsewhere, and none at all.
         ("csr.key.algorithm != 'EC'", "ECDSA is what it is called here"),
         ("csr.key.algorithm != 'DSA'", "\"DSA\" is never found: there are RSA, ECDSA, Ed25519"),
@@ -392,13 +416,6 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
         assert!(error.contains(problem), "{source}: {error}");
     }
     for source in [
-        "csr.dnsNames.exists(d, d.matches('^(VPN|vpn)[.]') || d.matches('(?i)^VPN') || d.matches('A*b') || d.matches('[A-Za-z]'))",
-        "csr.dnsNames.exists(d, d == requestor.username || d + 'X' == 'aX' || d.upperAscii() == 'A')",
-        "csr.emailAddresses.exists(e, e.startsWith('Amy@') || e.contains('Amy'))",
-        "csr.uris.exists(u, u == 'spiffe://a/B' || u.endsWith('/B') || u.contains('A') || u.startsWith('spiffe://a/B'))",
-        "csr.key.?curve.orValue('') == '' || csr.key.?curve.orValue('none') == 'none' || csr.key.algorithm.endsWith('SA')",
-        "'server auth' in csr.usages || csr.usages.exists(u, u.contains('auth')) || csr.signerName == 'example.com/x'",
-        "csr.key.?curve.orValue('') in ['P256', 'P384', 'P521'] && csr.usages.all(u, u in ['client auth', 'other'])",
         "csr.key.?curve.orValue('none') == 'none' || csr.key.?curve.orValue('none') in ['P256', 'none']",
         "csr.key.?curve.orValue(requestor.uid) == 'none' || (has(csr.key.curve) ? csr.key.curve : 'no') == 'no'",
         "(has(csr.key.curve) ? 'P256' : 'none') == csr.key.?curve.orValue('none') && csr.dnsNames[?0].orValue('None') != 'None'",
@@ -416,10 +433,6 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
         "csr.emailAddresses.all(e, e.matches('^Amy@') || e.matches('Amy') || e.matches('@[A-Z]*example[.]com$'))",
         "requestor.username.upperAscii().matches('^[A-Z]+$') || requestor.username.upperAscii().matches('a*B')",
         "csr.dnsNames.all(d, d.indexOf('vpn') < 0) && requestor.username.indexOf('A') < 0",
-        "csr.usages == ['digital signature', 'client auth'] && csr.usages != requestor.groups",
-        "csr.key.algorithm.matches('^(RSA|ECDSA)$') && csr.usages.exists(u, u.matches('auth$'))",
-        "requestor.username.lowerAscii() == 'amy' && ['a', 'B'].exists(p, requestor.username.startsWith(p))",
-        "requestor.username == 'Amy' || requestor.groups.exists(g, g.matches('^A'))",
     ] {
         Expression::new("test", source).unwrap_or_else(|error| panic!("{source}: {error}"));
     }

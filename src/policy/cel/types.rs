@@ -259,6 +259,17 @@ impl<'a> Types<'a> {
         Ok(Some(Type::Word(words)))
     }
 
+    /// The type of what is `one` or the `other`, as a condition says.
+    fn either(&mut self, call: &CallExpr, one: &Type, other: &Type) -> Result<Type, Wrong> {
+        let given = one.with(other).ok_or_else(|| two("?", "? :", one, other))?;
+        let word = match (one, other) {
+            (Type::Word(words), _) => self.in_place(*words, call.args.get(2))?,
+            (_, Type::Word(words)) => self.in_place(*words, call.args.get(1))?,
+            _ => None,
+        };
+        Ok(word.unwrap_or(given))
+    }
+
     fn call(&mut self, call: &CallExpr) -> Result<Type, Wrong> {
         let name = call.func_name.as_str();
         // A namespace, as in `optional.of`, is no value.
@@ -285,15 +296,7 @@ impl<'a> Types<'a> {
             }
             (_, operators::CONDITIONAL) => {
                 let third = operands.get(2).cloned().unwrap_or(Type::Any);
-                if first.with(&Type::Bool).is_none() {
-                    return Err(("?".to_owned(), format!("? : takes true or false before the ?, and not {first}")));
-                }
-                let given = second.with(&third).ok_or_else(|| two("?", "? :", &second, &third))?;
-                match (&second, &third) {
-                    (Type::Word(words), _) => self.in_place(*words, call.args.get(2))?.unwrap_or(given),
-                    (_, Type::Word(words)) => self.in_place(*words, call.args.get(1))?.unwrap_or(given),
-                    _ => given,
-                }
+                self.either(call, &second, &third)?
             }
             (_, operators::INDEX) => {
                 compared::looked_up(call, &second, &self.texts)?;
@@ -332,17 +335,8 @@ impl<'a> Types<'a> {
                 other => other,
             },
             (_, "flatten") => flattened(first, call.args.first())?,
-            (_, "reverse" | "sort") => {
-                let order = if name == "sort" { Order::Sorted } else { Order::Any };
-                match first {
-                    Type::List(of) if matches!(*of, Type::Word(Words::Usage(_))) => {
-                        Type::list(Type::Word(Words::Usage(order)))
-                    }
-                    // A text turned round.
-                    Type::Word(_) => Type::Text,
-                    other => other,
-                }
-            }
+            (_, "sort") => turned(first, Order::Sorted),
+            (_, "reverse") => turned(first, Order::Any),
             (
                 _,
                 "slice"
@@ -403,6 +397,9 @@ fn takes(name: &str, is_member: bool, first: &Type, second: &Type) -> Result<(),
             let other = if first.with(&Type::Bool).is_none() { first } else { second };
             format!("&& and || take true or false, and not {other}")
         }
+        operators::CONDITIONAL if first.with(&Type::Bool).is_none() => {
+            format!("? : takes true or false before the ?, and not {first}")
+        }
         operators::LOGICAL_NOT if first.with(&Type::Bool).is_none() => {
             format!("! takes true or false, and not {first}")
         }
@@ -411,6 +408,7 @@ fn takes(name: &str, is_member: bool, first: &Type, second: &Type) -> Result<(),
     };
     let place = match name {
         operators::LOGICAL_NOT => "!",
+        operators::CONDITIONAL => "?",
         operators::LOGICAL_AND => "&&",
         operators::LOGICAL_OR => "||",
         operators::LESS => "<",
@@ -463,6 +461,16 @@ fn item(operand: &Type, index: Option<&IdedExpr>, of: &Type) -> Result<Type, Wro
         }
         Type::Any => Ok(Type::Any),
         other => Err(("[".to_owned(), format!("nothing is read of {other} by [] or .?"))),
+    }
+}
+
+/// What is in another order now.
+fn turned(what: Type, order: Order) -> Type {
+    match what {
+        Type::List(of) if matches!(*of, Type::Word(Words::Usage(_))) => Type::list(Type::Word(Words::Usage(order))),
+        // A text.
+        Type::Word(_) => Type::Text,
+        other => other,
     }
 }
 
