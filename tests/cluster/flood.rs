@@ -209,7 +209,7 @@ fn as_protobuf(name: &str, pem: &str, owner: &[u8]) -> Vec<u8> {
 /// What a requestor writes beside its request is neither held nor sent back for a decision.
 #[test]
 fn what_stands_beside_a_request_neither_fills_the_memory_nor_keeps_it_from_being_denied() {
-    let (bench, pem, total) = (Bench::start(), eve(), number(24));
+    let (bench, pem, total) = (Bench::start(), eve(), 24);
     let owner = |number: usize| json!({ "apiVersion": "v", "kind": "K", "name": number.to_string(), "uid": number.to_string() });
     let owners: Vec<Value> = (0..25_000).map(owner).collect();
     let control = vec![1; 1_400_000];
