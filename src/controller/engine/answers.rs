@@ -149,8 +149,12 @@ impl Engine {
         self.recorder.record(&decided.set, request, &decided.review, age);
     }
 
-    /// The watch brings a request as it is now, or was last: if a decision about it is open, that may be what it has.
+    /// The watch brings a request as it is now, or was last: if a decision about it is open, that may be what it has. Whoever leads
+    /// in the meantime may have decided it in the same words.
     pub(super) fn answer(&mut self, filed: &Filed) {
+        if !self.gate.is_leader() {
+            return;
+        }
         let Some(open) = self.unanswered.get_mut(filed.name()) else { return };
         let Some(object) = filed.whole() else { return };
         let uid = filed.uid();
