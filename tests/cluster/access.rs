@@ -67,7 +67,7 @@ fn the_service_account_may_do_what_it_must_and_no_more() {
         ("countersign-system", "signers.certificates.k8s.io", "certificatesigningrequests.certificates.k8s.io");
     for (verb, resource, namespace, name) in [
         ("approve", signers, "", SIGNER),
-        ("update", "certificatesigningrequests.certificates.k8s.io/approval", "", ""),
+        ("patch", "certificatesigningrequests.certificates.k8s.io/approval", "", ""),
         ("watch", requests, "", ""),
         ("watch", "csrpolicies.countersign.dev", "", ""),
         ("patch", "csrguardrails.countersign.dev/status", "", ""),
@@ -82,7 +82,9 @@ fn the_service_account_may_do_what_it_must_and_no_more() {
         ("sign", signers, "", SIGNER),
         ("create", requests, "", ""),
         ("update", requests, "", ""),
-        ("update", "certificatesigningrequests.certificates.k8s.io/status", "", ""),
+        ("patch", requests, "", ""),
+        ("update", "certificatesigningrequests.certificates.k8s.io/approval", "", ""),
+        ("patch", "certificatesigningrequests.certificates.k8s.io/status", "", ""),
         ("get", "secrets", own, ""),
         ("get", "secrets", "", ""),
         ("update", "csrpolicies.countersign.dev", "", ""),

@@ -600,7 +600,7 @@ impl Case<'_> {
 #[test]
 fn what_is_only_told_never_holds_a_decision_back() {
     let events = |call: &Call| call.method == "POST" && call.path.contains("/events");
-    let status = |call: &Call| call.method == "PATCH" && call.path.contains("/status");
+    let status = |call: &Call| call.method == "PATCH" && call.path.contains("/status?");
     let permissions = |call: &Call| call.path.contains("selfsubjectaccessreviews");
     let table: &[(&str, (OnCall, Fault))] = &[
         ("status-500", (status, answers(500))),
