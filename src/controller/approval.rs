@@ -25,7 +25,9 @@ const MAX_MESSAGE: usize = 4096;
 /// decision may take its time.
 const NODE_FRESH: Duration = Duration::from_secs(5);
 
-const MERGE_PATCH: &str = "application/merge-patch+json";
+/// It is applied without the object becoming text in between, as it does with a merge patch, whose parser refuses what is nested
+/// deeper than 10,000.
+const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
 const RESOURCE: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 
 /// What became of a decision.
@@ -86,7 +88,7 @@ pub(super) async fn send(
     };
     // The API server, too, gives up then, also where it does not hear that this side has.
     let approval = format!("{}/approval?fieldManager=countersign&timeout={}s", path(&object), CALL_TIMEOUT.as_secs());
-    let sent = call_after::<Answered>(&client, look, Method::PATCH, &approval, MERGE_PATCH, &patch).await;
+    let sent = call_after::<Answered>(&client, look, Method::PATCH, &approval, STRATEGIC_MERGE_PATCH, &patch).await;
     if let Some(refusal) = refused.get() {
         return Sent::Refused(*refusal);
     }
@@ -190,7 +192,9 @@ async fn read_node(client: &Client, name: &str) -> Result<Option<Box<Node>>, Err
 }
 
 /// The version and the uid make it fail on any other object, and on this one in another state. Whatever else is in the
-/// object stays: a requestor may have written megabytes into it, and a PUT would have to give all that back.
+/// object stays: a requestor may have written megabytes into it, and a PUT would have to give all that back. The API server takes
+/// no `managedFields` from a patch of a subresource; without them it need not read those that a requestor has made up, with
+/// times that it writes but does not read.
 fn patch(object: &CsrObject, review: &Review) -> Value {
     let mut conditions = object.conditions.clone();
     conditions.push(condition(review));
@@ -199,6 +203,7 @@ fn patch(object: &CsrObject, review: &Review) -> Value {
             "name": object.metadata.name,
             "uid": object.metadata.uid,
             "resourceVersion": object.metadata.resource_version,
+            "managedFields": null,
         },
         "status": { "conditions": conditions },
     })

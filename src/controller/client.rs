@@ -312,9 +312,12 @@ async fn answer(client: &Client, request: Request<Body>) -> Result<Body, Error> 
     if parts.status.is_success() {
         return Ok(body);
     }
+    // A refusal may quote the whole object.
     let (mut body, mut said) = (body, Vec::new());
-    while let Some(bytes) = chunk(&mut body).await.transpose()? {
-        add(&mut said, &bytes, USUAL)?;
+    while said.len() < USUAL
+        && let Some(bytes) = chunk(&mut body).await.transpose()?
+    {
+        said.extend_from_slice(&bytes);
     }
     Err(kube::Error::Api(refusal(parts.status, &parts.headers, &said)).into())
 }

@@ -158,7 +158,11 @@ impl Error {
     pub fn is_too_large(&self) -> bool {
         match self {
             Self::Api(kube::Error::Api(status)) => {
-                status.code == 413 || (status.code >= 500 && status.message.contains("request is too large"))
+                // etcd says so, or what speaks to it.
+                let says = |text| status.message.contains(text);
+                status.code == 413
+                    || (status.code >= 500
+                        && (says("etcdserver: request is too large") || says("trying to send message larger than max")))
             }
             _ => false,
         }
@@ -169,9 +173,15 @@ impl Error {
     pub fn is_open(&self) -> bool {
         match self {
             Self::Api(kube::Error::Api(status)) => status.code >= 500 && !self.is_too_large(),
-            Self::Api(_) | Self::Unreachable { .. } | Self::Timeout(_) => true,
+            Self::Api(_) | Self::Unreachable { .. } | Self::Timeout(_) | Self::TooLarge(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether it is about this one object: others may fare better.
+    #[must_use]
+    pub fn is_about_one(&self) -> bool {
+        self.is_too_large() || matches!(self.status(), Some(400 | 422))
     }
 
     /// Whether the API server has too much to do: it says so, or does not answer in time.

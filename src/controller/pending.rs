@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) said: Option<(Decision, ReasonCode, Option<Decision>)>,
     /// A decision about it is on its way, or it is being read again.
     pub(super) in_flight: bool,
+    /// The answer to a decision about it did not come once.
+    was_open: bool,
     /// It was last reviewed before it became too old.
     pub(super) may_grow_too_old: bool,
     /// What Nodes it had to do with when it was last reviewed.
@@ -45,10 +47,12 @@ impl Pending {
             return false;
         }
         let same = |entry: &Entry| entry.filed.uid() == filed.uid();
-        let (said, in_flight) =
-            self.entries.get(name).filter(|entry| same(entry)).map_or((None, false), |e| (e.said, e.in_flight));
+        let before = self.entries.get(name).filter(|entry| same(entry));
+        let (said, in_flight, was_open) =
+            before.map_or((None, false, false), |entry| (entry.said, entry.in_flight, entry.was_open));
         let (name, created) = (Arc::from(name), filed.created());
-        let entry = Entry { filed, created, said, in_flight, may_grow_too_old: true, concern: None, holder: None };
+        let may_grow_too_old = true;
+        let entry = Entry { filed, created, said, in_flight, was_open, may_grow_too_old, concern: None, holder: None };
         self.entries.insert(name, entry);
         true
     }
@@ -66,6 +70,18 @@ impl Pending {
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
         self.entries.get_mut(name)
+    }
+
+    /// The answer to a decision about the request with `uid` did not come.
+    pub(super) fn open(&mut self, name: &str, uid: &str) {
+        if let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.filed.uid() == uid) {
+            entry.was_open = true;
+        }
+    }
+
+    /// Whether that was so once.
+    pub(super) fn was_open(&self, name: &str, uid: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.filed.uid() == uid && entry.was_open)
     }
 
     /// The answer about the request with `uid` has come; whether it is still pending.

@@ -49,7 +49,8 @@ impl Held {
     /// What is the same as `before` is not compiled again: that takes time, which whoever changes a label must not cost.
     fn new(served: ServedPolicy, before: Option<&Self>) -> Self {
         let ServedPolicy { object, status, resource_version } = served;
-        let (compiled, version) = match before.filter(|before| before.object == object) {
+        let stands = |before: &&Self| before.object == object && !before.compiled.is_for_now();
+        let (compiled, version) = match before.filter(stands) {
             Some(before) => (Arc::clone(&before.compiled), before.version.clone()),
             None => (Arc::new(Compiled::new(&object)), Version::from(&object)),
         };

@@ -238,7 +238,7 @@ impl Watch {
             group => format!("/apis/{group}/{}/{}", resource.version, resource.plural),
         };
         let mut failures = 0_u32;
-        let mut beginning = Beginning::Streamed;
+        let (mut beginning, mut streams) = (Beginning::Streamed, true);
         loop {
             let mut synced = None;
             let ended = tokio::select! {
@@ -250,10 +250,14 @@ impl Watch {
                 failures = 0;
             }
             let Err(error) = ended else { continue };
-            // An API server without streaming lists refuses the first watch as invalid.
-            if synced.is_none() && matches!(error.status(), Some(400 | 422)) {
-                beginning = Beginning::Pages;
-            }
+            // An API server without streaming lists refuses the first watch as invalid. One that cannot write an object into a
+            // watch, since a requestor has nested its fields 10,000 deep, ends it, and can still write it into a list.
+            streams &= !matches!(error.status(), Some(400 | 422));
+            beginning = match error {
+                Error::Watch(_) if beginning == Beginning::Streamed => Beginning::Pages,
+                _ if streams => Beginning::Streamed,
+                _ => Beginning::Pages,
+            };
             self.metrics.api_error(operation, &error);
             tracing::warn!(error = %error, operation, "the watch broke and starts over from a complete list");
             failures = failures.saturating_add(1);

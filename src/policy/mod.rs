@@ -70,6 +70,12 @@ impl Compiled {
         &self.problems
     }
 
+    /// Whether a problem is one of the machine, at this moment, so that compiling it again may help.
+    #[must_use]
+    pub fn is_for_now(&self) -> bool {
+        self.problems.iter().any(|problem| problem.message.contains(cel::NO_THREAD))
+    }
+
     /// Whether what it says may depend on Nodes.
     #[must_use]
     pub fn needs_nodes(&self) -> bool {

@@ -187,23 +187,77 @@ fn requests_of_the_largest_size_that_stay_pending_do_neither() {
 
 /// A request with an owner of this name, as protobuf: what is one byte there is six in JSON.
 fn as_protobuf(name: &str, pem: &str, owner: &[u8]) -> Vec<u8> {
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        let mut field = vec![number << 3 | 2];
-        let mut length = bytes.len();
-        while length >= 128 {
-            field.push(u8::try_from(length % 128).unwrap() | 128);
-            length /= 128;
-        }
-        field.push(u8::try_from(length).unwrap());
-        field.extend_from_slice(bytes);
-        field
-    }
     let owner = [field(1, b"K"), field(3, owner), field(4, b"u"), field(5, b"v")].concat();
-    let metadata = [field(1, name.as_bytes()), field(13, &owner)].concat();
+    object(&[field(1, name.as_bytes()), field(13, &owner)].concat(), pem)
+}
+
+/// A field of a message in protobuf.
+fn field(number: usize, bytes: &[u8]) -> Vec<u8> {
+    let number_and_length = [number << 3 | 2, bytes.len()].into_iter().flat_map(|mut value| {
+        let mut varint = Vec::new();
+        while value >= 128 {
+            varint.push(u8::try_from(value % 128).unwrap() | 128);
+            value /= 128;
+        }
+        varint.push(u8::try_from(value).unwrap());
+        varint
+    });
+    number_and_length.chain(bytes.iter().copied()).collect()
+}
+
+/// A request in protobuf, with this metadata.
+fn object(metadata: &[u8], pem: &str) -> Vec<u8> {
     let spec = [field(1, pem.as_bytes()), field(5, b"client auth"), field(7, b"example.com/flood")].concat();
     let kind = [field(1, b"certificates.k8s.io/v1"), field(2, b"CertificateSigningRequest")].concat();
-    let object = [field(1, &metadata), field(2, &spec)].concat();
+    let object = [field(1, metadata), field(2, &spec)].concat();
     [b"k8s\0".to_vec(), field(1, &kind), field(2, &object)].concat()
+}
+
+/// The same, with fields of a manager, as the text that they are stored as.
+fn with_fields(name: &str, pem: &str, fields: &str) -> Vec<u8> {
+    let fields = field(1, fields.as_bytes());
+    let kind = b"certificates.k8s.io/v1";
+    let managed =
+        [field(1, b"m"), field(2, b"Update"), field(3, kind), field(6, b"FieldsV1"), field(7, &fields)].concat();
+    object(&[field(1, name.as_bytes()), field(17, &managed)].concat(), pem)
+}
+
+/// The API server stores what it cannot write into a watch, and times that it does not read again.
+#[test]
+fn what_the_api_server_cannot_write_into_a_watch_blinds_nobody_and_is_denied() {
+    let (bench, pem) = (Bench::start(), eve());
+    for name in ["flood", "others"] {
+        let policy: Value = serde_json::from_str(&policy(name, &format!("example.com/{name}"), Value::Null)).unwrap();
+        bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
+    }
+    let options = ["--managed-signer=example.com/*", "--leader-elect=false"];
+    let controller = bench.cluster.start_replica("deep", &options);
+    controller.is_ready();
+    let deep = format!("{}{{}}{}", "{\"f:a\":".repeat(9_997), "}".repeat(9_997));
+    assert_eq!(bench.api.create_protobuf(REQUESTS, with_fields("deep", &pem, &deep)).unwrap(), 201);
+    let mut odd = manifest(&json!({ "name": "odd" }), &pem, "example.com/flood");
+    odd["metadata"]["managedFields"] = json!([{
+        "manager": "m", "operation": "Update", "apiVersion": "certificates.k8s.io/v1", "time": "9999-12-31T23:59:59-01:00",
+        "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": {} },
+    }]);
+    create(&bench, &odd);
+    for round in 0..2 {
+        bench.file(&format!("beside-{round}"), "example.com/others");
+        is_approved(&bench, &format!("beside-{round}"));
+    }
+    // As text: no parser here follows it either.
+    let raw = |name: &str| bench.cluster.admin.run(&["get", "--raw", &format!("{REQUESTS}/{name}")]);
+    let denied = eventually("both are denied", LIMIT * 2, || {
+        let texts = ["deep", "odd"].map(raw).into_iter().collect::<testbed::Result<Vec<String>>>()?;
+        anyhow_if(texts.iter().all(|text| text.contains("\"type\":\"Denied\"")), "they are not")
+    });
+    denied.unwrap_or_else(|error| panic!("{error:#}\n{:.20000}", controller.log()));
+    drop(controller);
+    // Nor whoever starts among them.
+    let controller = bench.cluster.start_replica("again", &options);
+    controller.is_ready();
+    bench.file("after", "example.com/others");
+    is_approved(&bench, "after");
 }
 
 /// What a requestor writes beside its request is neither held nor sent back for a decision.

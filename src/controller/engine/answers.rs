@@ -101,9 +101,13 @@ impl Engine {
             }
             Sent::Found(now) => {
                 let same = now.metadata.uid == uid;
+                let ours = same && is_written(&now, review);
                 if request.is_none() && !same {
                     lost(&decided);
-                } else if now.settled().is_some() && !(same && is_written(&now, review)) {
+                } else if ours && self.pending.was_open(name, uid) {
+                    // It was on its way still when it was looked for.
+                    self.record(&decided, &now.signing_request());
+                } else if now.settled().is_some() && !ours {
                     tracing::info!(
                         name = crate::escape::printable(name),
                         uid = crate::escape::printable(uid),
@@ -137,6 +141,7 @@ impl Engine {
             Sent::Failed(error) => self.failed(filed, operation(review), &error),
             Sent::Unanswered(error) => {
                 self.failed(filed, operation(review), &error);
+                self.pending.open(name, uid);
                 self.unanswered.entry(name.to_owned()).or_default().push(decided);
             }
         }
@@ -188,18 +193,16 @@ impl Engine {
             hint,
             "cannot write a decision"
         );
-        if error.is_too_large() {
-            // It says nothing about others.
-            self.queue.retry(filed.name(), filed.requestor(), NO_ROOM);
-        } else {
+        if !error.is_about_one() {
             self.flight.failed();
-            self.queue.retry(filed.name(), filed.requestor(), error.retry_after());
         }
+        let wait = if error.is_too_large() { NO_ROOM } else { error.retry_after() };
+        self.queue.retry(filed.name(), filed.requestor(), wait);
     }
 }
 
-/// What became of a decision whose answer did not come cannot be known any more: its request is gone.
-fn lost(decided: &Decided) {
+/// What became of a decision whose answer did not come cannot be known any more.
+pub(super) fn lost(decided: &Decided) {
     let Decided { filed, review, .. } = decided;
     tracing::error!(
         name = crate::escape::printable(filed.name()),
@@ -208,7 +211,7 @@ fn lost(decided: &Decided) {
         requestor = crate::escape::printable(filed.requestor()),
         decision = review.decision.as_str(),
         reason = review.reason,
-        "a decision was not answered, and its request is gone: whether it was written cannot be known"
+        "a decision was not answered, and whether it was written cannot be known any more"
     );
 }
 

@@ -233,6 +233,7 @@ impl Engine {
                 else => break,
             }
         }
+        self.unanswered.values().flatten().for_each(answers::lost);
     }
 
     fn take_in(&mut self, received: &mut Vec<Input>) {

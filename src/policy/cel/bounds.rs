@@ -17,6 +17,9 @@ const MAX_DOTS: usize = 160;
 /// less than a tenth of it on a debug build.
 const STACK: usize = 32 * 1024 * 1024;
 
+/// What is wrong with the machine and not with the expression.
+pub(crate) const NO_THREAD: &str = "cannot start a thread to parse it";
+
 /// Parses `source`.
 pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
     scan(source)?;
@@ -36,7 +39,7 @@ pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
                 )
             })
         })
-        .map_err(|error| format!("cannot start a thread to parse it: {error}"))?
+        .map_err(|error| format!("{NO_THREAD}: {error}"))?
         .join();
     match parsed {
         Ok(Ok(ast)) => Ok(ast),

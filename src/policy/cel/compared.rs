@@ -125,13 +125,13 @@ impl Texts {
     }
 }
 
-/// One that fits is enough, unless another is only spelled otherwise.
+/// One that fits is enough, unless another is nothing at all here.
 fn one_of(fits: impl IntoIterator<Item = Fit>) -> Fit {
     let (mut fit, mut first) = (false, None);
     for each in fits {
         match each {
             Ok(()) => fit = true,
-            Err((wrong, misfit)) if misfit.is_meant => return Err((wrong, misfit)),
+            Err((wrong, misfit)) if !misfit.is_other => return Err((wrong, misfit)),
             Err(misfit) => first = first.or(Some(misfit)),
         }
     }
@@ -177,7 +177,7 @@ fn in_order(of: &Type, list: &ListExpr) -> Fit {
         "usages are seen each once and in {which}, whatever the order was in which they were asked for: compare them with \
          in and size()"
     );
-    Err((("[".to_owned(), problem), Misfit { why: String::new(), is_meant: false }))
+    Err((("[".to_owned(), problem), Misfit { why: String::new(), is_meant: false, is_other: true }))
 }
 
 fn not_found(text: &str, misfit: Misfit) -> (Wrong, Misfit) {

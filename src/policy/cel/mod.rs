@@ -27,6 +27,7 @@ use cel::Value;
 use cel::common::ast::IdedExpr;
 
 pub use bindings::Bindings;
+pub(super) use bounds::NO_THREAD;
 use pattern::Pattern;
 pub use pattern::Room;
 

@@ -350,7 +350,7 @@ fn what_is_never_so_spelled_is_found_when_it_is_written() {
         "csr.uris.exists(u, u == 'spiffe://a/B' || u.endsWith('/B') || u.contains('A') || u.startsWith('spiffe://a/B'))",
         "csr.key.?curve.orValue('') == '' || csr.key.?curve.orValue('none') == 'none' || csr.key.algorithm.endsWith('SA')",
         "'server auth' in csr.usages || csr.usages.exists(u, u.contains('auth')) || csr.signerName == 'example.com/x'",
-        "csr.key.?curve.orValue('') in ['P256', 'P384', 'P521'] && csr.usages.all(u, u in ['client auth', 'other'])",
+        "csr.key.?curve.orValue('') in ['P256', 'P384', 'P521'] && csr.key.algorithm in ['RSA', 'DSA', 'ECDSA']",
         "csr.usages == ['digital signature', 'client auth'] && csr.usages != requestor.groups",
         "csr.key.algorithm.matches('^(RSA|ECDSA)$') && csr.usages.exists(u, u.matches('auth$'))",
         "requestor.username.lowerAscii() == 'amy' && ['a', 'B'].exists(p, requestor.username.startsWith(p))",
@@ -411,6 +411,18 @@ fn what_is_never_found_is_so_in_maps_lists_and_regular_expressions_too() {
         ("csr.key.algorithm.indexOf('rsa') < 0 || csr.key.bits >= 3072", "RSA is what it is called here"),
         ("csr.dnsNames.all(d, d.lastIndexOf('VPN.example.com') < 0)", "it is vpn.example.com here"),
         ("['10.0.0.0/8', 'a b'].all(x, !(x in csr.ipAddresses))", "none that decodes is like it"),
+        // What stands in a list beside one that is found.
+        ("csr.ipAddresses.all(i, !(i in ['169.254.0.0/16', '127.0.0.1']))", "none that decodes is like it"),
+        ("['169.254.0.0/16', '127.0.0.1'].all(x, !(x in csr.ipAddresses))", "none that decodes is like it"),
+        ("csr.dnsNames.all(d, !(d in ['vpn.example.com.', 'b.example.com']))", "none that decodes is like it"),
+        ("csr.dnsNames.all(d, !(d in [' vpn.example.com', 'b.example.com']))", "none that decodes is like it"),
+        ("csr.emailAddresses.all(e, !(e in ['@example.com', 'a@example.com']))", "none that decodes is like it"),
+        ("csr.usages.all(u, !(u in ['server authentication', 'code signing']))", "there is none like it"),
+        ("csr.usages.all(u, u in ['client auth', 'other'])", "there is none like it"),
+        ("(csr.usages + csr.usages.sort()).all(u, u != 'ClientAuth')", "client auth is what it is called here"),
+        ("csr.dnsNames.all(d, d.split('.')[0] != 'VPN')", "it is vpn here"),
+        ("!csr.subject.commonName.lowerAscii().trim().startsWith('Admin')", "it is admin here"),
+        ("!csr.subject.commonName.upperAscii().substring(1).startsWith('d')", "it is D here"),
     ] {
         let error = Expression::new("test", source).expect_err(source);
         assert!(error.contains(problem), "{source}: {error}");
@@ -426,7 +438,7 @@ fn what_is_never_found_is_so_in_maps_lists_and_regular_expressions_too() {
         "csr.usages in [['digital signature', 'client auth'], ['client auth', 'digital signature']]",
         "['10.96.0.1', 'kubernetes'].all(x, !(x in csr.dnsNames) && !(x in csr.ipAddresses))",
         "['amy', 'amy@example.com', requestor.username].exists(x, x == csr.subject.commonName || x in csr.emailAddresses)",
-        "['a b', requestor.username].exists(x, x in csr.dnsNames)",
+        "['a@b', requestor.username].exists(x, x in csr.dnsNames) && requestor.username.trim() == 'A'",
         "csr.ipAddresses.all(a, a.startsWith('10.0.0.') || a.contains('0a0') || a.endsWith('0.0.1') || a.matches('^10[.]0'))",
         "csr.ipAddresses.exists(a, a.startsWith('fd00::') || a.startsWith('::') || a.endsWith('0a') || a == '0.0.0.0')",
         "csr.uris.all(u, u.matches('^spiffe://example[.]com/NS') || u.matches('SPIFFE$') || u.matches('^(?i)spiffe'))",

@@ -100,6 +100,7 @@ impl Type {
             (Self::Optional(one), Self::Optional(other)) => one.with(other).map(Self::optional),
             (Self::Map(one), Self::Map(other)) => Some(Self::map(one.0.with(&other.0)?, one.1.with(&other.1)?)),
             (Self::Word(one), Self::Word(other)) if one == other => Some(Self::Word(*one)),
+            (Self::Word(Words::Usage(_)), Self::Word(Words::Usage(_))) => Some(Self::Word(Words::Usage(Order::Any))),
             (Self::Text | Self::Word(_), Self::Text | Self::Word(_)) => Some(Self::Text),
             (one, other) => (one == other).then(|| one.clone()),
         }
@@ -350,10 +351,11 @@ impl<'a> Types<'a> {
                 Type::Word(_) => Type::Text,
                 other => other,
             },
-            (_, "split") => Type::list(Type::Text),
+            (_, "split") => Type::list(part(&first)),
+            (_, "charAt" | "trim" | "substring") => part(&first),
             (_, "lowerAscii") => Type::Word(Words::LowerCase),
             (_, "upperAscii") => Type::Word(Words::UpperCase),
-            (_, "string" | "charAt" | "trim" | "substring" | "replace" | "join") => Type::Text,
+            (_, "string" | "replace" | "join") => Type::Text,
             (_, "size" | "int" | "family" | "prefixLength") => Type::Int,
             (_, "uint") => Type::Uint,
             (_, "double") => Type::Double,
@@ -462,6 +464,12 @@ fn item(operand: &Type, index: Option<&IdedExpr>, of: &Type) -> Result<Type, Wro
         Type::Any => Ok(Type::Any),
         other => Err(("[".to_owned(), format!("nothing is read of {other} by [] or .?"))),
     }
+}
+
+/// A part of a text.
+fn part(of: &Type) -> Type {
+    let Type::Word(words) = of else { return Type::Text };
+    words.part().map_or(Type::Text, Type::Word)
 }
 
 /// What is in another order now.

@@ -73,7 +73,22 @@ pub(super) struct Misfit {
     pub(super) why: String,
     /// Whether there is one that was meant, spelled otherwise.
     pub(super) is_meant: bool,
+    /// Whether it is something else that there is, which may stand in a list beside what is found.
+    pub(super) is_other: bool,
 }
+
+impl Misfit {
+    fn spelled(why: String) -> Self {
+        Self { why, is_meant: true, is_other: false }
+    }
+
+    fn unlike(why: String, is_other: bool) -> Self {
+        Self { why, is_meant: false, is_other }
+    }
+}
+
+/// Algorithms and curves that are refused here: a list of what is permitted may have them.
+const REFUSED: [&str; 5] = ["DSA", "Ed448", "X25519", "P224", "P521"];
 
 /// How a text is compared with one that is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,8 +148,8 @@ impl Words {
         match self.all() {
             Some(all) if all.iter().any(|word| how.holds(word, text)) => None,
             Some(all) => Some(self.meant(&all, how, text).map_or_else(
-                || Misfit { why: format!("there {}", there_are(&all)), is_meant: false },
-                |word| Misfit { why: format!("{word} is what it is called here"), is_meant: true },
+                || Misfit::unlike(format!("there {}", there_are(&all)), REFUSED.contains(&text)),
+                |word| Misfit::spelled(format!("{word} is what it is called here")),
             )),
             None if how == How::Equals => self.other_spelling(text),
             None => self.other_part(how, text),
@@ -162,7 +177,7 @@ impl Words {
             _ => text.to_ascii_lowercase(),
         };
         if normal != text {
-            return Some(Misfit { why: format!("it is {normal} here"), is_meant: true });
+            return Some(Misfit::spelled(format!("it is {normal} here")));
         }
         let why = match self {
             Self::IpAddress if text.contains('/') => {
@@ -171,29 +186,54 @@ impl Words {
             Self::IpAddress if has_leading_zero(how, text) => "no part of an address begins with a zero here",
             _ => return None,
         };
-        Some(Misfit { why: why.to_owned(), is_meant: true })
+        Some(Misfit::spelled(why.to_owned()))
+    }
+
+    /// Whether `text` has the form of one, in whatever case.
+    fn is_one(self, text: &str) -> bool {
+        match self {
+            Self::DnsName => is_dns_name(text.as_bytes()),
+            Self::IpAddress => text.parse::<IpAddr>().is_ok(),
+            Self::Uri => is_uri(text),
+            Self::EmailAddress => {
+                text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.contains('@'))
+            }
+            _ => true,
+        }
+    }
+
+    /// What a part of one of them is, or one with something taken off.
+    pub(super) const fn part(self) -> Option<Self> {
+        match self {
+            Self::UpperCase => Some(Self::UpperCase),
+            words if words.are_lower_case() => Some(Self::LowerCase),
+            _ => None,
+        }
     }
 
     /// Why none of them is `text`.
     fn other_spelling(self, text: &str) -> Option<Misfit> {
-        let (normal, is_one) = match self {
+        let is_one = self.is_one(text);
+        let normal = match self {
             Self::Signer => {
-                let why = signer_name(text).err()?;
-                return Some(Misfit { why, is_meant: signer_name(&text.to_ascii_lowercase()).is_ok() });
+                return signer_name(text).err().map(Misfit::spelled);
             }
-            Self::IpAddress => match text.parse::<IpAddr>() {
-                Ok(address) => (address.to_canonical().to_string(), true),
-                Err(_) => (text.to_owned(), false),
-            },
-            Self::DnsName => (Field::DnsName.normalize(text).into_owned(), is_dns_name(text.as_bytes())),
-            Self::Uri => (Field::Uri.normalize(text).into_owned(), is_uri(text)),
-            Self::EmailAddress => (Field::EmailAddress.normalize(text).into_owned(), text.matches('@').count() == 1),
-            Self::UpperCase => (text.to_ascii_uppercase(), true),
-            _ => (text.to_ascii_lowercase(), true),
+            Self::IpAddress => {
+                text.parse::<IpAddr>().map_or_else(|_| text.to_owned(), |address| address.to_canonical().to_string())
+            }
+            Self::DnsName => Field::DnsName.normalize(text).into_owned(),
+            Self::Uri => Field::Uri.normalize(text).into_owned(),
+            Self::EmailAddress => Field::EmailAddress.normalize(text).into_owned(),
+            Self::UpperCase => text.to_ascii_uppercase(),
+            _ => text.to_ascii_lowercase(),
         };
         match (is_one, normal != text) {
-            (false, _) => Some(Misfit { why: "none that decodes is like it".to_owned(), is_meant: false }),
-            (true, true) => Some(Misfit { why: format!("it is {normal} here"), is_meant: true }),
+            (false, _) => {
+                let others = [Self::DnsName, Self::IpAddress, Self::Uri, Self::EmailAddress];
+                let is_other = others.into_iter().any(|other| other != self && other.is_one(text));
+                Some(Misfit::unlike("none that decodes is like it".to_owned(), is_other))
+            }
+            (true, true) => Some(Misfit::spelled(format!("it is {normal} here"))),
             (true, false) => None,
         }
     }
