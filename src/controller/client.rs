@@ -262,8 +262,12 @@ async fn get_within<T: DeserializeOwned>(client: &Client, path: &str, max: usize
 
 /// Reads `path`, whose answer comes bit by bit and without end.
 pub(super) async fn stream(client: &Client, path: &str) -> Result<Body, Error> {
-    let request = Request::get(path).header(http::header::ACCEPT, "application/json").body(Body::empty())?;
-    limited(answer(client, request)).await
+    limited(open(client, path)).await
+}
+
+/// The same, however long it takes until the answer begins.
+pub(super) async fn open(client: &Client, path: &str) -> Result<Body, Error> {
+    answer(client, Request::get(path).header(http::header::ACCEPT, "application/json").body(Body::empty())?).await
 }
 
 /// The next bytes of `body`, if it has not ended.

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use kube::Client;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Error;
 use super::client::{self, get, segment};
+use super::list::Items;
 use crate::api::{GROUP, VERSION};
 use crate::node::{Node, Nodes};
 use crate::policy::{Kind, PolicyObject, ServedPolicy, UnreadPolicy};
@@ -15,8 +15,8 @@ use crate::request::CsrObject;
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 const NODES: &str = "/api/v1/nodes";
-/// How many objects are read at a time.
-const PAGE: u32 = 500;
+/// After how many objects it is said how many there are so far.
+const STEP: usize = 500;
 
 /// Which cluster, and as whom; as kubectl takes it.
 #[derive(Debug, Clone, Default)]
@@ -39,21 +39,6 @@ pub struct Live {
     server: String,
 }
 
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "T: DeserializeOwned"))]
-struct Page<T> {
-    #[serde(default)]
-    items: Vec<T>,
-    #[serde(default)]
-    metadata: PageMetadata,
-}
-
-#[derive(Deserialize, Default)]
-struct PageMetadata {
-    #[serde(default, rename = "continue")]
-    next: String,
-}
-
 impl Live {
     /// Connects.
     pub async fn connect(connection: &Connection) -> Result<Self, Error> {
@@ -64,7 +49,7 @@ impl Live {
         Ok(Self { client: client::connect(connection.clone()).await?, server })
     }
 
-    /// Every request, `progress` after each page with how many there are so far.
+    /// Every request, `progress` now and then with how many there are so far.
     pub async fn requests(&self, progress: impl FnMut(usize)) -> Result<Vec<CsrObject>, Error> {
         self.list(REQUESTS, progress).await
     }
@@ -100,17 +85,18 @@ impl Live {
     }
 
     async fn list<T: DeserializeOwned>(&self, path: &str, mut progress: impl FnMut(usize)) -> Result<Vec<T>, Error> {
-        let mut items = Vec::new();
-        let (mut next, mut limit) = (String::new(), PAGE);
-        loop {
-            let page = client::page(&self.client, path, &next, &mut limit).await;
-            let page: Page<T> = page.map_err(|error: Error| error.at(&self.server))?;
-            items.extend(page.items);
-            progress(items.len());
-            if page.metadata.next.is_empty() {
-                return Ok(items);
+        let read = async {
+            let (mut list, mut items) = (Items::open(&self.client, path).await?, Vec::new());
+            while let Some(item) = list.next().await? {
+                items.push(item);
+                if items.len().is_multiple_of(STEP) {
+                    progress(items.len());
+                }
             }
-            next = page.metadata.next;
-        }
+            list.version()?;
+            progress(items.len());
+            Ok(items)
+        };
+        read.await.map_err(|error: Error| error.at(&self.server))
     }
 }

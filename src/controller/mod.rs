@@ -26,6 +26,7 @@ mod filed;
 mod flight;
 mod gate;
 mod leader;
+mod list;
 mod live;
 mod log;
 mod metrics;

@@ -13,8 +13,9 @@ use serde::{Deserialize, Deserializer};
 use tokio::sync::{self, Notify};
 
 use super::Error;
-use super::client::{chunk, page, segment, stream};
+use super::client::{chunk, segment, stream};
 use super::filed::Filed;
+use super::list::Items;
 use super::metrics::Metrics;
 use crate::api::{GROUP, VERSION};
 use crate::escape::printable;
@@ -32,8 +33,6 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const STEADY: Duration = Duration::from_secs(10);
 /// The longest name of a request, in bytes. It is held for as long as the request is pending, and is part of URLs.
 const MAX_NAME: usize = 4 * 1024;
-/// Small pages bound what is in memory at once.
-const PAGE: u32 = 20;
 /// A larger buffer, in bytes, is given back once it is empty.
 const KEPT: usize = 256 * 1024;
 /// The annotation of the bookmark that ends a streamed list (Kubernetes API concepts, "streaming lists").
@@ -218,8 +217,8 @@ pub(super) async fn policies<F: AsyncFnMut(Seen<ServedPolicy>)>(watch: Watch, ki
 enum Beginning {
     /// As the first events of the watch (streaming lists): one object in memory at a time.
     Streamed,
-    /// Page by page, from an API server that does not stream lists.
-    Pages,
+    /// By a list before it.
+    Listed,
 }
 
 impl Watch {
@@ -240,28 +239,36 @@ impl Watch {
         let mut failures = 0_u32;
         let (mut beginning, mut streams) = (Beginning::Streamed, true);
         loop {
-            let mut synced = None;
+            let (mut synced, began) = (None, Instant::now());
             let ended = tokio::select! {
                 ended = self.follow(&path, beginning, &body, &mut seen, &mut synced) => ended,
                 () = self.restart.notified() => Ok(()),
             };
             seen(Seen::Lost).await;
-            if synced.is_some_and(|since: Instant| since.elapsed() > STEADY) {
+            let steady = synced.is_some_and(|since: Instant| since.elapsed() > STEADY);
+            if steady {
                 failures = 0;
             }
             let Err(error) = ended else { continue };
             // An API server without streaming lists refuses the first watch as invalid. One that cannot write an object into a
             // watch, since a requestor has nested its fields 10,000 deep, ends it, and can still write it into a list.
             streams &= !matches!(error.status(), Some(400 | 422));
-            beginning = match error {
-                Error::Watch(_) if beginning == Beginning::Streamed => Beginning::Pages,
-                _ if streams => Beginning::Streamed,
-                _ => Beginning::Pages,
-            };
+            let cannot_write = matches!(error, Error::Watch(_));
+            if !streams || cannot_write {
+                beginning = Beginning::Listed;
+            } else if steady {
+                beginning = Beginning::Streamed;
+            }
+            if cannot_write && synced.is_some() {
+                // It is no worse than before: what comes between two ends is decided.
+                failures = 0;
+            }
             self.metrics.api_error(operation, &error);
             tracing::warn!(error = %error, operation, "the watch broke and starts over from a complete list");
             failures = failures.saturating_add(1);
-            tokio::time::sleep(backoff(failures).max(error.retry_after())).await;
+            // As long as the list took, so that lists that follow one another are not all that is done.
+            let took = synced.map_or(Duration::ZERO, |at| at.duration_since(began));
+            tokio::time::sleep(backoff(failures).max(error.retry_after()).max(took)).await;
         }
     }
 
@@ -276,8 +283,8 @@ impl Watch {
     ) -> Result<(), Error> {
         let (mut version, mut events) = match beginning {
             Beginning::Streamed => self.stream_list(path, body, seen).await?,
-            Beginning::Pages => {
-                let version = self.page_list(path, body, seen).await?;
+            Beginning::Listed => {
+                let version = self.whole_list(path, body, seen).await?;
                 let events = self.open(path, &format!("resourceVersion={}", segment(&version))).await?;
                 (version, events)
             }
@@ -338,49 +345,25 @@ impl Watch {
         }
     }
 
-    async fn page_list<T: Tolerant, U>(
+    async fn whole_list<T: Tolerant, U>(
         &self,
         path: &str,
         body: &impl Fn(T) -> U,
         seen: &mut impl AsyncFnMut(Seen<U>),
     ) -> Result<String, Error> {
+        let mut items = Items::open(&self.client, path).await?;
         seen(Seen::Restarted).await;
-        let (mut next, mut limit) = (String::new(), PAGE);
-        loop {
-            let page: Page<T> = page(&self.client, path, &next, &mut limit).await?;
-            for object in page.items.into_iter().flatten() {
-                version_of(&object)?;
-                seen(Seen::Listed(body(object.of_list()))).await;
-            }
-            next = page.metadata.next;
-            if next.is_empty() {
-                let version = page.metadata.resource_version;
-                return if version.is_empty() { Err(Error::Answer("a list")) } else { Ok(version) };
-            }
+        while let Some(object) = items.next::<T>().await? {
+            version_of(&object)?;
+            seen(Seen::Listed(body(object.of_list()))).await;
         }
+        items.version()
     }
 
     async fn open(&self, path: &str, from: &str) -> Result<Events, Error> {
         let path = format!("{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={TIMEOUT}&{from}");
         Ok(Events { body: stream(&self.client, &path).await?, rest: Vec::new(), searched: 0 })
     }
-}
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "T: DeserializeOwned"))]
-struct Page<T> {
-    /// Null where there is none.
-    items: Option<Vec<T>>,
-    metadata: PageMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageMetadata {
-    #[serde(default)]
-    resource_version: String,
-    #[serde(default, rename = "continue")]
-    next: String,
 }
 
 /// The version of an object that is one: what has no name could be any.

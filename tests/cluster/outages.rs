@@ -253,32 +253,6 @@ fn a_watch_under_which_etcd_was_compacted_begins_with_a_complete_list() {
     case.is_approved(&name);
     println!("compacted in the stream: decided {:.1?} after the policy was there again", since.elapsed());
     assert!(since.elapsed() < RECOVERED, "{}", case.story());
-    drop(case);
-
-    // Between two pages of a list.
-    for number in 0..50 {
-        bench.file(&format!("filler-{number}"), "example.com/nobody");
-    }
-    let case = Case::start(&bench, "pages", &["--leader-elect=false", "--policy-settle=0s"]);
-    case.is_approved(&case.file("before"));
-    let refused = case.proxy.inject(|call| call.path.contains("sendInitialEvents"), Fault::Answer(422, None));
-    let second = |call: &Call| call.path.starts_with(REQUESTS) && call.path.contains("&continue=e");
-    let held = case.proxy.inject_times(second, Fault::Hold, 1);
-    let since = Instant::now();
-    let cut = case.proxy.inject_times(|call| call.watches("certificatesigningrequests"), Fault::CutInLine, 1);
-    let name = case.file("during");
-    let pages = eventually("it reads a second page", LIMIT, || {
-        anyhow_if(!case.proxy.calls_since(since, second).is_empty(), "it does not")
-    });
-    pages.unwrap_or_else(|error| panic!("{error:#}\n{}", case.story()));
-    bench.file("between-pages", "example.com/nobody");
-    plane.compact_etcd().unwrap();
-    drop((held, cut));
-    let since = Instant::now();
-    case.is_approved(&name);
-    println!("compacted between two pages: decided after {:.1?}", since.elapsed());
-    is_told(&case, "watch-requests", "410");
-    drop(refused);
 }
 
 /// The name of this test, as `isolated` runs it.

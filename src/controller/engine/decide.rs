@@ -42,18 +42,21 @@ impl Engine {
 
     /// Whether anything may be decided now. Has the policies confirmed in time.
     fn may_decide(&mut self) -> bool {
+        let missing = self.gates().into_iter().filter(|(_, why_not)| why_not.is_some()).map(|(gate, _)| gate);
+        let missing: Vec<&str> = missing.collect();
         if self.stopping
-            || self.not_ready().is_some()
+            || missing.iter().any(|gate| *gate != "requests")
             || !self.gate.is_leader()
             || self.settling.until(Instant::now()).is_some()
         {
             return false;
         }
+        // Also while requests are listed again: what is queued is decided as soon as they are.
         let confirmed = self.gate.confirmed_ago();
         if confirmed.is_none_or(|ago| ago > CONFIRM_AFTER) {
             self.confirm(Duration::ZERO);
         }
-        confirmed.is_some_and(|ago| ago <= WAIT_AFTER)
+        missing.is_empty() && confirmed.is_some_and(|ago| ago <= WAIT_AFTER)
     }
 
     pub(super) fn confirm(&mut self, after: Duration) {
