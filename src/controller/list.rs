@@ -7,7 +7,7 @@ use std::time::Duration;
 use kube::Client;
 use kube::client::Body;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::{Instant, timeout_at};
 
 use super::Error;
@@ -77,15 +77,18 @@ impl Splitter {
 /// What is around the items.
 #[derive(Deserialize)]
 struct Around {
+    #[serde(default)]
     metadata: AroundMetadata,
+    /// Null where there is none.
+    #[serde(default, rename = "items")]
+    _items: Option<Vec<IgnoredAny>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
 struct AroundMetadata {
-    #[serde(default)]
     resource_version: String,
-    #[serde(default, rename = "continue")]
+    #[serde(rename = "continue")]
     next: String,
 }
 
@@ -125,14 +128,15 @@ impl Items {
         }
     }
 
-    /// The version of the list, whose last object has come.
+    /// The version of the list, whose last object has come, if it says one.
     pub(super) fn version(self) -> Result<String, Error> {
-        let around: Around = serde_json::from_slice(&self.splitter.around).map_err(kube::Error::SerdeError)?;
-        let AroundMetadata { resource_version, next } = around.metadata;
-        if resource_version.is_empty() || !next.is_empty() {
-            return Err(Error::Answer("a whole list"));
+        let around = &self.splitter.around;
+        if !around.trim_ascii_start().starts_with(b"{") {
+            return Err(Error::Answer("a list"));
         }
-        Ok(resource_version)
+        let around: Around = serde_json::from_slice(around).map_err(kube::Error::SerdeError)?;
+        let AroundMetadata { resource_version, next } = around.metadata;
+        if next.is_empty() { Ok(resource_version) } else { Err(Error::Answer("a whole list")) }
     }
 }
 
@@ -189,9 +193,10 @@ mod tests {
             assert!(read(&whole[..end]).await.is_err(), "{}", &whole[..end]);
         }
         for odd in [
-            json!({ "items": [{}], "metadata": {} }),
             json!({ "items": [{}], "metadata": { "resourceVersion": "7", "continue": "more" } }),
-            json!({ "items": [{}] }),
+            json!({ "items": "x", "metadata": { "resourceVersion": "7" } }),
+            json!({ "items": { "a": [] }, "metadata": { "resourceVersion": "7" } }),
+            json!(["items", [{}]]),
             json!([]),
         ] {
             assert!(read(&odd.to_string()).await.is_err(), "{odd}");

@@ -357,7 +357,8 @@ impl Watch {
             version_of(&object)?;
             seen(Seen::Listed(body(object.of_list()))).await;
         }
-        items.version()
+        let version = items.version()?;
+        if version.is_empty() { Err(Error::Answer("a list")) } else { Ok(version) }
     }
 
     async fn open(&self, path: &str, from: &str) -> Result<Events, Error> {
