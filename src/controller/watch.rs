@@ -31,6 +31,8 @@ const SILENCE: Duration = Duration::from_secs(75);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// After how long a watch that breaks is no longer taken for one that always does.
 const STEADY: Duration = Duration::from_secs(10);
+/// The longest wait before a watch that broke starts over, without jitter and unless the API server asks for more.
+const LONGEST: Duration = Duration::from_secs(2);
 /// The longest name of a request, in bytes. It is held for as long as the request is pending, and is part of URLs.
 const MAX_NAME: usize = 4 * 1024;
 /// A larger buffer, in bytes, is given back once it is empty.
@@ -252,7 +254,7 @@ impl Watch {
             let Err(error) = ended else { continue };
             // An API server without streaming lists refuses the first watch as invalid. One that cannot write an object into a
             // watch, since a requestor has nested its fields 10,000 deep, ends it, and can still write it into a list.
-            streams &= !matches!(error.status(), Some(400 | 422));
+            streams &= synced.is_some() || !matches!(error.status(), Some(400 | 422));
             let cannot_write = matches!(error, Error::Watch(_));
             if !streams || cannot_write {
                 beginning = Beginning::Listed;
@@ -267,7 +269,7 @@ impl Watch {
             tracing::warn!(error = %error, operation, "the watch broke and starts over from a complete list");
             failures = failures.saturating_add(1);
             // As long as the list took, so that lists that follow one another are not all that is done.
-            let took = synced.map_or(Duration::ZERO, |at| at.duration_since(began));
+            let took = synced.filter(|_| !steady).map_or(Duration::ZERO, |at| at.duration_since(began).min(LONGEST));
             tokio::time::sleep(backoff(failures).max(error.retry_after()).max(took)).await;
         }
     }
