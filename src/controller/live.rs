@@ -1,6 +1,7 @@
 //! What a cluster has now, read once: for commands that change nothing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kube::Client;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,8 @@ use crate::request::CsrObject;
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 const NODES: &str = "/api/v1/nodes";
+/// How often an API server that has too much to do is asked once more.
+const TRIES: usize = 5;
 /// After how many objects it is said how many there are so far.
 const STEP: usize = 500;
 
@@ -84,9 +87,22 @@ impl Live {
         read.map_err(|error: Error| error.at(&self.server))
     }
 
+    /// An API server that has just begun, or has a new CRD, makes a list of its own first, and says to come again (429).
+    async fn open(&self, path: &str) -> Result<Items, Error> {
+        for _ in 0..TRIES {
+            match Items::open(&self.client, path).await {
+                Err(error) if error.status() == Some(429) => {
+                    tokio::time::sleep(error.retry_after().max(Duration::from_secs(1))).await;
+                }
+                opened => return opened,
+            }
+        }
+        Items::open(&self.client, path).await
+    }
+
     async fn list<T: DeserializeOwned>(&self, path: &str, mut progress: impl FnMut(usize)) -> Result<Vec<T>, Error> {
         let read = async {
-            let (mut list, mut items) = (Items::open(&self.client, path).await?, Vec::new());
+            let (mut list, mut items) = (self.open(path).await?, Vec::new());
             while let Some(item) = list.next().await? {
                 items.push(item);
                 if items.len().is_multiple_of(STEP) {

@@ -124,8 +124,8 @@ fn nodes_are_read_where_a_policy_looks_at_them() {
     let create = ["create", "-f", "-", as_node[0], as_node[1]];
     testbed::eventually("it is filed", super::LIMIT, || cluster.admin.feed(&create, &request)).unwrap();
 
-    let (status, out, _) = countersign(&cluster, &["review", "--live"]);
-    assert!(status == 3 && out.contains("Node worker-1 has no addresses yet"), "{out}");
+    let (status, out, err) = countersign(&cluster, &["review", "--live"]);
+    assert!(status == 3 && out.contains("Node worker-1 has no addresses yet"), "{out}{err}");
     let addresses = json!({ "status": { "addresses": [
         { "type": "Hostname", "address": "worker-1" },
         { "type": "InternalDNS", "address": "worker-1.nodes.example.com" },
