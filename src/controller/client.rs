@@ -36,9 +36,6 @@ const USUAL: usize = 256 * 1024;
 /// which is up to whoever files it.
 const LARGEST: usize = 12 * 1024 * 1024;
 
-/// The most, in bytes, of a page of a list that has more than one object.
-pub(super) const MAX_PAGE: usize = 4 * 1024 * 1024;
-
 /// Who may hold an answer that is longer than usual.
 static LONG: Semaphore = Semaphore::const_new(1);
 
@@ -227,28 +224,8 @@ pub(super) async fn get<T: DeserializeOwned>(client: &Client, path: &str, accept
     whole(client, Request::get(path).header(http::header::ACCEPT, accept).body(Body::empty())?).await
 }
 
-/// Reads a page of the list at `path`, from `next` on, of no more than `limit` objects: fewer from then on, where these are too
-/// large. Whoever may file one object shall not fill the memory with many.
-pub(super) async fn page<T: DeserializeOwned>(
-    client: &Client,
-    path: &str,
-    next: &str,
-    limit: &mut u32,
-) -> Result<T, Error> {
-    loop {
-        let page = format!("{path}?limit={limit}&continue={}", segment(next));
-        if *limit <= 1 {
-            return get(client, &page, "application/json").await;
-        }
-        match get_within(client, &page, MAX_PAGE).await {
-            Err(Error::TooLarge(_)) => *limit /= 2,
-            read => return read,
-        }
-    }
-}
-
 /// Reads `path`, unless the answer has more than `max` bytes.
-async fn get_within<T: DeserializeOwned>(client: &Client, path: &str, max: usize) -> Result<T, Error> {
+pub(super) async fn get_within<T: DeserializeOwned>(client: &Client, path: &str, max: usize) -> Result<T, Error> {
     limited(async {
         let mut body = stream(client, path).await?;
         let mut whole = Vec::new();

@@ -55,6 +55,12 @@ impl Flight {
         self.failing.map(|failing| failing.next).filter(|next| *next > Instant::now())
     }
 
+    /// Whether one has failed, and none come through since.
+    #[cfg(test)]
+    pub(super) const fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
     /// One has failed, for whatever reason.
     pub(super) fn failed(&mut self) {
         let now = Instant::now();

@@ -23,7 +23,7 @@ pub(super) struct Entry {
     /// A decision about it is on its way, or it is being read again.
     pub(super) in_flight: bool,
     /// The answer to a decision about it did not come once.
-    was_open: bool,
+    pub(super) was_open: bool,
     /// It was last reviewed before it became too old.
     pub(super) may_grow_too_old: bool,
     /// What Nodes it had to do with when it was last reviewed.
@@ -77,11 +77,6 @@ impl Pending {
         if let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.filed.uid() == uid) {
             entry.was_open = true;
         }
-    }
-
-    /// Whether that was so once.
-    pub(super) fn was_open(&self, name: &str, uid: &str) -> bool {
-        self.entries.get(name).is_some_and(|entry| entry.filed.uid() == uid && entry.was_open)
     }
 
     /// The answer about the request with `uid` has come; whether it is still pending.

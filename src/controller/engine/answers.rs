@@ -104,8 +104,8 @@ impl Engine {
                 let ours = same && is_written(&now, review);
                 if request.is_none() && !same {
                     lost(&decided);
-                } else if ours && self.pending.was_open(name, uid) {
-                    // It was on its way still when it was looked for.
+                } else if ours && decided.again {
+                    // The one before was on its way still when it was looked for.
                     self.record(&decided, &now.signing_request());
                 } else if now.settled().is_some() && !ours {
                     tracing::info!(

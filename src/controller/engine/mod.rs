@@ -85,6 +85,8 @@ enum Done {
 struct Decided {
     filed: Filed,
     review: Arc<Review>,
+    /// Whether another decision about it had no answer before.
+    again: bool,
     /// The policies of the review: by the time of the answer there may be others.
     set: Arc<PolicySet>,
 }

@@ -142,7 +142,7 @@ fn list(engine: &mut Engine, objects: impl IntoIterator<Item = CsrObject>) {
 fn decided(engine: &Engine, object: CsrObject) -> Decided {
     let set = Arc::clone(engine.policies.set());
     let review = review(&set, &object.signing_request(), &Facts::default());
-    Decided { filed: object.into(), review: Arc::new(review), set }
+    Decided { filed: object.into(), review: Arc::new(review), again: false, set }
 }
 
 /// The answer comes.
@@ -262,9 +262,9 @@ async fn what_is_seen_while_stopping_holds_back_what_was_not_sent() {
     let mut engine = engine(api.clone(), Leadership::always());
     engine.input(Input::Request(Seen::Changed(pending("a").into())));
     // A decision that rests on a Node, which is read once more before it is sent.
-    let Decided { filed, review, set } = decided(&engine, pending("a"));
+    let decided = decided(&engine, pending("a"));
     let node = Some(NodeFact { name: "w".to_owned(), node: None });
-    let decided = Decided { filed, review: Arc::new(Review { node, ..(*review).clone() }), set };
+    let decided = Decided { review: Arc::new(Review { node, ..(*decided.review).clone() }), ..decided };
     let (gate, revision) = (Arc::clone(&engine.gate), engine.gate.revision());
     engine.pending.get_mut("a").unwrap().in_flight = true;
     engine.flight.depart();
@@ -540,7 +540,11 @@ async fn what_the_watch_brings_of_a_decision_without_an_answer_is_recorded_thoug
 
 #[tokio::test]
 async fn a_request_that_leaves_no_room_for_a_decision_keeps_no_others_waiting() {
-    for (status, message) in [(500, "etcdserver: request is too large"), (413, "limit is 3145728")] {
+    for (status, message, category, at_least) in [
+        (500, "etcdserver: request is too large", "too-large", 590),
+        (413, "limit is 3145728", "too-large", 590),
+        (422, "it is invalid", "invalid", 0),
+    ] {
         let api =
             client(move |_| async move { (status, json!({ "kind": "Status", "code": status, "message": message })) });
         let mut engine = engine(api, Leadership::always());
@@ -548,9 +552,43 @@ async fn a_request_that_leaves_no_room_for_a_decision_keeps_no_others_waiting() 
         review_now(&mut engine, "a").await;
         assert!(engine.unanswered.is_empty() && engine.pending.get("a").is_some(), "{status}");
         let wait = engine.queue.next_wake().unwrap() - Instant::now();
-        assert!(wait > Duration::from_secs(590), "{wait:?}");
-        assert!(engine.flight.waits_until().is_none());
-        let line = "api_errors_total{category=\"too-large\",operation=\"deny\"} 1";
-        assert!(engine.metrics.encode().unwrap().contains(line));
+        assert!(wait > Duration::from_secs(at_least), "{wait:?}");
+        assert!(!engine.flight.is_failing(), "{status}");
+        let line = format!("api_errors_total{{category=\"{category}\",operation=\"deny\"}} 1");
+        assert!(engine.metrics.encode().unwrap().contains(&line), "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_decision_that_lands_after_it_was_looked_for_is_recorded_when_the_next_one_meets_it() {
+    let (found, patches) = (Arc::new(Mutex::new(pending_value("a"))), Arc::new(AtomicUsize::new(0)));
+    let api = {
+        let (found, patches) = (Arc::clone(&found), Arc::clone(&patches));
+        client(move |call| {
+            let failed = |code: u16| (code, json!({ "kind": "Status", "code": code }));
+            let answer = if call.method() == Method::PATCH {
+                failed(if patches.fetch_add(1, Ordering::Relaxed) == 0 { 504 } else { 409 })
+            } else {
+                (200, found.lock().unwrap().clone())
+            };
+            async { answer }
+        })
+    };
+    let mut engine = engine(api, Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    let mut written = request("a", &json!([condition(&decided(&engine, pending("a")).review)]));
+    written["metadata"]["resourceVersion"] = json!("2");
+    // It is not answered, and then it is not there.
+    review_now(&mut engine, "a").await;
+    review_now(&mut engine, "a").await;
+    engine.queue.push("a".into(), "amy");
+    engine.work();
+    // While the next one is on its way, the first is written, and the watch says so before the answer comes.
+    found.lock().unwrap().clone_from(&written);
+    engine.input(Input::Request(Seen::Changed(object(written).into())));
+    let done = engine.calls.next().await.unwrap();
+    engine.done(done);
+    let line = format!("decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}} 1");
+    assert!(engine.metrics.encode().unwrap().contains(&line));
+    assert!(engine.unanswered.is_empty() && is_idle(&engine) && patches.load(Ordering::Relaxed) == 2);
 }
