@@ -169,6 +169,7 @@ mod tests {
             {},
             { "a": "}]{[\\\"items\":[", "items": [{ "b": [] }, []], "\\": "\\" },
             { "metadata": { "resourceVersion": "9" }, "items": "\u{1}\u{2028}" },
+            { "\"}]": "\"{", "b": "\\" },
         ]);
         for metadata in [json!({ "resourceVersion": "7" }), json!({ "resourceVersion": "7", "items": [{ "x": 1 }] })] {
             let list = json!({ "apiVersion": "v1", "items": items, "kind": "items", "metadata": metadata });
