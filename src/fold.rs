@@ -1,6 +1,7 @@
 //! Case folding and Unicode compatibility normalisation, for what looks like another name.
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
 
 /// `text` trimmed, without case and in normalisation form KC (Unicode TR 15): two names that fold
 /// to the same text look alike to a person or to a careless comparison.
@@ -19,11 +20,28 @@ pub fn fold(text: &str) -> String {
 }
 
 /// As [`fold`], with each mark apart from the letter before it (form KD): what a text begins with folds to what all of it
-/// begins with, whatever comes next.
+/// begins with, whatever comes next, but for further marks at its last letter ([`split_marks`]).
 #[must_use]
 pub fn fold_apart(text: &str) -> String {
     let folded = fold(text);
     if folded.is_ascii() { folded } else { folded.nfkd().collect() }
+}
+
+/// A text that is folded apart, and the marks at its last letter. Where it goes on, further marks may stand before or between
+/// these, in canonical order (Unicode Standard, section 3.11): [`has_marks`].
+pub(crate) fn split_marks(text: &str) -> (&str, &str) {
+    text.split_at(text.trim_end_matches(is_mark).len())
+}
+
+/// Whether `marks` are among those that `text` begins with.
+pub(crate) fn has_marks(text: &str, marks: &str) -> bool {
+    let mut found = text.chars().take_while(|c| is_mark(*c));
+    marks.chars().all(|mark| found.any(|c| c == mark))
+}
+
+/// Whether canonical order moves `c`.
+pub(crate) fn is_mark(c: char) -> bool {
+    !c.is_ascii() && canonical_combining_class(c) != 0
 }
 
 /// Puts what `c` and all that differs from it in case have in common into `folded`: through upper case, in which ς is Σ and ß

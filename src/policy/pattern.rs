@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use crate::fold::fold_apart;
+use crate::fold::{fold_apart, has_marks, is_mark, split_marks};
 
 /// The kind of value that a pattern is compared with; it decides what separates and what folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,17 +224,17 @@ impl WidePattern {
     pub fn first_hit<'a>(patterns: &'a [Self], value: &str) -> Option<&'a Self> {
         let field = patterns.first()?.field;
         let value = field.normalize(value);
-        let folded = Some(fold_apart(&value)).filter(|folded| *folded != value);
-        let meets = |glob: &Glob, value: &str| {
-            if field == Field::DnsName && value.contains('*') { glob.meets(value) } else { glob.matches(value) }
-        };
+        let folded = Some(fold_apart(&value)).filter(|folded| !folded.is_ascii() || *folded != value);
+        let covers = field == Field::DnsName && value.contains('*');
+        let meets = |glob: &Glob, value: &str| if covers { glob.meets(value) } else { glob.matches(value) };
         patterns.iter().find(|pattern| {
             debug_assert_eq!(pattern.field, field, "patterns of several fields in one list");
             let globs = [Some(&pattern.plain), pattern.folded.as_ref()];
             globs.into_iter().flatten().any(|glob| meets(glob, &value))
-                || folded
-                    .as_ref()
-                    .is_some_and(|folded| meets(pattern.folded.as_ref().unwrap_or(&pattern.plain), folded))
+                || folded.as_ref().is_some_and(|folded| {
+                    let glob = pattern.folded.as_ref().unwrap_or(&pattern.plain);
+                    meets(glob, folded) || glob.matches_marked(folded)
+                })
         })
     }
 }
@@ -289,6 +289,17 @@ impl Glob {
         within.iter().try_fold(rest.as_bytes(), |rest, part| after(rest, part.as_bytes())).is_some()
     }
 
+    /// Whether `value`, folded apart as this is, matches without some of the marks at the letters before a `*`.
+    fn matches_marked(&self, value: &str) -> bool {
+        let Some((end, before)) = self.parts.split_last() else { return false };
+        let Some(rest) = value.strip_suffix(end.as_str()).filter(|_| before.iter().any(|part| part.ends_with(is_mark)))
+        else {
+            return false;
+        };
+        let after = |rest, (index, part): (usize, &String)| after_marked(rest, part, index == 0);
+        before.iter().enumerate().try_fold(rest, after).is_some()
+    }
+
     /// Whether something that matches is covered by `value`, in which `*` stands for any text without a dot: all ways
     /// are followed at once.
     fn meets(&self, value: &str) -> bool {
@@ -334,6 +345,27 @@ impl Glob {
         }
         states[steps.len()]
     }
+}
+
+/// What follows in `text` on the first place where `part` stands, perhaps with further marks at its last letter; on its beginning,
+/// if it has to stand there. The marks are among what follows, which a `*` stands for.
+fn after_marked<'a>(text: &'a str, part: &str, begins: bool) -> Option<&'a str> {
+    let (stem, marks) = split_marks(part);
+    if begins {
+        return text.strip_prefix(stem).filter(|rest| has_marks(rest, marks));
+    }
+    if marks.is_empty() {
+        return memmem::find(text.as_bytes(), part.as_bytes()).map(|at| &text[at + part.len()..]);
+    }
+    let mut last_is_mark = false;
+    let mut places = text.char_indices().filter(|(_, c)| {
+        let before = std::mem::replace(&mut last_is_mark, is_mark(*c));
+        last_is_mark && !before
+    });
+    places.find_map(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        (before.ends_with(stem) && has_marks(rest, marks)).then_some(rest)
+    })
 }
 
 fn skip_any(steps: &[Step], states: &mut [bool]) {
@@ -518,6 +550,21 @@ mod tests {
             // A mark may go together with the letter before it.
             ("admin*", Field::Identity, "ADMIN\u{301}x", true),
             ("admin*", Field::Identity, "admi\u{144}x", true),
+            // Canonical order puts a dot below before an acute, and a cedilla.
+            ("caf\u{e9}*", Field::Identity, "caf\u{e9}\u{323}-x", true),
+            ("caf\u{e9}*", Field::Identity, "Caf\u{e9}\u{323}-x", true),
+            ("caf\u{e9}*", Field::Identity, "CAF\u{c9}\u{323}-x", true),
+            ("caf\u{e9}*", Field::Identity, "caf\u{1eb9}\u{301}-x", true),
+            ("caf\u{e9}*", Field::Identity, "cafe\u{323}\u{301}-x", true),
+            ("caf\u{e9}*", Field::Identity, "cafeteria", false),
+            ("caf\u{e9}*", Field::Identity, "caf\u{1eb9}-\u{e9}", false),
+            ("caf\u{e9}*r", Field::Identity, "x:CAF\u{c9}\u{327}r", false),
+            ("*caf\u{e9}*r", Field::Identity, "x:CAF\u{c9}\u{327}r", true),
+            ("*a\u{e1}*", Field::Identity, "aAA\u{323}\u{301}", true),
+            ("*\u{1ea5}*b*", Field::Identity, "x\u{1ea4}\u{323}yB", true),
+            ("*\u{1ea5}*b*", Field::Identity, "x\u{1ea4}\u{323}y", false),
+            ("\u{e9}*\u{1eb9}*", Field::Identity, "\u{c9}\u{323}-\u{1eb8}\u{301}", true),
+            ("*\u{e9}", Field::Identity, "x\u{327}\u{c9}", true),
         ] {
             assert_eq!(hits(pattern, field, value), expected, "{pattern:?} and {value:?}");
         }
@@ -552,6 +599,25 @@ mod tests {
                     prop_assert!(pattern.hits(&value));
                 }
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+        /// Of what a pattern spells and more marks, no normal form and no case gets past it.
+        #[test]
+        fn further_marks_and_capitals_do_not_hide_what_is_denied(text in "[ae]{0,2}[aeo\u{e9}\u{1ea5}][\u{301}\u{323}\u{327}]{0,2}", marks in "[\u{301}\u{323}\u{327}]{0,3}", end in "[aeo]{0,2}", form in 0..4_usize) {
+            use unicode_normalization::UnicodeNormalization;
+            let value = format!("{text}{marks}{end}");
+            let value = match form {
+                0 => value,
+                1 => value.nfc().collect(),
+                2 => value.to_uppercase(),
+                _ => value.to_uppercase().nfd().collect(),
+            };
+            let (begins, within) = (format!("{text}*"), format!("*{text}*"));
+            prop_assert!(hits(&begins, Field::Identity, &value));
+            prop_assert!(hits(&within, Field::Identity, &("ae".to_owned() + &value)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::fold::fold_apart;
+use crate::fold::{fold_apart, has_marks, split_marks};
 
 use super::Pattern;
 
@@ -37,7 +37,11 @@ impl Reserved {
     #[must_use]
     pub fn prefix_of(&self, name: &str) -> Option<&str> {
         let name = fold_apart(name);
-        self.prefixes.iter().find(|(_, folded)| name.starts_with(folded)).map(|(prefix, _)| prefix.as_str())
+        let begins = |folded: &str| {
+            let (stem, marks) = split_marks(folded);
+            name.strip_prefix(stem).is_some_and(|rest| has_marks(rest, marks))
+        };
+        self.prefixes.iter().find(|(_, folded)| begins(folded)).map(|(prefix, _)| prefix.as_str())
     }
 
     /// Whether `pattern`, in a policy, permits `name`: it matches, and if the name is reserved the
@@ -92,6 +96,12 @@ mod tests {
         for name in ["corp", "CORP\u{301}x", "cor\u{1e55}x"] {
             assert_eq!(ends_in_a_letter.prefix_of(name), Some("corp"), "{name}");
         }
+        // Or before the mark of that letter.
+        let ends_in_a_mark = Reserved::new(["caf\u{e9}".to_owned()]);
+        for name in ["Caf\u{e9}", "CAF\u{c9}\u{323}x", "caf\u{1eb9}\u{301}:x"] {
+            assert_eq!(ends_in_a_mark.prefix_of(name), Some("caf\u{e9}"), "{name}");
+        }
+        assert_eq!(ends_in_a_mark.prefix_of("cafe\u{323}x\u{301}"), None);
         let reserved = Reserved::new(["system:serviceaccount:".to_owned()]);
         let pattern = Pattern::new("system:**", Field::Identity).unwrap();
         assert!(!reserved.permits(&pattern, "system:serviceaccount:a:b"));
