@@ -25,6 +25,7 @@ pub(super) enum Filed {
 pub(super) struct Outline {
     name: String,
     uid: String,
+    resource_version: String,
     signer_name: String,
     requestor: String,
     created: Option<Timestamp>,
@@ -49,6 +50,7 @@ impl From<CsrObject> for Filed {
             holder: approval.and_then(|_| Holder::of_object(&object)),
             name: object.metadata.name,
             uid: object.metadata.uid,
+            resource_version: object.metadata.resource_version,
         }))
     }
 }
@@ -73,6 +75,13 @@ impl Filed {
         match self {
             Self::Whole(object) => &object.metadata.uid,
             Self::Large(outline) => &outline.uid,
+        }
+    }
+
+    pub(super) fn resource_version(&self) -> &str {
+        match self {
+            Self::Whole(object) => &object.metadata.resource_version,
+            Self::Large(outline) => &outline.resource_version,
         }
     }
 

@@ -18,8 +18,8 @@ use crate::review::{Decision, Holder, ReasonCode};
 pub(super) struct Entry {
     pub(super) filed: Filed,
     pub(super) created: Option<Timestamp>,
-    /// What was last said about it, so that it is said once.
-    pub(super) said: Option<(Decision, ReasonCode, Option<Decision>)>,
+    /// What was said about it, so that each is said once, however often it changes.
+    pub(super) said: Vec<Said>,
     /// A decision about it is on its way, or it is being read again.
     pub(super) in_flight: bool,
     /// The answer to a decision about it did not come once.
@@ -31,6 +31,9 @@ pub(super) struct Entry {
     /// Whose certificates were counted when it was last reviewed, if any were.
     pub(super) holder: Option<Holder>,
 }
+
+/// A decision, why, and what policies in audit would have decided.
+pub(super) type Said = (Decision, ReasonCode, Option<Decision>);
 
 /// Pending requests by name, which the queue has too.
 #[derive(Debug, Default)]
@@ -46,15 +49,23 @@ impl Pending {
             self.entries.remove(name);
             return false;
         }
-        let same = |entry: &Entry| entry.filed.uid() == filed.uid();
-        let before = self.entries.get(name).filter(|entry| same(entry));
+        let before = self.entries.remove(name).filter(|entry| entry.filed.uid() == filed.uid());
         let (said, in_flight, was_open) =
-            before.map_or((None, false, false), |entry| (entry.said, entry.in_flight, entry.was_open));
+            before.map_or_else(Default::default, |entry| (entry.said, entry.in_flight, entry.was_open));
         let (name, created) = (Arc::from(name), filed.created());
         let may_grow_too_old = true;
         let entry = Entry { filed, created, said, in_flight, was_open, may_grow_too_old, concern: None, holder: None };
         self.entries.insert(name, entry);
         true
+    }
+
+    /// Its name, if `filed` is here as it is, and neither Nodes nor other certificates had to do with its last review: nothing
+    /// that is not looked at by itself can have made another one necessary.
+    pub(super) fn known(&self, filed: &Filed) -> Option<Arc<str>> {
+        let (name, entry) = self.entries.get_key_value(filed.name())?;
+        let same = entry.filed.uid() == filed.uid() && entry.filed.resource_version() == filed.resource_version();
+        (same && filed.settled().is_none() && entry.concern.is_none() && entry.holder.is_none())
+            .then(|| Arc::clone(name))
     }
 
     /// The request with `uid` is gone or decided. Another one under its name stays.

@@ -156,7 +156,8 @@ pub(super) enum ListAge {
 
 /// Watches `CertificateSigningRequest` objects for ever.
 ///
-/// One whose name is too long is not kept, and so left to people: a name may have half a megabyte, and fit into no URL.
+/// One whose name is too long is not kept, and so left to people: a name may have half a megabyte, and fit into no URL. Nor is one
+/// whose name has what stands in JSON for bytes that are no UTF-8: by that name there is none.
 pub(super) async fn requests<F: AsyncFnMut(Seen<Filed>)>(watch: Watch, mut seen: F) {
     let resource = ApiResource {
         group: "certificates.k8s.io".to_owned(),
@@ -165,14 +166,32 @@ pub(super) async fn requests<F: AsyncFnMut(Seen<Filed>)>(watch: Watch, mut seen:
         kind: "CertificateSigningRequest".to_owned(),
         plural: "certificatesigningrequests".to_owned(),
     };
+    // Of a list it is said once: whoever files them may have the watch end as often as they like.
+    let mut left: Option<(usize, String)> = None;
     let seen = async move |now: Seen<Filed>| match now {
-        Seen::Listed(filed) | Seen::Changed(filed) | Seen::Deleted(filed) if filed.name().len() > MAX_NAME => {
-            let name = printable(filed.name());
-            tracing::warn!(name, bytes = filed.name().len(), "a request is left alone: its name is too long");
+        Seen::Listed(filed) if is_out_of_reach(filed.name()) => {
+            let (number, _) = left.get_or_insert_with(|| (0, printable(filed.name())));
+            *number += 1;
         }
-        now => seen(now).await,
+        Seen::Changed(filed) if is_out_of_reach(filed.name()) => leave(1, &printable(filed.name())),
+        Seen::Deleted(filed) if is_out_of_reach(filed.name()) => {}
+        now => {
+            if let Some((number, name)) = left.take_if(|_| matches!(now, Seen::Synced)) {
+                leave(number, &name);
+            }
+            seen(now).await;
+        }
     };
     watch.run("watch-requests", &resource, |object: CsrObject| Filed::from(object), seen).await;
+}
+
+/// Whether no call can be made about what has this name.
+fn is_out_of_reach(name: &str) -> bool {
+    name.len() > MAX_NAME || name.contains(char::REPLACEMENT_CHARACTER)
+}
+
+fn leave(number: usize, name: &str) {
+    tracing::warn!(name, number, "requests are left alone: their names are too long, or no UTF-8");
 }
 
 /// Watches `Node` objects for ever, but only while they are `needed`.

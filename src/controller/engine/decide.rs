@@ -139,7 +139,8 @@ impl Engine {
                 return;
             }
             let said = (verdict.decision, verdict.reason_code, verdict.audit.as_ref().map(|audit| audit.decision));
-            if entry.said.replace(said) != Some(said) {
+            if !entry.said.contains(&said) {
+                entry.said.push(said);
                 self.recorder.record(&set, &request, &verdict, age(entry.created, Timestamp::now()));
             }
             return;

@@ -52,7 +52,14 @@ impl Engine {
                 self.counted.begin_list();
             }
             Seen::Listed(filed) => {
-                let pending = self.upsert(filed);
+                // What is as it was is not reviewed again for being listed: whoever makes the watch end would choose how often.
+                let pending = if let Some(name) = self.pending.known(&filed) {
+                    let fewer = self.counted.see(&filed);
+                    self.review_held_up(fewer);
+                    Some(name)
+                } else {
+                    self.upsert(filed)
+                };
                 if let (Some(listed), Some(name)) = (&mut self.listed, pending) {
                     listed.insert(name);
                 }

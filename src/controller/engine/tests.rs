@@ -24,6 +24,7 @@ use crate::controller::gate::Gate;
 use crate::controller::leader::Leadership;
 use crate::controller::metrics::Metrics;
 use crate::controller::moment::{Clock, Moment};
+use crate::controller::nodes::Concern;
 use crate::controller::record::Recorder;
 use crate::controller::server::Readiness;
 use crate::controller::skew::Skew;
@@ -31,7 +32,7 @@ use crate::controller::watch::Seen;
 use crate::controller::{Config, Error, Log};
 use crate::policy::{Kind, ServedPolicy, Settings, SignerPattern};
 use crate::request::CsrObject;
-use crate::review::{Facts, NodeFact, Review, review};
+use crate::review::{Facts, Holder, NodeFact, Review, review};
 
 const SIGNER: &str = "example.com/x";
 
@@ -414,6 +415,68 @@ async fn of_a_large_request_that_is_another_one_now_nothing_is_decided_before_th
         assert_eq!(is_idle(&engine), left.is_empty());
         assert!(versions(&decisions).is_empty() && engine.flight.is_empty());
     }
+}
+
+/// What a kubelet asks for.
+fn node_request() -> Value {
+    let mut value = pending_value("a");
+    value["spec"]["username"] = json!("system:node:w");
+    value["spec"]["groups"] = json!(["system:nodes"]);
+    value
+}
+
+#[tokio::test]
+async fn what_is_listed_again_as_it_was_is_not_reviewed_again() {
+    let listed = |engine: &mut Engine, value: Value| {
+        list(engine, [object(value)]);
+        assert_eq!(engine.pending.names().len(), 1);
+        engine.queue.pop().is_some()
+    };
+    for value in [pending_value("a"), large("1")] {
+        let mut engine = engine(unused(), Leadership::never());
+        assert!(listed(&mut engine, value.clone()) && !listed(&mut engine, value.clone()));
+        for (field, other) in [("resourceVersion", "2"), ("uid", "another")] {
+            let mut changed = value.clone();
+            changed["metadata"][field] = json!(other);
+            assert!(listed(&mut engine, changed.clone()) && !listed(&mut engine, changed), "{field}");
+        }
+        assert!(listed(&mut engine, value.clone()));
+        // What came of its review may depend on what else is there.
+        engine.pending.get_mut("a").unwrap().holder = Some(Holder::new(SIGNER, "w"));
+        assert!(listed(&mut engine, value.clone()) && !listed(&mut engine, value.clone()));
+        engine.pending.get_mut("a").unwrap().concern = Concern::of(&object(node_request()).signing_request());
+        assert!(engine.pending.get("a").unwrap().1.concern.is_some() && listed(&mut engine, value));
+    }
+}
+
+#[tokio::test]
+async fn each_reason_to_leave_a_request_alone_is_said_once() {
+    let mut engine = engine(unused(), Leadership::always());
+    let mut value = pending_value("a");
+    value["spec"]["request"] = json!(STANDARD.encode(include_str!("../../../benches/requests/p256.pem")));
+    engine.input(Input::Request(Seen::Changed(object(value).into())));
+    let mut held = json!({
+        "metadata": { "name": "all", "uid": "all", "generation": 1, "resourceVersion": "1" },
+        "spec": {
+            "match": { "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] },
+            "allow": { "subject": { "commonName": { "allowed": ["nobody"] } } },
+            "onViolation": "LeavePending",
+        },
+    });
+    for generation in 1..7 {
+        held["metadata"]["generation"] = json!(generation);
+        let policy = ServedPolicy::new(Kind::CSRPolicy, serde_json::from_value(held.clone()).unwrap());
+        for seen in [Seen::Changed(policy.clone()), Seen::Deleted(policy)] {
+            engine.input(Input::Policy(Kind::CSRPolicy, seen));
+            engine.gate.confirm(engine.gate.revision(), Moment::now());
+            engine.work();
+            assert!(engine.queue.is_empty() && engine.flight.is_empty());
+        }
+    }
+    let metrics = engine.metrics.encode().unwrap();
+    let lines = metrics.lines().filter(|line| line.contains("decisions_total{decision=\"NoOpinion\""));
+    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok());
+    assert_eq!(counts.sum::<u32>(), 2);
 }
 
 #[tokio::test]
