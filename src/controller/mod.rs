@@ -5,11 +5,12 @@
 //! - `nodes` keeps the Nodes, trimmed, while a policy needs them, and says whom a change concerns;
 //! - `counted` keeps what was approved within the last hour, while a policy counts it;
 //! - `engine` owns all state in one task, reviews what is pending and decides what to do;
-//! - `gate` says what stands in the way of acting: not synced, not the leader, policies not
-//!   confirmed current, a change of policies that has not settled, CRDs that are too old;
+//! - `gate` says at the last moment what stands in the way of sending: not the leader, policies that changed since or are not
+//!   confirmed current;
 //! - `approval` writes a decision, `events` and `status` record it;
 //! - `client` calls the API server, `credentials` keeps up with tokens and certificates that are replaced;
 //! - `permissions` says what the service account lacks;
+//! - `list` reads a whole list, an object at a time;
 //! - `live` reads what a cluster has, for commands that change nothing;
 //! - `log` writes the log, and counts what it could not write;
 //! - `server` exports health and metrics.

@@ -32,16 +32,14 @@ fn set(lines: &[&str]) -> BTreeSet<String> {
     lines.iter().map(|line| (*line).to_owned()).collect()
 }
 
-const CONTROLLER: [&str; 12] = [
+const CONTROLLER: [&str; 10] = [
     "get certificates.k8s.io/certificatesigningrequests",
     "list certificates.k8s.io/certificatesigningrequests",
     "watch certificates.k8s.io/certificatesigningrequests",
     "patch certificates.k8s.io/certificatesigningrequests/approval",
-    "get countersign.dev/csrpolicies",
     "list countersign.dev/csrpolicies",
     "watch countersign.dev/csrpolicies",
     "patch countersign.dev/csrpolicies/status",
-    "get countersign.dev/csrguardrails",
     "list countersign.dev/csrguardrails",
     "watch countersign.dev/csrguardrails",
     "patch countersign.dev/csrguardrails/status",
@@ -64,7 +62,7 @@ fn the_whole_rbac_is_what_stands_here() {
     assert_eq!(rules("ClusterRole", "countersign"), expected);
     let lease = r#"coordination.k8s.io/leases ["countersign"]"#;
     assert_eq!(rules("Role", "countersign"), set(&[&format!("get {lease}"), &format!("update {lease}")]));
-    assert_eq!(rules("Role", events), set(&["create events.k8s.io/events", "patch events.k8s.io/events"]));
+    assert_eq!(rules("Role", events), set(&["create events.k8s.io/events"]));
 
     let edit = |resource: &str| {
         let verbs = ["get", "list", "watch", "create", "update", "patch", "delete"];
