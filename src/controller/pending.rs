@@ -22,8 +22,6 @@ pub(super) struct Entry {
     pub(super) said: Vec<Said>,
     /// A decision about it is on its way, or it is being read again.
     pub(super) in_flight: bool,
-    /// The answer to a decision about it did not come once.
-    pub(super) was_open: bool,
     /// It was last reviewed before it became too old.
     pub(super) may_grow_too_old: bool,
     /// What Nodes it had to do with when it was last reviewed.
@@ -50,11 +48,10 @@ impl Pending {
             return false;
         }
         let before = self.entries.remove(name).filter(|entry| entry.filed.uid() == filed.uid());
-        let (said, in_flight, was_open) =
-            before.map_or_else(Default::default, |entry| (entry.said, entry.in_flight, entry.was_open));
+        let (said, in_flight) = before.map_or_else(Default::default, |entry| (entry.said, entry.in_flight));
         let (name, created) = (Arc::from(name), filed.created());
         let may_grow_too_old = true;
-        let entry = Entry { filed, created, said, in_flight, was_open, may_grow_too_old, concern: None, holder: None };
+        let entry = Entry { filed, created, said, in_flight, may_grow_too_old, concern: None, holder: None };
         self.entries.insert(name, entry);
         true
     }
@@ -81,13 +78,6 @@ impl Pending {
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
         self.entries.get_mut(name)
-    }
-
-    /// The answer to a decision about the request with `uid` did not come.
-    pub(super) fn open(&mut self, name: &str, uid: &str) {
-        if let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.filed.uid() == uid) {
-            entry.was_open = true;
-        }
     }
 
     /// The answer about the request with `uid` has come; whether it is still pending.

@@ -13,7 +13,7 @@ use crate::controller::gate::Refusal;
 use crate::controller::pending::age;
 use crate::controller::skew::Skew;
 use crate::policy::Kind;
-use crate::request::SigningRequest;
+use crate::request::{CsrObject, SigningRequest};
 use crate::review::{Decision, Review};
 
 /// After how long a decision for which the request leaves no room is tried again: somebody may have made some.
@@ -86,40 +86,23 @@ impl Engine {
                 if let Some(request) = request {
                     self.record(&decided, request);
                 }
+                self.late.remove(uid);
                 self.forget(name, uid);
             }
             Sent::Written(now) => {
                 self.flight.came_through();
                 self.record(&decided, &now.signing_request());
+                self.late.remove(uid);
                 self.forget(name, uid);
             }
             Sent::Gone => {
                 if request.is_none() {
                     lost(&decided);
                 }
+                self.lose(uid);
                 self.forget(name, uid);
             }
-            Sent::Found(now) => {
-                let same = now.metadata.uid == uid;
-                let ours = same && is_written(&now, review);
-                if request.is_none() && !same {
-                    lost(&decided);
-                } else if ours && decided.again {
-                    // The one before was on its way still when it was looked for.
-                    self.record(&decided, &now.signing_request());
-                } else if now.settled().is_some() && !ours {
-                    tracing::info!(
-                        name = crate::escape::printable(name),
-                        uid = crate::escape::printable(uid),
-                        decision = review.decision.as_str(),
-                        "somebody else decided first"
-                    );
-                }
-                // Otherwise the watch has brought something newer already.
-                if still_here {
-                    self.upsert(Filed::from(*now));
-                }
-            }
+            Sent::Found(now) => self.found(name, &decided, request.is_none(), still_here, &now),
             Sent::NodeChanged(now) => {
                 tracing::info!(
                     name = crate::escape::printable(name),
@@ -141,7 +124,6 @@ impl Engine {
             Sent::Failed(error) => self.failed(filed, operation(review), &error),
             Sent::Unanswered(error) => {
                 self.failed(filed, operation(review), &error);
-                self.pending.open(name, uid);
                 self.unanswered.entry(name.to_owned()).or_default().push(decided);
             }
         }
@@ -149,28 +131,87 @@ impl Engine {
         self.dequeue(name);
     }
 
+    /// A decision was not written, or (`looked_for`) was not there when it was looked for: `now` has its name.
+    fn found(&mut self, name: &str, decided: &Decided, looked_for: bool, still_here: bool, now: &CsrObject) {
+        let Decided { filed, review, .. } = decided;
+        let uid = filed.uid();
+        let (same, settled) = (now.metadata.uid == uid, now.settled().is_some());
+        if !same {
+            if looked_for {
+                lost(decided);
+            }
+            self.lose(uid);
+        } else if looked_for && !settled {
+            if still_here {
+                self.late.entry(uid.to_owned()).or_default().push(decided.clone());
+            } else {
+                // The watch has brought something newer already, which may be this.
+                self.unanswered.entry(name.to_owned()).or_default().push(decided.clone());
+                self.queue.retry(name, filed.requestor(), Duration::ZERO);
+            }
+        }
+        let ours = same && is_written(now, review);
+        let now = Filed::from(now.clone());
+        if !self.answer(&now) && settled && !ours && still_here {
+            tracing::info!(
+                name = crate::escape::printable(name),
+                uid = crate::escape::printable(uid),
+                decision = review.decision.as_str(),
+                "somebody else decided first"
+            );
+        }
+        // Otherwise the watch has brought something newer already.
+        if still_here {
+            self.upsert(now);
+        }
+    }
+
+    /// The request with `uid` is gone, and nothing says whether what was to be decided about it was written in the end.
+    fn lose(&mut self, uid: &str) {
+        self.late.remove(uid).iter().flatten().for_each(lost);
+    }
+
+    /// A complete list has come: of what is not in it nothing more will be said.
+    pub(super) fn lose_what_is_gone(&mut self) {
+        let pending = &self.pending;
+        let is_here = |one: &Decided| {
+            let (name, uid) = (one.filed.name(), one.filed.uid());
+            pending.get(name).is_some_and(|(_, entry)| entry.filed.uid() == uid)
+        };
+        let gone = self.late.extract_if(|_, open| !open.iter().all(is_here));
+        gone.flat_map(|(_, open)| open).for_each(|one| lost(&one));
+    }
+
     fn record(&self, decided: &Decided, request: &SigningRequest) {
         let age = age(decided.filed.created(), Timestamp::now());
         self.recorder.record(&decided.set, request, &decided.review, age);
     }
 
-    /// The watch brings a request as it is now, or was last: if a decision about it is open, that may be what it has. Whoever leads
-    /// in the meantime may have decided it in the same words.
-    pub(super) fn answer(&mut self, filed: &Filed) {
-        if !self.gate.is_leader() {
-            return;
-        }
-        let Some(open) = self.unanswered.get_mut(filed.name()) else { return };
-        let Some(object) = filed.whole() else { return };
-        let uid = filed.uid();
-        let Some(at) = open.iter().position(|one| one.filed.uid() == uid && is_written(object, &one.review)) else {
-            return;
+    /// The watch brings a request as it is now, or was last: if a decision about it is open, that may be what it has, and is
+    /// recorded; whether one is. Whoever leads in the meantime may have decided it in the same words.
+    pub(super) fn answer(&mut self, filed: &Filed) -> bool {
+        let (name, uid) = (filed.name(), filed.uid());
+        let late = if filed.settled().is_some() { self.late.remove(uid) } else { None }.unwrap_or_default();
+        let object = filed.whole().filter(|_| self.gate.is_leader());
+        let Some(object) = object else {
+            // It is looked at once more, by whoever leads again.
+            if !late.is_empty() {
+                self.unanswered.entry(name.to_owned()).or_default().extend(late);
+                self.queue.retry(name, filed.requestor(), Duration::ZERO);
+            }
+            return false;
         };
-        let decided = open.swap_remove(at);
-        if open.is_empty() {
-            self.unanswered.remove(filed.name());
+        let is_this = |one: &Decided| one.filed.uid() == uid && is_written(object, &one.review);
+        let open = self.unanswered.get_mut(name);
+        let mut written = open.and_then(|open| Some(open.swap_remove(open.iter().position(is_this)?)));
+        if self.unanswered.get(name).is_some_and(Vec::is_empty) {
+            self.unanswered.remove(name);
         }
-        self.record(&decided, &object.signing_request());
+        written = written.or_else(|| late.into_iter().find(is_this));
+        if let Some(decided) = &written {
+            self.record(decided, &object.signing_request());
+        }
+        written.is_some()
     }
 
     /// A decision could not be written, or what it rests on not be read: it is tried again.

@@ -157,7 +157,7 @@ impl Engine {
             self.counted.send(&request.envelope.uid, holder, now);
         }
         self.flight.depart();
-        let decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), again: entry.was_open, set };
+        let decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), set };
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
         let name = name.to_owned();
         self.calls.push(Box::pin(async move {

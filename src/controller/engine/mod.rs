@@ -85,8 +85,6 @@ enum Done {
 struct Decided {
     filed: Filed,
     review: Arc<Review>,
-    /// Whether another decision about it had no answer before.
-    again: bool,
     /// The policies of the review: by the time of the answer there may be others.
     set: Arc<PolicySet>,
 }
@@ -138,6 +136,8 @@ pub(super) struct Engine {
     flight: Flight,
     /// Decisions whose answer did not come, by the name of their request: one may have been filed again under it.
     unanswered: HashMap<String, Vec<Decided>>,
+    /// Those that were not there when they were looked for, by the uid of their pending request: they may be on their way still.
+    late: HashMap<String, Vec<Decided>>,
     status: status::Updates,
     /// Nothing new is decided any more.
     stopping: bool,
@@ -182,6 +182,7 @@ impl Engine {
             lagging_since: None,
             flight: Flight::default(),
             unanswered: HashMap::new(),
+            late: HashMap::new(),
             status: status::Updates::default(),
             stopping: false,
             ticks_at: Instant::now(),

@@ -70,6 +70,7 @@ impl Engine {
                     for name in self.pending.retain(&listed) {
                         self.dequeue(&name);
                     }
+                    self.lose_what_is_gone();
                     self.requests_synced = true;
                     let fewer = self.counted.end_list();
                     self.review_held_up(fewer);
@@ -80,6 +81,8 @@ impl Engine {
             }
             Seen::Deleted(filed) => {
                 self.answer(&filed);
+                // Pending as it was when it went, it has none of them.
+                self.late.remove(filed.uid());
                 let fewer = self.counted.gone(&filed);
                 self.forget(filed.name(), filed.uid());
                 self.review_held_up(fewer);

@@ -143,7 +143,7 @@ fn list(engine: &mut Engine, objects: impl IntoIterator<Item = CsrObject>) {
 fn decided(engine: &Engine, object: CsrObject) -> Decided {
     let set = Arc::clone(engine.policies.set());
     let review = review(&set, &object.signing_request(), &Facts::default());
-    Decided { filed: object.into(), review: Arc::new(review), again: false, set }
+    Decided { filed: object.into(), review: Arc::new(review), set }
 }
 
 /// The answer comes.
@@ -620,6 +620,76 @@ async fn a_request_that_leaves_no_room_for_a_decision_keeps_no_others_waiting() 
         let line = format!("api_errors_total{{category=\"{category}\",operation=\"deny\"}} 1");
         assert!(engine.metrics.encode().unwrap().contains(&line), "{status}");
     }
+}
+
+/// It was decided otherwise in the meantime; the watch is quicker than the answer about the next decision, or slower.
+#[tokio::test]
+async fn a_decision_that_lands_after_it_was_looked_for_is_recorded_whatever_becomes_of_the_next_one() {
+    for (next, watch_first) in [(409, true), (409, false), (429, true), (404, true)] {
+        let found = Arc::new(Mutex::new((200, pending_value("a"))));
+        let api = {
+            let found = Arc::clone(&found);
+            client(move |call| {
+                let failed = (next, json!({ "kind": "Status", "code": next }));
+                let answer = if call.method() == Method::PATCH { failed } else { found.lock().unwrap().clone() };
+                async { answer }
+            })
+        };
+        let mut engine = engine(api, Leadership::always());
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        let first = decided(&engine, pending("a"));
+        let review = Review { reason: "it was another policy then".to_owned(), ..(*first.review).clone() };
+        let first = Decided { review: Arc::new(review), ..first };
+        let mut written = request("a", &json!([condition(&first.review)]));
+        written["metadata"]["resourceVersion"] = json!("2");
+        sent(&mut engine, first, Sent::Unanswered(Error::Timeout(8)));
+        review_now(&mut engine, "a").await;
+        assert!(engine.unanswered.is_empty() && engine.late.len() == 1);
+        engine.queue.push("a".into(), "amy");
+        engine.work();
+        let line = format!("decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}} 1");
+        let counted = |engine: &Engine| engine.metrics.encode().unwrap().contains(&line);
+        *found.lock().unwrap() = if next == 404 { (404, json!({})) } else { (200, written.clone()) };
+        let last = if next == 404 { Seen::Deleted as fn(_) -> _ } else { Seen::Changed as fn(_) -> _ };
+        if watch_first {
+            engine.input(Input::Request(last(object(written.clone()).into())));
+        }
+        assert_eq!(counted(&engine), watch_first, "{next}");
+        let done = engine.calls.next().await.unwrap();
+        engine.done(done);
+        assert!(counted(&engine) && engine.late.is_empty(), "{next}");
+        engine.input(Input::Request(Seen::Deleted(object(written).into())));
+        assert!(counted(&engine) && engine.unanswered.is_empty(), "{next}");
+    }
+}
+
+/// It is looked at once more, and nothing of it stays where that cannot be.
+#[tokio::test]
+async fn a_decision_that_may_have_landed_is_kept_as_long_as_its_request() {
+    let is_late = |engine: &Engine| engine.late.len() == 1 && engine.unanswered.is_empty();
+    let late = |leadership| {
+        let mut engine = engine(client(|_| async { (200, pending_value("a")) }), leadership);
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        let decided = decided(&engine, pending("a"));
+        let written = request("a", &json!([condition(&decided.review)]));
+        engine.pending.arrived("a", "uid-of-a");
+        let found = Sent::Found(Box::new(pending("a")));
+        engine.done(Done::Sent { name: "a".to_owned(), decided, request: None, sent: found });
+        assert!(is_late(&engine));
+        (engine, object(written))
+    };
+    for gone in [vec![], vec![denied("a")], vec![object(node_request())]] {
+        let (mut engine, _) = late(Leadership::always());
+        let stays = gone.iter().any(|object| object.settled().is_none());
+        list(&mut engine, gone);
+        assert_eq!(is_late(&engine), stays);
+        engine.input(Input::Request(Seen::Deleted(pending("a").into())));
+        assert!(engine.late.is_empty() && engine.unanswered.is_empty());
+    }
+    // Whoever does not lead finds out later.
+    let (mut engine, written) = late(Leadership::never());
+    engine.input(Input::Request(Seen::Changed(written.into())));
+    assert!(engine.late.is_empty() && engine.unanswered.len() == 1 && engine.queue.next_wake().is_some());
 }
 
 #[tokio::test]
