@@ -66,6 +66,11 @@ impl Queue {
         self.later.insert((at, key), requestor.to_owned());
     }
 
+    /// Whether `key` failed, and its time has not come yet.
+    pub(super) fn waits(&self, key: &str) -> bool {
+        self.failures.get(key).is_some_and(|failures| failures.until.is_some())
+    }
+
     /// `key` was dealt with, or is gone.
     pub(super) fn forget(&mut self, key: &str) {
         if let Some((key, Failures { until: Some(at), .. })) = self.failures.remove_entry(key) {

@@ -12,7 +12,7 @@ use crate::controller::nodes::Concern;
 use crate::controller::pending::age;
 use crate::controller::{approval, confirm};
 use crate::request::CsrObject;
-use crate::review::{Decision, Facts, review};
+use crate::review::{Decision, Facts, ReasonCode, review};
 
 /// For how long reviews are made before other work gets its turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -130,7 +130,8 @@ impl Engine {
             self.review_held_up(fewer);
         }
         let Some(entry) = self.pending.get_mut(name) else { return };
-        let needs_nodes = set.needs_nodes_for(&request.envelope);
+        // What is too old stays so, whatever the Nodes are.
+        let needs_nodes = set.needs_nodes_for(&request.envelope) && verdict.reason_code != ReasonCode::TooOld;
         entry.concern = needs_nodes.then(|| Concern::of(&request)).flatten();
         entry.holder = self.counted.holder(&request);
         if verdict.decision == Decision::NoOpinion {

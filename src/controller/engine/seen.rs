@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Engine, Input};
 use crate::controller::filed::Filed;
@@ -152,7 +152,15 @@ impl Engine {
 
     pub(super) fn review_concerned(&mut self, change: &nodes::Change) {
         for name in self.pending.concerned(change) {
-            self.enqueue(&name);
+            match self.pending.get(&name) {
+                // It is read again each time, and a node chooses how often it changes.
+                Some((_, entry)) if entry.filed.whole().is_none() => {
+                    if !self.queue.waits(&name) {
+                        self.queue.retry(&name, entry.filed.requestor(), Duration::ZERO);
+                    }
+                }
+                _ => self.enqueue(&name),
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use crate::controller::gate::Gate;
 use crate::controller::leader::Leadership;
 use crate::controller::metrics::Metrics;
 use crate::controller::moment::{Clock, Moment};
-use crate::controller::nodes::Concern;
+use crate::controller::nodes::{self, Concern};
 use crate::controller::record::Recorder;
 use crate::controller::server::Readiness;
 use crate::controller::skew::Skew;
@@ -446,6 +446,23 @@ async fn what_is_listed_again_as_it_was_is_not_reviewed_again() {
         assert!(listed(&mut engine, value.clone()) && !listed(&mut engine, value.clone()));
         engine.pending.get_mut("a").unwrap().concern = Concern::of(&object(node_request()).signing_request());
         assert!(engine.pending.get("a").unwrap().1.concern.is_some() && listed(&mut engine, value));
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_hold_is_not_read_as_often_as_a_node_changes() {
+    let mut engine = engine(unused(), Leadership::never());
+    for (value, at_once) in [(pending_value("a"), true), (large("1"), false)] {
+        list(&mut engine, [object(value)]);
+        engine.queue.pop();
+        engine.pending.get_mut("a").unwrap().concern = Concern::of(&object(node_request()).signing_request());
+        engine.review_concerned(&nodes::Change::All);
+        assert_eq!(engine.queue.pop().is_some(), at_once);
+        let waits = engine.queue.next_wake();
+        assert_eq!(waits.is_some(), !at_once);
+        engine.review_concerned(&nodes::Change::All);
+        assert_eq!(engine.queue.next_wake(), waits);
+        list(&mut engine, []);
     }
 }
 
