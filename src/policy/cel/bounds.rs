@@ -13,6 +13,8 @@ const MAX_NESTING: usize = 16;
 const MAX_OPERATORS: usize = 80;
 /// How many selections there may be, as in `csr.subject.commonName`.
 const MAX_DOTS: usize = 160;
+/// How many commas there may be, as in a list of values.
+const MAX_COMMAS: usize = 256;
 /// The stack that the parser gets, in bytes. Measured: the deepest expression within the bounds takes
 /// less than a tenth of it on a debug build.
 const STACK: usize = 32 * 1024 * 1024;
@@ -82,7 +84,7 @@ fn scan(source: &str) -> Result<(), String> {
     if source.len() > MAX_LENGTH {
         return Err(format!("it has {} bytes, and may have {MAX_LENGTH}: split it into several", source.len()));
     }
-    let (mut depth, mut operators, mut dots) = (0_usize, 0_usize, 0_usize);
+    let (mut depth, mut operators, mut dots, mut commas) = (0_usize, 0_usize, 0_usize, 0_usize);
     let mut rest = source;
     while let Some(c) = rest.chars().next() {
         let at = source.len() - rest.len();
@@ -108,6 +110,7 @@ fn scan(source: &str) -> Result<(), String> {
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
             '&' | '|' | '?' | '!' | '+' | '-' | '*' | '/' | '%' | '<' | '>' | '=' => operators += 1,
             '.' => dots += 1,
+            ',' => commas += 1,
             _ => {}
         }
         if operators > 2 * MAX_OPERATORS {
@@ -115,6 +118,9 @@ fn scan(source: &str) -> Result<(), String> {
         }
         if dots > MAX_DOTS {
             return refused(format!("it has more than {MAX_DOTS} dots: split it into several"));
+        }
+        if commas > MAX_COMMAS {
+            return refused(format!("it has more than {MAX_COMMAS} commas: split it into several"));
         }
     }
     Ok(())
@@ -127,18 +133,27 @@ fn token(rest: &str) -> &str {
     if rest.starts_with("//") {
         return rest.split_inclusive('\n').next().unwrap_or(rest);
     }
-    let prefix = ["rb", "br", "r", "b", ""].into_iter().find(|prefix| {
-        rest.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
-            && rest[prefix.len()..].starts_with(['"', '\''])
-    });
-    if let Some(prefix) = prefix {
+    if let Some(prefix) = text_prefix(rest) {
         return &rest[..text(rest, prefix.len(), prefix.contains('r'))];
     }
     let end = match rest.strip_prefix('`') {
         Some(name) => name.find('`').map_or(rest.len(), |end| end + 2),
+        // Behind a number a text begins as anywhere else.
+        None if rest.starts_with(|c: char| c.is_ascii_digit()) => {
+            let ends = |(at, c): &(usize, char)| !is_word(*c) || text_prefix(&rest[*at..]).is_some();
+            rest.char_indices().find(ends).map_or(rest.len(), |(at, _)| at)
+        }
         None => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
     };
     &rest[..end.max(rest.chars().next().map_or(0, char::len_utf8))]
+}
+
+/// What stands before the quotes of a text with which `rest` begins.
+fn text_prefix(rest: &str) -> Option<&'static str> {
+    ["rb", "br", "r", "b", ""].into_iter().find(|prefix| {
+        rest.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+            && rest[prefix.len()..].starts_with(['"', '\''])
+    })
 }
 
 /// Where the text ends whose quotes begin at `open`.
@@ -158,7 +173,7 @@ fn text(rest: &str, open: usize, is_raw: bool) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_DOTS, MAX_OPERATORS, scan};
+    use super::{MAX_COMMAS, MAX_DOTS, MAX_OPERATORS, scan};
 
     /// What looks like the quote of a text, and is none, hides nothing.
     #[test]
@@ -179,6 +194,10 @@ mod tests {
             "{'a': 1}.`a` == 1 && ",
             "'`' != '' && ",
             "br == 'a' && ",
+            r"[1r'\'] != [] && ",
+            r"0xbr'\' && ",
+            r"1br'\' && ",
+            "0xb == 1 && ",
         ];
         for hides in hides {
             assert_eq!(scan(&format!("{hides}true")), Ok(()), "{hides}");
@@ -187,6 +206,7 @@ mod tests {
                 (format!("{}true{}", "(".repeat(90), ")".repeat(90)), "brackets nest deeper than 16"),
                 (format!("a{}", ".size()".repeat(280)), "it has more than 80 operators and calls"),
                 (format!("csr{}", ".a".repeat(900)), "it has more than 160 dots"),
+                (format!("[{}1] != []", "1,".repeat(900)), "it has more than 256 commas"),
             ] {
                 let error = scan(&format!("{hides}{much}")).expect_err(hides);
                 assert!(error.contains(problem), "{hides}: {error}");
@@ -208,6 +228,7 @@ mod tests {
             format!("{}true", "//\n".repeat(200)),
             format!("csr.`{much}` == 1"),
             format!("csr{} == 1", ".a".repeat(MAX_DOTS)),
+            format!("[{}1] != []", "1,".repeat(MAX_COMMAS)),
         ] {
             assert_eq!(scan(&source), Ok(()), "{source}");
         }
