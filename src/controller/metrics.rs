@@ -189,7 +189,8 @@ impl Metrics {
     fn violated(&self, violations: &[Violation], mode: &str) {
         for violation in violations {
             let policy = violation.object.as_ref().map(|object| object.name.as_str()).unwrap_or_default();
-            self.violations.with_label_values(&[policy, violation.code.as_str(), mode]).inc();
+            let number = u64::try_from(violation.number()).unwrap_or(u64::MAX);
+            self.violations.with_label_values(&[policy, violation.code.as_str(), mode]).inc_by(number);
         }
     }
 

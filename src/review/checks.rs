@@ -1,11 +1,14 @@
 //! Every check of one object, over one request; each reports all that it finds.
 
+use std::cell::LazyCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::names::{self, list, not};
 use super::outcome::{Context, Findings};
+use super::violation::TOLD;
 use super::{Facts, Violation, ViolationCode, kubelet};
 use crate::api::WhenUnset;
 use crate::duration;
@@ -84,7 +87,7 @@ impl Checks<'_> {
         code: ViolationCode,
         field: &str,
         found: &str,
-        permitted: impl Into<String>,
+        permitted: impl Into<Arc<str>>,
         message: String,
     ) {
         self.findings.violations.push(Violation {
@@ -94,7 +97,27 @@ impl Checks<'_> {
             found: found.to_owned(),
             permitted: permitted.into(),
             message,
+            more: 0,
         });
+    }
+
+    /// One of the values of a list, whose message is made of what was found and what is permitted. The first of a code are
+    /// told and the others counted: there may be hundreds, under each of hundreds of policies.
+    pub(super) fn value(
+        &mut self,
+        code: ViolationCode,
+        field: &str,
+        found: impl FnOnce() -> String,
+        permitted: impl FnOnce() -> Arc<str>,
+        message: impl FnOnce(&str, &str) -> String,
+    ) {
+        let violations = &mut self.findings.violations;
+        if violations.iter().filter(|violation| violation.code == code).count() >= TOLD {
+            return Violation::count(violations, self.name, code, field, 1);
+        }
+        let (found, permitted) = (found(), permitted());
+        let message = message(&found, &permitted);
+        self.violation(code, field, &found, permitted, message);
     }
 
     /// A check that cannot be told, and why.
@@ -223,29 +246,23 @@ impl Checks<'_> {
 
     /// C, L, ST and the like: a certificate would carry them, and no policy can speak of them.
     fn other_attributes(&mut self, pkcs10: &Pkcs10) {
+        const CODE: ViolationCode = ViolationCode::SubjectAttributeNotAllowed;
         if !self.is_policy {
             return;
         }
         let others = &pkcs10.subject.others;
-        for (attribute, value) in others.iter().take(names::MAX_VALUES) {
+        for (attribute, value) in others.iter().take(TOLD) {
             let shown = printable(value);
             let name = attribute.name();
             let message = format!(
                 "subject attribute {name}=\"{shown}\" is not allowed, and no policy can allow it: leave it out of the \
                  request"
             );
-            self.violation(
-                ViolationCode::SubjectAttributeNotAllowed,
-                "subject",
-                &format!("{name}={shown}"),
-                "CN, O, OU",
-                message,
-            );
+            self.violation(CODE, "subject", &format!("{name}={shown}"), "CN, O, OU", message);
         }
-        if others.len() > names::MAX_VALUES {
-            let found = others.len().to_string();
-            let message = format!("the request has {found} such attributes, of which {} are said", names::MAX_VALUES);
-            self.violation(ViolationCode::SubjectAttributeNotAllowed, "subject", &found, "CN, O, OU", message);
+        if others.len() > TOLD {
+            let more = others.len() - TOLD;
+            Violation::count(&mut self.findings.violations, self.name, CODE, "subject", more);
         }
     }
 
@@ -356,6 +373,7 @@ impl Checks<'_> {
     }
 
     fn dns_names(&mut self, rules: Option<&DnsRules>, values: &[String]) {
+        let name = self.name;
         let from_node = rules.is_some_and(|rules| rules.list.from == Some(Source::Node));
         let wildcards = rules.and_then(|rules| rules.wildcards);
         for value in values.iter().filter(|value| value.contains('*')) {
@@ -363,9 +381,13 @@ impl Checks<'_> {
             // A guardrail that does not speak of wildcards leaves well-formed ones to its patterns; no node
             // carries one, whatever else permits it.
             if rules.is_some() && (wildcards == Some(false) || from_node || !well_formed) {
-                let shown = printable(value);
-                let message = format!("DNS name \"{shown}\" is a wildcard, and {} permits none such", self.name);
-                self.violation(ViolationCode::DnsNameWildcard, "dnsNames", &shown, "names without *", message);
+                self.value(
+                    ViolationCode::DnsNameWildcard,
+                    "dnsNames",
+                    || printable(value),
+                    || "names without *".into(),
+                    |shown, _| format!("DNS name \"{shown}\" is a wildcard, and {name} permits none such"),
+                );
             }
         }
         let covers = wildcards != Some(false);
@@ -378,7 +400,7 @@ impl Checks<'_> {
     }
 
     fn ip_addresses(&mut self, rules: Option<&IpRules>, values: &[IpAddr]) {
-        let kind = &names::IP_ADDRESSES;
+        let (kind, name) = (&names::IP_ADDRESSES, self.name);
         let Some(rules) = rules else {
             if self.is_policy {
                 for value in values {
@@ -391,12 +413,20 @@ impl Checks<'_> {
             let networks: Vec<String> = networks.map(ToString::to_string).collect();
             list(networks.iter().map(String::as_str))
         };
+        let permitted: LazyCell<Arc<str>, _> =
+            LazyCell::new(|| networks(&mut rules.allowed.iter().flatten().chain(&rules.required)).into());
+        let but: LazyCell<Arc<str>, _> =
+            LazyCell::new(|| format!("anything but {}", networks(&mut rules.denied.iter())).into());
         for value in values {
-            let found = value.to_string();
+            let found = || value.to_string();
             if let Some(network) = rules.denied.iter().find(|network| network.contains(value)) {
-                let message = format!("IP address {found} is denied by {} ({network})", self.name);
-                let permitted = format!("anything but {}", networks(&mut rules.denied.iter()));
-                self.violation(kind.denied, kind.field, &found, permitted, message);
+                self.value(
+                    kind.denied,
+                    kind.field,
+                    found,
+                    || Arc::clone(&but),
+                    |found, _| format!("IP address {found} is denied by {name} ({network})"),
+                );
             }
             let required = rules.required.iter().any(|network| network.contains(value));
             let allowed = match &rules.allowed {
@@ -404,9 +434,13 @@ impl Checks<'_> {
                 None => required || rules.from.is_some() || !self.is_policy,
             };
             if !allowed {
-                let permitted = networks(&mut rules.allowed.iter().flatten().chain(&rules.required));
-                let message = format!("IP address {found} is not allowed; {} permits {permitted}", self.name);
-                self.violation(kind.not_allowed, kind.field, &found, permitted, message);
+                self.value(
+                    kind.not_allowed,
+                    kind.field,
+                    found,
+                    || Arc::clone(&permitted),
+                    |found, permitted| format!("IP address {found} is not allowed; {name} permits {permitted}"),
+                );
             }
         }
         for network in &rules.required {

@@ -1,9 +1,11 @@
 //! Lists of names: O, OU, DNS names, URIs and email addresses, all by the same rules.
 
 use std::cell::LazyCell;
+use std::sync::Arc;
 
 use super::ViolationCode;
 use super::checks::Checks;
+use super::violation::TOLD;
 use crate::escape::printable;
 use crate::policy::{Count, ListRules, Pattern, Source, WidePattern};
 use crate::request::MAX_SANS;
@@ -110,9 +112,10 @@ impl Checks<'_> {
             return;
         };
         let patterns = rules.allowed.iter().flatten().chain(&rules.required);
-        let permitted = LazyCell::new(|| list(patterns.map(Pattern::source)));
+        let permitted: LazyCell<Arc<str>, _> = LazyCell::new(|| list(patterns.map(Pattern::source)).into());
+        let but: LazyCell<Arc<str>, _> = LazyCell::new(|| not(&rules.denied).into());
         for value in looked_at {
-            self.name(kind, rules, value, wildcards, &permitted);
+            self.name(kind, rules, value, wildcards, (&|| Arc::clone(&permitted), &|| Arc::clone(&but)));
         }
         if self.is_policy && looked_at.len() < values.len() {
             let most = u32::try_from(MAX_VALUES).ok();
@@ -126,19 +129,21 @@ impl Checks<'_> {
         self.count(kind, rules.count, values.len());
     }
 
-    /// Checks one name; `permitted` says which are.
+    /// Checks one name; the last says which are permitted, by what is allowed and by what is denied.
     fn name(
         &mut self,
         kind: &ListKind,
         rules: &ListRules,
         value: &str,
         wildcards: bool,
-        permitted: &LazyCell<String, impl FnOnce() -> String>,
+        (permitted, but): (&dyn Fn() -> Arc<str>, &dyn Fn() -> Arc<str>),
     ) {
-        let shown = printable(value);
+        let (name, noun) = (self.name, kind.noun);
+        let found = || printable(value);
         if let Some(pattern) = WidePattern::first_hit(&rules.denied, value) {
-            let message = format!("{} \"{shown}\" is denied by {} (\"{}\")", kind.noun, self.name, pattern.source());
-            self.violation(kind.denied, kind.field, &shown, not(&rules.denied), message);
+            self.value(kind.denied, kind.field, found, but, |shown, _| {
+                format!("{noun} \"{shown}\" is denied by {name} (\"{}\")", pattern.source())
+            });
         }
         if rules.from == Some(Source::Requestor) {
             self.group_of_requestor(kind, value);
@@ -152,20 +157,20 @@ impl Checks<'_> {
         if allowed {
             return;
         }
-        let permitted = permitted.as_str();
         if self.is_policy
             && let Some(code) = kind.reserved
             && let Some(prefix) = self.reserved.prefix_of(value)
         {
-            let message = format!(
-                "{} \"{shown}\" is reserved (it begins like {prefix}), and {} does not spell it out; it permits \
-                 {permitted}",
-                kind.noun, self.name
-            );
-            return self.violation(code, kind.field, &shown, permitted, message);
+            return self.value(code, kind.field, found, permitted, |shown, permitted| {
+                format!(
+                    "{noun} \"{shown}\" is reserved (it begins like {prefix}), and {name} does not spell it out; it \
+                     permits {permitted}"
+                )
+            });
         }
-        let message = format!("{} \"{shown}\" is not allowed; {} permits {permitted}", kind.noun, self.name);
-        self.violation(kind.not_allowed, kind.field, &shown, permitted, message);
+        self.value(kind.not_allowed, kind.field, found, permitted, |shown, permitted| {
+            format!("{noun} \"{shown}\" is not allowed; {name} permits {permitted}")
+        });
     }
 
     /// Whether `pattern` permits `value`; in a policy, a reserved name only if it spells it out.
@@ -178,34 +183,32 @@ impl Checks<'_> {
     }
 
     fn group_of_requestor(&mut self, kind: &ListKind, value: &str) {
-        let shown = printable(value);
+        let (name, noun, groups) = (self.name, kind.noun, &self.envelope.groups);
+        let found = || printable(value);
         if let Some(prefix) = self.reserved.prefix_of(value) {
-            let message = format!(
-                "{} \"{shown}\" is reserved (it begins like {prefix}), and a requestor's own groups never yield such a \
-                 name",
-                kind.noun
-            );
-            self.violation(
-                ViolationCode::OrganizationReserved,
-                kind.field,
-                &shown,
-                "groups that are not reserved",
-                message,
-            );
-        } else if !self.envelope.groups.iter().any(|group| group == value) {
-            let permitted = list(self.envelope.groups.iter().map(String::as_str));
-            let message = format!(
-                "{} \"{shown}\" is not a group of the requestor, who is in {permitted}; {} permits only those",
-                kind.noun, self.name
-            );
-            self.violation(ViolationCode::OrganizationNotRequestor, kind.field, &shown, permitted, message);
+            let permitted = || "groups that are not reserved".into();
+            self.value(ViolationCode::OrganizationReserved, kind.field, found, permitted, |shown, _| {
+                format!(
+                    "{noun} \"{shown}\" is reserved (it begins like {prefix}), and a requestor's own groups never yield \
+                     such a name"
+                )
+            });
+        } else if !groups.iter().any(|group| group == value) {
+            let permitted = || list(groups.iter().map(String::as_str)).into();
+            self.value(ViolationCode::OrganizationNotRequestor, kind.field, found, permitted, |shown, permitted| {
+                format!(
+                    "{noun} \"{shown}\" is not a group of the requestor, who is in {permitted}; {name} permits only those"
+                )
+            });
         }
     }
 
     pub(super) fn not_named(&mut self, kind: &ListKind, value: &str) {
-        let shown = printable(value);
-        let message = format!("{} \"{shown}\" is not allowed; {} permits no {}", kind.noun, self.name, kind.plural);
-        self.violation(kind.not_allowed, kind.field, &shown, "none", message);
+        let name = self.name;
+        let (found, permitted) = (|| printable(value), || "none".into());
+        self.value(kind.not_allowed, kind.field, found, permitted, |shown, _| {
+            format!("{} \"{shown}\" is not allowed; {name} permits no {}", kind.noun, kind.plural)
+        });
     }
 
     pub(super) fn missing(&mut self, kind: &ListKind, required: &str) {
@@ -235,7 +238,7 @@ impl Checks<'_> {
 
 /// Up to ten names in a row, for people.
 pub(super) fn list<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
-    let shown: Vec<String> = names.by_ref().take(10).map(printable).collect();
+    let shown: Vec<String> = names.by_ref().take(TOLD).map(printable).collect();
     match (shown.len(), names.count()) {
         (0, _) => "none".to_owned(),
         (_, 0) => shown.join(", "),

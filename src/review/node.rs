@@ -161,10 +161,17 @@ impl Checks<'_> {
                 None => return false,
             },
         };
-        let found = host.to_string();
-        let shown = if let Host::Name(_) = host { format!("\"{found}\"") } else { found.clone() };
-        let message = format!("{} {shown} {why}, so no node has it for its own, whatever its Node says", kind.noun);
-        self.violation(code, kind.field, &found, "what the requesting node carries", message);
+        let mark = if let Host::Name(_) = host { "\"" } else { "" };
+        self.value(
+            code,
+            kind.field,
+            || host.to_string(),
+            || "what the requesting node carries".into(),
+            |found, _| {
+                let noun = kind.noun;
+                format!("{noun} {mark}{found}{mark} {why}, so no node has it for its own, whatever its Node says")
+            },
+        );
         true
     }
 }

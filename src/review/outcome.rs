@@ -1,5 +1,6 @@
 //! What one object says about one request.
 
+use super::violation::row;
 use super::{Facts, Violation, checks};
 use crate::policy::{Bindings, Compiled, PolicySet, Problem, Truth};
 use crate::request::SigningRequest;
@@ -77,6 +78,9 @@ impl From<Findings> for Outcome {
         if !findings.violations.is_empty() {
             return Self::Violated(findings.violations);
         }
-        if findings.unknown.is_empty() { Self::Satisfied } else { Self::Unknown(findings.unknown.join("; ")) }
+        if findings.unknown.is_empty() {
+            return Self::Satisfied;
+        }
+        Self::Unknown(row(findings.unknown.iter().map(|why| (why.as_str(), 1))))
     }
 }

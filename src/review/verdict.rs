@@ -4,11 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::outcome::{Context, Outcome};
+use super::violation::row;
 use super::{Facts, NodeFact, ReasonCode, Violation};
 use crate::api::{Mode, OnViolation};
 use crate::escape::printable;
 use crate::policy::{Compiled, ObjectRef, PolicySet};
 use crate::request::SigningRequest;
+
+/// How much is told of what is violated, in bytes over all objects: what goes beyond it is counted, for each object and
+/// code. A request can violate hundreds of objects in hundreds of ways, and decisions on their way keep what is told.
+const MAX_TOLD: usize = 128 << 10;
 
 /// What Countersign does about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +55,8 @@ pub struct Review {
     pub policy: Option<ObjectRef>,
     /// The reason in a sentence, safe to print.
     pub reason: String,
-    /// Every violation that the decision rests on, or that stood in the way of an approval.
+    /// What the decision rests on, or what stood in the way of an approval: every object and every code, each violation
+    /// told or counted.
     pub violations: Vec<Violation>,
     /// The Node that an approval or a denial rests on, if it rests on one: to be looked at once more, with a
     /// consistent read, before the decision is sent.
@@ -152,15 +158,13 @@ fn asks_for_masters(request: &SigningRequest) -> Option<Review> {
 /// Rules 5 and 6, and the guardrails that must be there.
 fn guardrails(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool + Copy) -> Option<Review> {
     let in_force = context.set.guardrails_for(&context.request.envelope).filter(|guardrail| enforced(guardrail));
-    let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
-        in_force.map(|guardrail| (guardrail, Outcome::of(guardrail, context))).collect();
-    let violated = Violated::collect(&outcomes);
+    let Outcomes { violated, unknown, .. } = Outcomes::of(in_force, context);
     if !violated.objects.is_empty() {
         let deny = violated.objects.iter().any(|object| object.on_violation == OnViolation::Deny);
         let decision = if deny { Decision::Deny } else { Decision::NoOpinion };
         return Some(violated.review(decision, ReasonCode::GuardrailViolated, context.request));
     }
-    if let Some((guardrail, why)) = first_unknown(&outcomes) {
+    if let Some((guardrail, why)) = unknown {
         return Some(Review::no_opinion(
             ReasonCode::GuardrailUnknown,
             format!("{} might forbid the request and cannot be evaluated: {why}", guardrail.object),
@@ -188,16 +192,14 @@ fn missing_guardrail(set: &PolicySet, enforced: impl Fn(&Compiled) -> bool) -> O
 /// Rules 7, 8 and 9.
 fn policies(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool + Copy) -> Review {
     let in_force = context.set.policies_for(&context.request.envelope).filter(|policy| enforced(policy));
-    let outcomes: Vec<(&Arc<Compiled>, Outcome)> =
-        in_force.map(|policy| (policy, Outcome::of(policy, context))).collect();
-    if let Some((policy, _)) = outcomes.iter().find(|(_, outcome)| *outcome == Outcome::Satisfied) {
+    let Outcomes { satisfied, violated, unknown } = Outcomes::of(in_force, context);
+    if let Some(policy) = satisfied {
         let reason = format!("{} permits the request, and no guardrail forbids it", policy.object);
         let mut review = Review::new(Decision::Approve, ReasonCode::PolicySatisfied, reason);
         review.policy = Some(policy.object.clone());
         return review;
     }
-    let violated = Violated::collect(&outcomes);
-    if let Some((policy, why)) = first_unknown(&outcomes) {
+    if let Some((policy, why)) = unknown {
         let mut review = Review::no_opinion(
             ReasonCode::PolicyUnknown,
             format!("{} might permit the request and cannot be evaluated: {why}", policy.object),
@@ -234,40 +236,64 @@ fn no_policy_matches(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool
     }
 }
 
-fn first_unknown<'a>(outcomes: &'a [(&'a Arc<Compiled>, Outcome)]) -> Option<(&'a Compiled, &'a str)> {
-    outcomes.iter().find_map(|(object, outcome)| match outcome {
-        Outcome::Unknown(why) => Some((object.as_ref(), why.as_str())),
-        Outcome::NoMatch | Outcome::Satisfied | Outcome::Violated(_) => None,
-    })
+/// What the objects in force say of a request.
+#[derive(Default)]
+struct Outcomes<'a> {
+    /// The first that is satisfied.
+    satisfied: Option<&'a Compiled>,
+    violated: Violated<'a>,
+    /// The first that cannot be told, and why.
+    unknown: Option<(&'a Compiled, String)>,
+}
+
+impl<'a> Outcomes<'a> {
+    fn of(objects: impl Iterator<Item = &'a Arc<Compiled>>, context: &Context<'_>) -> Self {
+        let mut outcomes = Self::default();
+        for object in objects {
+            match Outcome::of(object, context) {
+                Outcome::NoMatch => {}
+                Outcome::Satisfied => _ = outcomes.satisfied.get_or_insert(object),
+                Outcome::Violated(violations) => outcomes.violated.add(object, violations),
+                Outcome::Unknown(why) => _ = outcomes.unknown.get_or_insert((object, why)),
+            }
+        }
+        outcomes
+    }
 }
 
 /// The objects that a request violates, and how.
+#[derive(Default)]
 struct Violated<'a> {
     objects: Vec<&'a Compiled>,
     violations: Vec<Violation>,
+    /// What is told of them, in bytes.
+    told: usize,
 }
 
 impl<'a> Violated<'a> {
-    fn collect(outcomes: &'a [(&'a Arc<Compiled>, Outcome)]) -> Self {
-        let mut violated = Self { objects: Vec::new(), violations: Vec::new() };
-        for (object, outcome) in outcomes {
-            if let Outcome::Violated(violations) = outcome {
-                violated.objects.push(object.as_ref());
+    fn add(&mut self, object: &'a Compiled, violations: Vec<Violation>) {
+        self.objects.push(object);
+        for violation in violations {
+            match &violation.object {
                 // What no object can permit is said once, not once for each object.
-                let is_new =
-                    |violation: &&Violation| violation.object.is_some() || !violated.violations.contains(violation);
-                let new: Vec<Violation> = violations.iter().filter(is_new).cloned().collect();
-                violated.violations.extend(new);
+                None if self.violations.contains(&violation) => {}
+                Some(object) if violation.more > 0 || self.told + violation.size() > MAX_TOLD => {
+                    let Violation { code, field, .. } = &violation;
+                    Violation::count(&mut self.violations, object, *code, field, violation.number());
+                }
+                _ => {
+                    self.told += violation.size();
+                    self.violations.push(violation);
+                }
             }
         }
-        violated
     }
 
     fn review(self, decision: Decision, code: ReasonCode, request: &SigningRequest) -> Review {
         // Rule 4: whatever matches counts as violated, but the reason is the request itself.
         let code = if request.content.is_err() { ReasonCode::RequestRefused } else { code };
-        let messages: Vec<&str> = self.violations.iter().map(|violation| violation.message.as_str()).collect();
-        let mut review = Review::new(decision, code, messages.join("; "));
+        let messages = self.violations.iter().map(|violation| (violation.message.as_str(), violation.number()));
+        let mut review = Review::new(decision, code, row(messages));
         if let [object] = self.objects.as_slice()
             && code == ReasonCode::PolicyViolated
         {

@@ -1,9 +1,17 @@
+use std::sync::Arc;
+
 use super::ViolationCode;
-use crate::escape::printable;
+use crate::escape::{cut, printable};
 use crate::policy::{Compiled, MASTERS, ObjectRef, ValidationRule};
 use crate::request::DecodeError;
 
-/// One way in which a request goes beyond what is permitted.
+/// How many of a list are told one by one; of the others it is only said how many they are.
+pub(super) const TOLD: usize = 10;
+/// The longest reason, in bytes: with who decided before it, it fits into the message of a condition.
+pub(super) const MAX_REASON: usize = 4_000;
+
+/// One way in which a request goes beyond what is permitted, or how many more there are where there are too many to be
+/// told one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The object that is violated; nothing where no object can permit it.
@@ -14,13 +22,47 @@ pub struct Violation {
     pub field: String,
     /// What was found there; escaped, so safe to print.
     pub found: String,
-    /// What is permitted there.
-    pub permitted: String,
+    /// What is permitted there: one text for all of a list.
+    pub permitted: Arc<str>,
     /// One sentence for somebody who never saw the policy; safe to print.
     pub message: String,
+    /// How many more there are of this code, at this place and of this object; zero for one that is told.
+    pub more: usize,
 }
 
 impl Violation {
+    /// How many it stands for.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.more.max(1)
+    }
+
+    /// What its texts take, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.found.len() + self.permitted.len() + self.message.len()
+    }
+
+    /// So many of `object` more than are told in `list`, where those of `object` stand last.
+    pub(super) fn count(list: &mut Vec<Self>, object: &ObjectRef, code: ViolationCode, field: &str, number: usize) {
+        let mut own = list.iter_mut().rev().take_while(|violation| violation.object.as_ref() == Some(object));
+        let counted = own.find(|violation| violation.more > 0 && violation.code == code && violation.field == field);
+        let more = number + counted.as_ref().map_or(0, |violation| violation.more);
+        let violations = if more == 1 { "violation" } else { "violations" };
+        let message = format!("{more} more {violations} of {object} in {field} ({code})");
+        match counted {
+            Some(violation) => (violation.message, violation.more) = (message, more),
+            None => list.push(Self {
+                object: Some(object.clone()),
+                code,
+                field: field.to_owned(),
+                found: String::new(),
+                permitted: Arc::default(),
+                message,
+                more,
+            }),
+        }
+    }
+
     /// A request that asks for `system:masters`.
     pub(super) fn masters() -> Self {
         Self {
@@ -28,11 +70,12 @@ impl Violation {
             code: ViolationCode::SystemMasters,
             field: "request".to_owned(),
             found: MASTERS.to_owned(),
-            permitted: format!("anything but {MASTERS}"),
+            permitted: format!("anything but {MASTERS}").into(),
             message: format!(
                 "the request asks for {MASTERS}, whose members may do everything and cannot be stopped; it is never \
                  granted, so ask for a group that a ClusterRoleBinding names"
             ),
+            more: 0,
         }
     }
 
@@ -48,8 +91,9 @@ impl Violation {
             code: ViolationCode::ValidationFailed,
             field: format!("validations.{name}"),
             found: "false".to_owned(),
-            permitted: source,
+            permitted: source.into(),
             message,
+            more: 0,
         }
     }
 
@@ -60,8 +104,25 @@ impl Violation {
             code: ViolationCode::Request(error.code),
             field: error.field.to_owned(),
             found: printable(&error.found),
-            permitted: String::new(),
+            permitted: Arc::default(),
             message: error.message.clone(),
+            more: 0,
         }
     }
+}
+
+/// Sentences in a row, each with how many it stands for: as many as have room in a reason, and how many more there are.
+pub(super) fn row<'a>(sentences: impl Iterator<Item = (&'a str, usize)>) -> String {
+    let (mut row, mut more) = (String::new(), 0);
+    for (sentence, number) in sentences {
+        if row.is_empty() {
+            row = cut(sentence, MAX_REASON);
+        } else if more == 0 && row.len() + "; ".len() + sentence.len() <= MAX_REASON {
+            row.push_str("; ");
+            row.push_str(sentence);
+        } else {
+            more += number;
+        }
+    }
+    if more > 0 { format!("{row}; and {more} more") } else { row }
 }

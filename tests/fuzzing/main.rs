@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 #![allow(clippy::print_stdout, reason = "the seed and the figures of a run")]
 
+mod full;
 #[expect(dead_code, reason = "what the differential needs")]
 #[path = "../differential/mutate.rs"]
 mod mutate;
@@ -32,6 +33,8 @@ fn limits(name: &str) -> (Duration, usize) {
     let (milliseconds, mebibytes) = match name {
         // A file is one's own: a value of two bytes takes some hundred.
         "manifest" => (1500, 160),
+        // Some hundred values are compared with the patterns of a hundred policies.
+        "full" => (200, 4),
         _ => (50, 16),
     };
     // Without optimisation everything is up to twenty times slower.
@@ -52,6 +55,10 @@ fn no_bytes_panic_or_take_long() {
     let seed = variable("FUZZING_SEED").unwrap_or_else(|| fastrand::u64(..));
     let seconds = variable("FUZZING_SECONDS").unwrap_or(3);
     println!("FUZZING_SEED={seed} FUZZING_SECONDS={seconds}");
+    let mut most = Most::default();
+    full::full(&[]);
+    most.run("full", full::full, &[]);
+    println!("full: {:?} and {} KiB", most.time, most.memory >> 10);
     for (name, target) in ALL {
         let seeds = seeds::of(name);
         assert!(seeds.len() >= seeds::least(name), "{name} has {} seeds", seeds.len());

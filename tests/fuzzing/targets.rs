@@ -266,4 +266,4 @@ static SERVING: LazyLock<PolicySet> = LazyLock::new(|| {
 });
 
 /// A request that decodes.
-const REQUEST: &str = include_str!("request.pem");
+pub const REQUEST: &str = include_str!("request.pem");

@@ -306,7 +306,7 @@ fn a_violation_says_what_is_permitted_and_counts_in_words() {
         review.violations.remove(0)
     };
     let denied = said("x", &["a"]);
-    assert_eq!((denied.found.as_str(), denied.permitted.as_str()), ("x", "anything but x, y"));
+    assert_eq!((denied.found.as_str(), &*denied.permitted), ("x", "anything but x, y"));
     assert!(denied.message.starts_with("common name (user name) \"x\" is denied by CSRPolicy csrpolicies"));
     let count = |organizations: &[&str]| said("amy", organizations).message;
     let permits = "and CSRPolicy csrpolicies permits at";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-use super::super::{Decision, Facts, ReasonCode, review};
+use super::super::{Decision, Facts, ReasonCode, Review, Violation, ViolationCode, review};
 use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
 use crate::request::{
     Envelope, Key, MAX_ORGANIZATIONS, MAX_SANS, Pkcs10, Sans, SigningRequest, Subject, SubjectAttribute, Usage,
@@ -218,13 +218,18 @@ fn of_a_list_without_a_bound_no_more_than_a_hundred_are_looked_at() {
             "{verdict:?}"
         );
     }
-    // Without rules each of the first is refused, and their number.
+    // Without rules the first are refused, ten told and the others counted, and their number.
     let mut organizations = with(0, 0);
     if let Ok(content) = &mut organizations.content {
         content.subject.organizations = (0..101).map(|index| format!("o{index}")).collect();
     }
     let verdict = review(&wide, &organizations, &Facts::default());
-    assert_eq!((verdict.decision == Decision::Approve, verdict.violations.len()), (false, 100 + 1), "{verdict:?}");
+    let said: Vec<usize> = verdict.violations.iter().map(|violation| violation.more).collect();
+    assert_eq!(
+        (verdict.decision == Decision::Approve, said),
+        (false, [vec![0; 10], vec![90, 0]].concat()),
+        "{verdict:?}"
+    );
     // A guardrail limits what it states, and nothing else.
     let limits = json!({ "match": {}, "limits": { "subject": { "organizationalUnits": { "denied": ["root*"] } } } });
     let object = json!({ "apiVersion": crate::api::API_VERSION, "metadata": { "name": "root" }, "spec": limits });
@@ -239,10 +244,166 @@ fn of_a_list_without_a_bound_no_more_than_a_hundred_are_looked_at() {
     let once = |_| {
         let began = processor();
         let verdict = review(black_box(&many), black_box(&request), &Facts::default());
-        (processor().saturating_sub(began), verdict.violations.len())
+        (processor().saturating_sub(began), verdict.violations.iter().map(Violation::number).sum::<usize>())
     };
     let (took, violations) = (0..3).map(once).min().unwrap();
-    assert_eq!(violations, 50 * (100 + 1 + 100 + 1));
+    assert_eq!(violations, 50 * (100 + 1 + 2_500));
     let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 50 });
     assert!(took < most, "{took:?}");
+}
+
+/// What the texts of a review take, in bytes.
+fn size(review: &Review) -> usize {
+    let texts = |violation: &Violation| {
+        violation.found.len() + violation.permitted.len() + violation.message.len() + violation.field.len()
+    };
+    review.reason.len() + review.violations.iter().map(texts).sum::<usize>()
+}
+
+/// How many policies or guardrails a request goes beyond.
+const OBJECTS: usize = 100;
+
+/// A policy or guardrail with lists that permit nothing of what [`full`] has in them.
+fn narrow(kind: Kind, name: &str, on_violation: &str) -> PolicyObject {
+    let list = |begin: &str, end: &str| -> Vec<String> {
+        (0..12).map(|index| format!("{begin}{index:03}{}", end.repeat(60))).collect()
+    };
+    let rules = |begin: &str, denied: &str| {
+        let denied = [vec![denied.to_owned()], list("d", "n")].concat();
+        json!({ "allowed": list(begin, "y"), "denied": denied })
+    };
+    let mut rules = json!({
+        "subject": { "organizations": rules("o", "o*"), "organizationalUnits": rules("u", "u*") },
+        "uris": { "allowed": list("spiffe://example.com/", "y") },
+    });
+    let mut spec = json!({ "match": {}, "onViolation": on_violation });
+    if kind == Kind::CSRPolicy {
+        rules["subject"]["commonName"] = json!({ "allowed": ["amy"] });
+        rules["usages"] = json!({ "allowed": ["client auth"] });
+        rules["expirationSeconds"] = json!({ "max": 3_600 });
+        spec["match"] = json!({ "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] });
+        spec["allow"] = rules;
+    } else {
+        spec["limits"] = rules;
+    }
+    let metadata = json!({ "name": name });
+    PolicyObject::new(kind, json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec }))
+}
+
+fn many(kind: Kind, on_violation: &str) -> Vec<PolicyObject> {
+    (0..OBJECTS).map(|index| narrow(kind, &format!("team-{index:03}"), on_violation)).collect()
+}
+
+/// A request that has as much in its lists as one may.
+fn full() -> SigningRequest {
+    let mut request = request();
+    if let Ok(content) = &mut request.content {
+        let filled = |begin: &str, count| (0..count).map(|index| format!("{begin}{index:0>80}")).collect::<Vec<_>>();
+        content.subject.organizations = filled("o", MAX_ORGANIZATIONS);
+        content.subject.organizational_units = filled("u", 100);
+        content.sans.uris = filled("spiffe://example.org/", MAX_SANS);
+    }
+    request
+}
+
+/// What becomes of it under these, and how long that takes.
+fn under(objects: &[PolicyObject]) -> (Review, Duration) {
+    let request = full();
+    let set =
+        PolicySet::compile(objects, Settings { managed_signers: vec![SignerPattern::All], ..Settings::default() });
+    assert!(set.policies().iter().chain(set.guardrails()).all(|object| object.is_ready()));
+    let began = processor();
+    let verdict = review(&set, &request, &Facts::default());
+    (verdict, processor().saturating_sub(began))
+}
+
+/// How many of each code there are of it under each object.
+const VIOLATIONS: [(ViolationCode, usize); 5] = [
+    (ViolationCode::OrganizationNotAllowed, MAX_ORGANIZATIONS),
+    (ViolationCode::OrganizationDenied, MAX_ORGANIZATIONS),
+    (ViolationCode::OrganizationalUnitNotAllowed, 100),
+    (ViolationCode::OrganizationalUnitDenied, 100),
+    (ViolationCode::UriNotAllowed, MAX_SANS),
+];
+
+#[test]
+fn of_a_list_ten_are_told_and_the_others_counted() {
+    let (verdict, _) = under(&[narrow(Kind::CSRPolicy, "team", "Deny")]);
+    for (code, number) in VIOLATIONS {
+        let of = verdict.violations.iter().filter(|violation| violation.code == code);
+        let said: Vec<usize> = of.map(|violation| violation.more).collect();
+        assert_eq!(said, [vec![0; 10], vec![number - 10]].concat(), "{code}");
+    }
+    assert_eq!(verdict.violations.len(), VIOLATIONS.len() * 11);
+    let more: Vec<&str> = verdict
+        .violations
+        .iter()
+        .filter(|violation| violation.more > 0 && violation.field == "subject.organizations")
+        .map(|violation| violation.message.as_str())
+        .collect();
+    let expected = ["denied", "not-allowed"].map(|what| {
+        format!("22 more violations of CSRPolicy team in subject.organizations (subject-organization-{what})")
+    });
+    assert_eq!(more, expected);
+}
+
+/// Nobody reads the hundreds of values of a request under each of a hundred policies, and decisions on their way keep what
+/// is told of them.
+#[test]
+fn a_review_tells_no_more_than_has_room_and_counts_the_others() {
+    let (verdict, took) = under(&many(Kind::CSRPolicy, "Deny"));
+    assert_eq!((verdict.decision, verdict.reason_code), (Decision::Deny, ReasonCode::PolicyViolated));
+    assert!(size(&verdict) < 256 << 10, "{} bytes", size(&verdict));
+    let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 50 });
+    assert!(took < most, "{took:?}");
+    for index in 0..OBJECTS {
+        let name = format!("team-{index:03}");
+        let own = verdict.violations.iter().filter(|violation| violation.object.as_ref().unwrap().name == name);
+        for (code, number) in VIOLATIONS {
+            let numbers = own.clone().filter(|violation| violation.code == code).map(Violation::number);
+            assert_eq!(numbers.sum::<usize>(), number, "{name}: {code}");
+        }
+    }
+    // The reason has the first whole, and how many more there are.
+    let (told, more) = verdict.reason.rsplit_once("; and ").unwrap();
+    let mut rest = format!("{told}; ");
+    let mut unsaid = verdict.violations.iter();
+    while let Some(shorter) =
+        unsaid.clone().next().and_then(|violation| rest.strip_prefix(violation.message.as_str())?.strip_prefix("; "))
+    {
+        rest = shorter.to_owned();
+        unsaid.next();
+    }
+    let unsaid: usize = unsaid.map(Violation::number).sum();
+    assert_eq!((rest.as_str(), more), ("", format!("{unsaid} more").as_str()));
+    assert!(verdict.reason.len() > 3_000 && verdict.reason.len() < 4_060, "{}", verdict.reason.len());
+}
+
+#[test]
+fn what_is_not_told_decides_as_well() {
+    let decision = |first: Vec<PolicyObject>, last: PolicyObject| under(&[first, vec![last]].concat()).0.decision;
+    let last = |kind, on_violation| narrow(kind, "team-999", on_violation);
+    let guardrails = || many(Kind::CSRGuardrail, "LeavePending");
+    assert_eq!(decision(guardrails(), last(Kind::CSRGuardrail, "LeavePending")), Decision::NoOpinion);
+    assert_eq!(decision(guardrails(), last(Kind::CSRGuardrail, "Deny")), Decision::Deny);
+    let policies = || many(Kind::CSRPolicy, "Deny");
+    assert_eq!(decision(policies(), last(Kind::CSRPolicy, "Deny")), Decision::Deny);
+    assert_eq!(decision(policies(), last(Kind::CSRPolicy, "LeavePending")), Decision::NoOpinion);
+    let mut permissive = last(Kind::CSRPolicy, "Deny");
+    let allow = &mut permissive.spec.as_mut().unwrap()["allow"];
+    allow["subject"]["organizations"] = json!({ "allowed": ["o*"] });
+    allow["subject"]["organizationalUnits"] = json!({ "allowed": ["u*"] });
+    allow["uris"] = json!({ "allowed": ["spiffe://example.org/*"] });
+    assert_eq!(decision(policies(), permissive.clone()), Decision::Approve);
+    // So does what would be, and no more is told of it.
+    let mut audits = many(Kind::CSRGuardrail, "LeavePending");
+    audits.push(last(Kind::CSRGuardrail, "Deny"));
+    for audit in &mut audits {
+        audit.spec.as_mut().unwrap()["mode"] = json!("Audit");
+    }
+    let (mut verdict, _) = under(&[audits, vec![permissive]].concat());
+    let audit = verdict.audit.take().unwrap();
+    assert_eq!((verdict.decision, audit.decision), (Decision::Approve, Decision::Deny));
+    (verdict.reason, verdict.violations) = (audit.reason, audit.violations);
+    assert!(size(&verdict) < 256 << 10, "{} bytes", size(&verdict));
 }
