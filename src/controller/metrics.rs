@@ -297,6 +297,7 @@ mod tests {
 
     use super::{Metrics, OTHER};
     use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
+    use crate::review::{Violation, ViolationCode};
 
     /// The labels of the series of `decisions_total`, with what they have counted.
     fn series(metrics: &Metrics) -> Vec<String> {
@@ -329,6 +330,23 @@ mod tests {
     fn see(metrics: &Metrics, managed: &[&str], objects: &[PolicyObject]) {
         let managed_signers = managed.iter().map(|signer| SignerPattern::managed(signer).unwrap()).collect();
         metrics.policies(&PolicySet::compile(objects, Settings { managed_signers, ..Settings::default() }));
+    }
+
+    #[test]
+    fn violations_that_are_not_told_one_by_one_count_as_many_as_they_are() {
+        let metrics = Metrics::new().unwrap();
+        let violations = [0, 22].map(|more| Violation {
+            object: None,
+            code: ViolationCode::UriDenied,
+            field: "uris".to_owned(),
+            found: String::new(),
+            permitted: "none".into(),
+            message: String::new(),
+            more,
+        });
+        metrics.violated(&violations, "Enforce");
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("violations_total{code=\"uri-denied\",mode=\"Enforce\",policy=\"\"} 23\n"), "{text}");
     }
 
     #[test]
