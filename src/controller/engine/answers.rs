@@ -1,10 +1,11 @@
 //! What became of decisions and consistent reads, and what is to be recorded of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Decided, Done, Engine, LAG};
+use super::{Decided, Done, Engine, LAG, Late};
 use crate::controller::Error;
 use crate::controller::approval::{Sent, is_written};
 use crate::controller::confirm::Current;
@@ -91,18 +92,18 @@ impl Engine {
             }
             Sent::Written(now) => {
                 self.flight.came_through();
-                self.record(&decided, &now.signing_request());
+                // The watch may have been quicker.
+                if self.take_late(&decided) {
+                    self.record(&decided, &now.signing_request());
+                }
                 self.late.remove(uid);
                 self.forget(name, uid);
             }
             Sent::Gone => {
-                if request.is_none() {
-                    lost(&decided);
-                }
                 self.lose(uid);
                 self.forget(name, uid);
             }
-            Sent::Found(now) => self.found(name, &decided, request.is_none(), still_here, &now),
+            Sent::Found(now) => self.found(name, &decided, still_here, &now),
             Sent::NodeChanged(now) => {
                 tracing::info!(
                     name = crate::escape::printable(name),
@@ -124,30 +125,30 @@ impl Engine {
             Sent::Failed(error) => self.failed(filed, operation(review), &error),
             Sent::Unanswered(error) => {
                 self.failed(filed, operation(review), &error);
-                self.unanswered.entry(name.to_owned()).or_default().push(decided);
+                if request.is_some() || self.take_late(&decided) {
+                    self.unanswered.entry(name.to_owned()).or_default().push(decided);
+                }
             }
         }
         // It may have been decided, or deleted, before this came.
         self.dequeue(name);
     }
 
-    /// A decision was not written, or (`looked_for`) was not there when it was looked for: `now` has its name.
-    fn found(&mut self, name: &str, decided: &Decided, looked_for: bool, still_here: bool, now: &CsrObject) {
+    /// A decision was not written, or was not there when it was looked for: `now` has its name.
+    fn found(&mut self, name: &str, decided: &Decided, still_here: bool, now: &CsrObject) {
         let Decided { filed, review, .. } = decided;
         let uid = filed.uid();
         let (same, settled) = (now.metadata.uid == uid, now.settled().is_some());
         if !same {
-            if looked_for {
-                lost(decided);
-            }
             self.lose(uid);
-        } else if looked_for && !settled {
+        } else if !settled && self.take_late(decided) {
+            let decided = decided.clone();
             if still_here {
-                self.late.entry(uid.to_owned()).or_default().push(decided.clone());
+                self.late.entry(uid.to_owned()).or_default().push(Late { decided, looked_for: false });
             } else {
                 // The watch has brought something newer already, which may be this.
-                self.unanswered.entry(name.to_owned()).or_default().push(decided.clone());
                 self.queue.retry(name, filed.requestor(), Duration::ZERO);
+                self.unanswered.entry(name.to_owned()).or_default().push(decided);
             }
         }
         let ours = same && is_written(now, review);
@@ -166,20 +167,33 @@ impl Engine {
         }
     }
 
+    /// Whether `decided` was looked for, and nothing has told what became of it: it is taken from among these.
+    fn take_late(&mut self, decided: &Decided) -> bool {
+        let uid = decided.filed.uid();
+        let Some(late) = self.late.get_mut(uid) else { return false };
+        let at = late.iter().position(|one| Arc::ptr_eq(&one.decided.review, &decided.review));
+        let taken = at.map(|at| late.swap_remove(at)).is_some();
+        if late.is_empty() {
+            self.late.remove(uid);
+        }
+        taken
+    }
+
     /// The request with `uid` is gone, and nothing says whether what was to be decided about it was written in the end.
     fn lose(&mut self, uid: &str) {
-        self.late.remove(uid).iter().flatten().for_each(lost);
+        self.late.remove(uid).iter().flatten().for_each(|one| lost(&one.decided));
     }
 
     /// A complete list has come: of what is not in it nothing more will be said.
     pub(super) fn lose_what_is_gone(&mut self) {
         let pending = &self.pending;
-        let is_here = |one: &Decided| {
-            let (name, uid) = (one.filed.name(), one.filed.uid());
-            pending.get(name).is_some_and(|(_, entry)| entry.filed.uid() == uid)
-        };
-        let gone = self.late.extract_if(|_, open| !open.iter().all(is_here));
-        gone.flat_map(|(_, open)| open).for_each(|one| lost(&one));
+        let is_here =
+            |filed: &Filed| pending.get(filed.name()).is_some_and(|(_, entry)| entry.filed.uid() == filed.uid());
+        for late in self.late.values_mut() {
+            let gone = late.extract_if(.., |one| !one.looked_for && !is_here(&one.decided.filed));
+            gone.for_each(|one| lost(&one.decided));
+        }
+        self.late.retain(|_, late| !late.is_empty());
     }
 
     fn record(&self, decided: &Decided, request: &SigningRequest) {
@@ -196,7 +210,7 @@ impl Engine {
         let Some(object) = object else {
             // It is looked at once more, by whoever leads again.
             if !late.is_empty() {
-                self.unanswered.entry(name.to_owned()).or_default().extend(late);
+                self.unanswered.entry(name.to_owned()).or_default().extend(late.into_iter().map(|one| one.decided));
                 self.queue.retry(name, filed.requestor(), Duration::ZERO);
             }
             return false;
@@ -207,7 +221,7 @@ impl Engine {
         if self.unanswered.get(name).is_some_and(Vec::is_empty) {
             self.unanswered.remove(name);
         }
-        written = written.or_else(|| late.into_iter().find(is_this));
+        written = written.or_else(|| late.into_iter().map(|one| one.decided).find(is_this));
         if let Some(decided) = &written {
             self.record(decided, &object.signing_request());
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Decided, Done, Engine};
+use super::{Decided, Done, Engine, Late};
 use crate::controller::approval::Sent;
 use crate::controller::filed::Filed;
 use crate::controller::nodes::Concern;
@@ -186,6 +186,9 @@ impl Engine {
             entry.in_flight = true;
         }
         self.flight.depart();
+        // The watch may be quicker than the look.
+        let late = self.late.entry(decided.filed.uid().to_owned()).or_default();
+        late.push(Late { decided: decided.clone(), looked_for: true });
         let (client, name) = (self.client.clone(), name.to_owned());
         self.calls.push(Box::pin(async move {
             let sent = approval::look_at(client, &name, decided.filed.uid(), &decided.review).await;

@@ -89,6 +89,13 @@ struct Decided {
     set: Arc<PolicySet>,
 }
 
+/// A decision whose answer did not come.
+struct Late {
+    decided: Decided,
+    /// Whether a look at its request is on its way.
+    looked_for: bool,
+}
+
 /// What makes other tasks do something now.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Prompts {
@@ -136,8 +143,8 @@ pub(super) struct Engine {
     flight: Flight,
     /// Decisions whose answer did not come, by the name of their request: one may have been filed again under it.
     unanswered: HashMap<String, Vec<Decided>>,
-    /// Those that were not there when they were looked for, by the uid of their pending request: they may be on their way still.
-    late: HashMap<String, Vec<Decided>>,
+    /// Those that are looked for, or were and were not there, by the uid of their request: they may be on their way still.
+    late: HashMap<String, Vec<Late>>,
     status: status::Updates,
     /// Nothing new is decided any more.
     stopping: bool,

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Decided, Done, Engine, Input, Prompts, Settling};
+use super::{Decided, Done, Engine, Input, Late, Prompts, Settling};
 use crate::controller::approval::{self, Sent, condition};
 use crate::controller::events::Events;
 use crate::controller::gate::Gate;
@@ -680,6 +680,39 @@ async fn a_decision_that_lands_after_it_was_looked_for_is_recorded_whatever_beco
     }
 }
 
+/// Two decisions in the same words were not answered; one of them lands while the other is looked for.
+#[tokio::test]
+async fn what_the_watch_brings_while_it_is_looked_for_is_recorded_once() {
+    for late in [1, 2] {
+        let found = Arc::new(Mutex::new(pending_value("a")));
+        let api = {
+            let found = Arc::clone(&found);
+            client(move |_| {
+                let found = found.lock().unwrap().clone();
+                async { (200, found) }
+            })
+        };
+        let mut engine = engine(api, Leadership::always());
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        for _ in 0..late {
+            let decided = decided(&engine, pending("a"));
+            sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
+        }
+        let written = request("a", &json!([condition(&decided(&engine, pending("a")).review)]));
+        found.lock().unwrap().clone_from(&written);
+        engine.queue.push("a".into(), "amy");
+        engine.work();
+        engine.input(Input::Request(Seen::Changed(object(written).into())));
+        for _ in 0..late {
+            let done = engine.calls.next().await.unwrap();
+            engine.done(done);
+        }
+        let line = format!("decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}} 1");
+        assert!(engine.metrics.encode().unwrap().contains(&line));
+        assert!(engine.late.is_empty() && engine.unanswered.is_empty() && engine.flight.is_empty());
+    }
+}
+
 /// It is looked at once more, and nothing of it stays where that cannot be.
 #[tokio::test]
 async fn a_decision_that_may_have_landed_is_kept_as_long_as_its_request() {
@@ -690,6 +723,12 @@ async fn a_decision_that_may_have_landed_is_kept_as_long_as_its_request() {
         let decided = decided(&engine, pending("a"));
         let written = request("a", &json!([condition(&decided.review)]));
         engine.pending.arrived("a", "uid-of-a");
+        let late = Late { decided: decided.clone(), looked_for: true };
+        engine.late.insert("uid-of-a".to_owned(), vec![late]);
+        // Its look says what became of it.
+        list(&mut engine, [pending("b")]);
+        assert!(is_late(&engine));
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
         let found = Sent::Found(Box::new(pending("a")));
         engine.done(Done::Sent { name: "a".to_owned(), decided, request: None, sent: found });
         assert!(is_late(&engine));
