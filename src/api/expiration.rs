@@ -43,7 +43,7 @@ pub struct ExpirationLimits {
 }
 
 /// What a request without `expirationSeconds` means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum WhenUnset {
     /// It violates.
     #[default]

@@ -97,7 +97,7 @@ pub struct Requestor {
 }
 
 /// What a requestor authenticated with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Credential {
     /// Anything.
     #[default]

@@ -42,7 +42,7 @@ pub const VERSION: &str = "v1alpha1";
 pub const API_VERSION: &str = "countersign.dev/v1alpha1";
 
 /// Whether an object decides or only reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     /// It decides.
     #[default]
@@ -52,7 +52,7 @@ pub enum Mode {
 }
 
 /// What happens to a request that matches and does not satisfy the object.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnViolation {
     /// It is denied.
     #[default]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::watch::Seen;
-use crate::policy::{Compiled, Hazard, Kind, ObjectRef, PolicyObject, PolicySet, ServedPolicy, Settings, hazards};
+use crate::policy::{Compiled, Hazard, Kind, PolicyObject, PolicySet, ServedPolicy, Settings, hazards};
 
 /// What identifies one state of an object: neither its status nor its labels change what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,11 @@ impl Held {
         };
         Self { object, compiled, version, status, resource_version }
     }
+
+    /// A policy that is being deleted stops at once; a guardrail holds until it is gone.
+    fn in_force(&self) -> bool {
+        self.object.kind == Kind::CSRGuardrail || !self.object.deleting
+    }
 }
 
 /// All objects of one kind.
@@ -74,8 +79,6 @@ pub(super) struct Policies {
     guardrails: Store,
     settings: Settings,
     set: Arc<PolicySet>,
-    /// What each object lets through, beside all the others.
-    hazards: BTreeMap<ObjectRef, Vec<Hazard>>,
     /// How often anything was seen.
     revision: u64,
 }
@@ -95,7 +98,7 @@ impl Policies {
     pub(super) fn new(settings: Settings) -> Self {
         let set = Arc::new(PolicySet::new([], settings.clone()));
         let (policies, guardrails) = (Store::default(), Store::default());
-        Self { policies, guardrails, settings, set, hazards: BTreeMap::new(), revision: 0 }
+        Self { policies, guardrails, settings, set, revision: 0 }
     }
 
     /// The set of what is in memory now.
@@ -103,9 +106,9 @@ impl Policies {
         &self.set
     }
 
-    /// What `object` lets through.
-    pub(super) fn hazards(&self, object: &ObjectRef) -> &[Hazard] {
-        self.hazards.get(object).map(Vec::as_slice).unwrap_or_default()
+    /// What `held` lets through, beside all the others.
+    pub(super) fn hazards(&self, held: &Held) -> Vec<Hazard> {
+        if held.in_force() { hazards(&self.set, &held.compiled) } else { Vec::new() }
     }
 
     /// Whether the watch of `kind` is complete and unbroken.
@@ -149,13 +152,9 @@ impl Policies {
         if !content {
             return if reliability { Change::Reliability } else { Change::None };
         }
-        let held = self.policies.objects.values().chain(self.guardrails.objects.values());
-        // A policy that is being deleted stops at once; a guardrail holds until it is gone.
-        let in_force = held.filter(|held| held.object.kind == Kind::CSRGuardrail || !held.object.deleting);
+        let in_force = self.held().filter(|held| held.in_force());
         let compiled: Vec<Arc<Compiled>> = in_force.map(|held| Arc::clone(&held.compiled)).collect();
         self.set = Arc::new(PolicySet::new(compiled, self.settings.clone()));
-        let objects = self.set.policies().iter().chain(self.set.guardrails());
-        self.hazards = objects.map(|object| (object.object.clone(), hazards(&self.set, object))).collect();
         Change::Content
     }
 

@@ -21,6 +21,9 @@ use crate::policy::{Compiled, Hazard, ObjectRef};
 /// How many are written after each look at the policies at most.
 const AT_ONCE: usize = 64;
 
+/// For how long objects are looked at before other work gets its turn: what they let through takes time to find.
+const TURN: Duration = Duration::from_millis(20);
+
 /// How long after a failure an object is tried again, and after the second write of which the watch shows nothing.
 const RETRY: Duration = Duration::from_secs(5);
 /// The longest wait after such writes, each of which waits twice as long as the one before.
@@ -110,8 +113,10 @@ pub(super) struct Updates {
     under_way: bool,
     /// What was written, until the watch shows it.
     tried: HashMap<ObjectRef, Tried>,
-    /// The last one that was tried: the others come before it.
+    /// The last one that was tried, or looked at where there was no time for more: the others come before it.
     last: Option<ObjectRef>,
+    /// How many objects in a row had nothing to be written, and at which revision.
+    settled: (u64, usize),
     /// The revision of the policies at which nothing was to be written.
     written: Option<u64>,
 }
@@ -154,10 +159,27 @@ impl Updates {
         let last = self.last.take();
         let after = |held: &&Held| last.as_ref() < Some(&held.compiled.object);
         let in_turn = policies.held().filter(after).chain(policies.held().filter(|held| !after(held)));
-        let patches: Vec<Patch> = in_turn.filter_map(|held| self.due(held, policies, now)).take(AT_ONCE).collect();
+        if self.settled.0 != policies.revision() {
+            self.settled = (policies.revision(), 0);
+        }
+        let (mut patches, mut looked_at) = (Vec::new(), None);
+        for held in in_turn {
+            if patches.len() == AT_ONCE || (looked_at.is_some() && now.elapsed() > TURN) {
+                break;
+            }
+            match self.due(held, policies, now) {
+                Some(patch) => patches.push(patch),
+                None => self.settled.1 += 1,
+            }
+            looked_at = Some(&held.compiled.object);
+        }
+        if !patches.is_empty() {
+            self.settled.1 = 0;
+        }
         self.under_way = !patches.is_empty();
-        self.written = (patches.is_empty() && self.tried.is_empty()).then(|| policies.revision());
-        self.last = last;
+        let all = self.settled.1 >= policies.held().count();
+        self.written = (all && self.tried.is_empty()).then(|| policies.revision());
+        self.last = looked_at.cloned();
         patches
     }
 
@@ -168,7 +190,7 @@ impl Updates {
         if tried.is_some_and(|tried| tried.again_at > now) {
             return None;
         }
-        let patch = patch(held, policies.hazards(object));
+        let patch = patch(held, &policies.hazards(held));
         match (&patch, tried) {
             (None, _) => drop(self.tried.remove(object)),
             (Some(_), Some(_)) => {}
@@ -183,7 +205,7 @@ impl Updates {
     /// Takes what became of them; the failures of which no watch will tell are to be told.
     pub(super) fn done(&mut self, written: Written) -> Vec<(ObjectRef, Error)> {
         self.under_way = false;
-        self.last = written.last().map(|(object, _)| object.clone());
+        self.last = written.last().map(|(object, _)| object.clone()).or(self.last.take());
         for (object, result) in &written {
             if let Some(tried) = self.tried.get_mut(object) {
                 tried.take(result);
@@ -224,13 +246,15 @@ pub(super) async fn write(client: Client, gate: Arc<Gate>, patches: Vec<Patch>) 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::hint::black_box;
     use std::time::{Duration, Instant};
 
+    use rustix::time::{ClockId, clock_gettime};
     use serde_json::json;
 
     use super::super::policies::Policies;
     use super::super::watch::Seen;
-    use super::{Error, Updates};
+    use super::{Error, Patch, TURN, Updates};
     use crate::policy::{Kind, ServedPolicy, Settings, UnreadPolicy};
 
     fn served(kind: Kind, name: &str) -> ServedPolicy {
@@ -300,5 +324,59 @@ mod tests {
         assert!(updates.next(&policies).is_empty() && updates.written.is_some());
         policies.see(Kind::CSRPolicy, Seen::Changed(served(Kind::CSRPolicy, "a")));
         assert_eq!(updates.next(&policies).len(), 1);
+    }
+
+    /// What a policy lets through takes longer to find the longer its lists are, and there may be many.
+    #[test]
+    fn many_large_objects_are_looked_at_a_few_at_a_time_and_all_in_the_end() {
+        const NUMBER: usize = 50;
+        let policy = |index: usize| {
+            let names: Vec<String> = (0..64).map(|name| format!("x-{index}-{name}-*-x")).collect();
+            let groups: Vec<String> = (0..64).map(|group| format!("{group}-*")).collect();
+            let requestors: Vec<_> =
+                (0..16).map(|entry| json!({ "groups": groups, "users": [format!("u-{entry}")] })).collect();
+            let object = json!({
+                "apiVersion": crate::api::API_VERSION,
+                "metadata": { "name": format!("p-{index}"), "uid": "u", "resourceVersion": "1" },
+                "spec": {
+                    "match": { "signerNames": ["example.com/x"], "requestors": requestors },
+                    "allow": {
+                        "subject": { "organizations": { "allowed": names } },
+                        "usages": { "allowed": ["client auth"] },
+                        "expirationSeconds": { "max": 600 },
+                    },
+                },
+            });
+            ServedPolicy::new(Kind::CSRPolicy, serde_json::from_value::<UnreadPolicy>(object).unwrap())
+        };
+        let processor = || -> Duration { clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap() };
+        let mut policies = Policies::new(Settings::default());
+        policies.see(Kind::CSRPolicy, Seen::Restarted);
+        for index in 0..NUMBER {
+            policies.see(Kind::CSRPolicy, Seen::Listed(policy(index)));
+        }
+        policies.see(Kind::CSRPolicy, Seen::Synced);
+        let began = processor();
+        for held in policies.held() {
+            assert!(held.compiled.is_ready(), "{:?}", held.compiled.problems());
+            black_box(policies.hazards(held));
+        }
+        let all = processor().checked_sub(began).unwrap();
+        assert!(all > TURN * 5, "{all:?}");
+        let (mut updates, mut longest, mut done) = (Updates::default(), Duration::ZERO, BTreeSet::new());
+        for _ in 0..NUMBER * 4 {
+            let began = processor();
+            let patches = updates.next(&policies);
+            longest = longest.max(processor().checked_sub(began).unwrap());
+            for Patch { object, body } in &patches {
+                let mut served = policy(object.name[2..].parse().unwrap());
+                served.status = body["status"].clone();
+                policies.see(Kind::CSRPolicy, Seen::Changed(served));
+                assert!(done.insert(object.name.clone()), "{object} again");
+            }
+            updates.done(patches.into_iter().map(|patch| (patch.object, Ok(()))).collect());
+        }
+        assert!(done.len() == NUMBER && updates.written.is_some(), "{}", done.len());
+        assert!(longest < all / 4, "{longest:?} of {all:?}");
     }
 }

@@ -9,7 +9,7 @@ use crate::request::Envelope;
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// A signer by name, or every signer of a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SignerPattern {
     /// This signer.
     Exact(String),
@@ -95,7 +95,7 @@ impl std::fmt::Display for SignerPattern {
 }
 
 /// A part of a match: not stated, stated, or stated in a way that this version cannot read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Part<T> {
     Unstated,
     Stated(T),
@@ -113,7 +113,7 @@ impl<T> Part<T> {
 }
 
 /// A compiled `match`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Matcher {
     pub(super) signers: Part<Vec<SignerPattern>>,
     pub(super) requestors: Part<Vec<RequestorMatcher>>,
@@ -199,7 +199,7 @@ enum MatchPart<'a> {
 }
 
 /// A compiled requestor entry: each list that is stated must have a match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct RequestorMatcher {
     pub(super) users: Option<Vec<WidePattern>>,
     pub(super) groups: Option<Vec<WidePattern>>,

@@ -32,6 +32,8 @@ pub use served::{ServedPolicy, UnreadPolicy};
 pub use set::{PolicySet, Settings};
 pub use truth::Truth;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::api::{Mode, OnViolation};
 
 /// A policy or a guardrail, compiled.
@@ -49,6 +51,8 @@ pub struct Compiled {
     pub matcher: Matcher,
     rules: Option<Rules>,
     problems: Vec<Problem>,
+    /// A hash of what it says, so that one that says the same is found without a look at each.
+    digest: u64,
 }
 
 impl Compiled {
@@ -68,6 +72,22 @@ impl Compiled {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Whether `other` says the same, under whatever name.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.said() == other.said()
+    }
+
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.said().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// All that makes it another than one of another name.
+    fn said(&self) -> impl Hash + PartialEq {
+        (self.object.kind, &self.matcher, &self.rules, self.mode, self.on_violation)
     }
 
     /// Whether a problem is one of the machine, at this moment, so that compiling it again may help.

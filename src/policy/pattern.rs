@@ -7,7 +7,7 @@ use memchr::memmem;
 use crate::fold::{fold_apart, has_marks, is_mark, split_marks};
 
 /// The kind of value that a pattern is compared with; it decides what separates and what folds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     /// CN, O and OU: `:` separates.
     Identity,
@@ -67,7 +67,7 @@ fn normalize_uri(text: &str) -> String {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Token {
     /// Text that stands for itself.
     Literal(String),
@@ -78,7 +78,7 @@ enum Token {
 }
 
 /// A pattern that permits: in `allowed` and `required`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     source: String,
     field: Field,
@@ -157,7 +157,7 @@ impl Pattern {
 }
 
 /// A pattern in which `*` crosses everything: in `denied`, and for requestors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WidePattern {
     source: String,
     field: Field,
@@ -166,7 +166,7 @@ pub struct WidePattern {
     folded: Option<Glob>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     /// This character.
     Char(char),
@@ -257,7 +257,7 @@ fn fold_untrimmed(text: &str) -> String {
 }
 
 /// What stands between the `*` of a wide pattern: what begins a value, what is in it, in this order, and what ends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Glob {
     parts: Vec<String>,
     /// The same, character by character.

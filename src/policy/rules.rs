@@ -10,7 +10,7 @@ use crate::request::{Curve, Usage};
 
 /// The checks of one object. In a policy, a part that is not there permits nothing of its kind
 /// (`keys` excepted); in a guardrail, it is not checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// The signers (guardrails only).
     pub signers: Option<SignerRules>,
@@ -59,7 +59,7 @@ impl Rules {
 }
 
 /// An expression that must be true.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ValidationRule {
     /// The expression.
     pub expression: Expression,
@@ -68,7 +68,7 @@ pub struct ValidationRule {
 }
 
 /// Signers that there may be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SignerRules {
     /// If stated, the signer must be one of these.
     pub allowed: Option<Vec<SignerPattern>>,
@@ -77,7 +77,7 @@ pub struct SignerRules {
 }
 
 /// Rules for the CN.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct CommonNameRules {
     /// If stated, the CN must match one of these.
     pub allowed: Option<Vec<Pattern>>,
@@ -90,7 +90,7 @@ pub struct CommonNameRules {
 }
 
 /// Rules for a list of names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ListRules {
     /// If stated, every value must match one of these (or of `required`).
     pub allowed: Option<Vec<Pattern>>,
@@ -105,7 +105,7 @@ pub struct ListRules {
 }
 
 /// What a value must be one of, besides the lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The groups of the requestor.
     Requestor,
@@ -114,7 +114,7 @@ pub enum Source {
 }
 
 /// Rules for DNS names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct DnsRules {
     /// As for every list.
     pub list: ListRules,
@@ -123,7 +123,7 @@ pub struct DnsRules {
 }
 
 /// Rules for IP addresses.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct IpRules {
     /// If stated, every address must be in one of these (or of `required`).
     pub allowed: Option<Vec<IpNet>>,
@@ -138,7 +138,7 @@ pub struct IpRules {
 }
 
 /// How many values there may be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Count {
     /// The least number.
     pub min: Option<u32>,
@@ -147,7 +147,7 @@ pub struct Count {
 }
 
 /// Rules for usages.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct UsageRules {
     /// If stated, every usage must be one of these (or of `required`).
     pub allowed: Option<BTreeSet<Usage>>,
@@ -158,7 +158,7 @@ pub struct UsageRules {
 }
 
 /// Rules for the lifetime asked for, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ExpirationRules {
     /// The shortest.
     pub min: Option<i32>,
@@ -169,7 +169,7 @@ pub struct ExpirationRules {
 }
 
 /// Rules for the Node of the node whose identity is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct NodeRules {
     /// Whether it must be there.
     pub existence: Option<Existence>,
@@ -188,7 +188,7 @@ impl NodeRules {
 }
 
 /// Rules for the public key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct KeyRules {
     /// If stated, the algorithm must be one of these, as [`crate::request::Key::algorithm`] names them.
     pub algorithms: Option<Vec<&'static str>>,

@@ -1,6 +1,6 @@
 //! All that a review is held against.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct PolicySet {
     audits: bool,
     needs_nodes: bool,
     counted_signers: Vec<SignerPattern>,
+    /// The objects by the digest of what they say, sorted by name.
+    alike: HashMap<u64, Vec<Arc<Compiled>>>,
     settings: Settings,
 }
 
@@ -71,7 +73,21 @@ impl PolicySet {
                 signers => signers.to_vec(),
             })
             .collect();
-        Self { policies, guardrails, policy_index, guardrail_index, audits, needs_nodes, counted_signers, settings }
+        let mut alike: HashMap<u64, Vec<Arc<Compiled>>> = HashMap::new();
+        for object in policies.iter().chain(&guardrails) {
+            alike.entry(object.digest).or_default().push(Arc::clone(object));
+        }
+        Self {
+            policies,
+            guardrails,
+            policy_index,
+            guardrail_index,
+            audits,
+            needs_nodes,
+            counted_signers,
+            alike,
+            settings,
+        }
     }
 
     /// Compiles plain objects and puts them together. A policy that is being deleted stops at
@@ -91,6 +107,12 @@ impl PolicySet {
     #[must_use]
     pub fn guardrails(&self) -> &[Arc<Compiled>] {
         &self.guardrails
+    }
+
+    /// The first object that says the same as `object`, which is one of these.
+    pub(super) fn first_like(&self, object: &Compiled) -> Option<&Compiled> {
+        let alike = self.alike.get(&object.digest)?;
+        alike.iter().map(AsRef::as_ref).find(|other| other.says_the_same(object))
     }
 
     /// The policies that may speak about `request`, sorted by name. All others do not match it.

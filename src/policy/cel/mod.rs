@@ -20,6 +20,7 @@ mod types;
 mod words;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -60,6 +61,12 @@ impl PartialEq for Expression {
 }
 
 impl Eq for Expression {}
+
+impl Hash for Expression {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.name, &self.source).hash(state);
+    }
+}
 
 impl Expression {
     /// Compiles `source`, if there is `room` for the regular expressions in it; the error says what is wrong and where,

@@ -37,7 +37,7 @@ pub(super) fn compile(object: &PolicyObject) -> Compiled {
         Kind::CSRPolicy => compiler.allow(spec),
         Kind::CSRGuardrail => compiler.limits(spec),
     };
-    Compiled {
+    let mut compiled = Compiled {
         object: object.reference(),
         generation: object.generation,
         // Whatever is not plainly `Audit` may have been meant to decide.
@@ -50,7 +50,10 @@ pub(super) fn compile(object: &PolicyObject) -> Compiled {
         matcher,
         rules: if compiler.problems.is_empty() { rules } else { None },
         problems: compiler.problems,
-    }
+        digest: 0,
+    };
+    compiled.digest = compiled.digest();
+    compiled
 }
 
 /// Whether `name` is a DNS subdomain (RFC 1123), as the API server asks of names.

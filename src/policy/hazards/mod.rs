@@ -403,15 +403,7 @@ impl Found {
     }
 
     fn repeats(&mut self, set: &PolicySet, object: &Compiled) {
-        let same = |other: &&std::sync::Arc<Compiled>| {
-            other.object.kind == object.object.kind
-                && other.object.name < object.object.name
-                && other.matcher == object.matcher
-                && other.rules() == object.rules()
-                && other.mode == object.mode
-                && other.on_violation == object.on_violation
-        };
-        if let Some(other) = set.policies().iter().chain(set.guardrails()).find(same) {
+        if let Some(other) = set.first_like(object).filter(|other| other.object.name < object.object.name) {
             self.add(HazardCode::Repeats, "spec", format!("{} says the same", other.object));
         }
     }

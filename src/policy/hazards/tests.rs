@@ -1,5 +1,8 @@
 use std::collections::BTreeSet;
+use std::hint::black_box;
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use super::{Hazard, HazardCode, hazards};
@@ -564,4 +567,48 @@ fn a_user_that_is_no_node_satisfies_no_rule_about_nodes() {
         let spec = with(&[("/match/requestors", requestors), ("/allow/dnsNames", names)]);
         assert_eq!(codes(&spec, &[]).contains(&HazardCode::NeverANode), expected, "{user}");
     }
+}
+
+/// What this thread has taken of a processor: others may be busy.
+fn processor() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
+}
+
+/// Whoever may write policies writes many that differ in what is compared last.
+#[test]
+fn many_objects_that_are_nearly_alike_are_not_compared_with_one_another() {
+    let list = |pattern: &str| (0..64).map(|index| pattern.replace('#', &index.to_string())).collect::<Vec<_>>();
+    let policies = |number: usize| {
+        let policy = |index: usize| {
+            let spec = with(&[
+                ("/allow/dnsNames", json!({ "allowed": list("host-#-*.example.com") })),
+                ("/allow/uris", json!({ "allowed": list("spiffe://example.com/#/*/x") })),
+                (
+                    "/allow/validations",
+                    json!([{ "name": "few", "expression": "csr.dnsNames.size() < 9", "message": (index / 2).to_string() }]),
+                ),
+            ]);
+            object(Kind::CSRPolicy, &format!("p-{index:04}"), &spec)
+        };
+        PolicySet::compile(&(0..number).map(policy).collect::<Vec<_>>(), Settings::default())
+    };
+    let all = |set: &PolicySet| -> Vec<Hazard> {
+        set.policies().iter().flat_map(|policy| hazards(black_box(set), policy)).collect()
+    };
+    let least = |set: &PolicySet| {
+        let once = |_| {
+            let began = processor();
+            black_box(all(set));
+            processor().checked_sub(began).unwrap()
+        };
+        (0..5).map(once).min().unwrap()
+    };
+    let (few, many) = (policies(100), policies(400));
+    assert!(many.policies()[0].is_ready(), "{:?}", many.policies()[0].problems());
+    let repeats = all(&many).into_iter().filter(|hazard| hazard.code == HazardCode::Repeats);
+    let repeats: Vec<String> = repeats.map(|hazard| hazard.why).collect();
+    assert_eq!(repeats.len(), 200);
+    assert_eq!(repeats[7], "CSRPolicy p-0014 says the same");
+    let (few, many) = (least(&few), least(&many));
+    assert!(many < few * 8, "{few:?} for 100, {many:?} for 400");
 }
