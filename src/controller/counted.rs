@@ -14,7 +14,7 @@ use crate::review::{Approvals, Holder};
 /// The approvals that reviews are held against.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
-    /// The signers that are counted; what nobody counts is not kept.
+    /// The signers that are counted: none until something is, and then all that are managed.
     signers: Vec<SignerPattern>,
     approvals: Approvals,
     /// Whether a list was complete since these signers are counted.
@@ -37,19 +37,16 @@ impl Counted {
         !self.signers.is_empty()
     }
 
-    /// These signers are counted from now on. Whether a list has to begin, since what was approved under others
-    /// was not kept.
-    pub(super) fn need(&mut self, signers: &[SignerPattern]) -> bool {
-        if self.signers == signers {
+    /// Something is counted. From now on approvals under all these signers are, also once nothing needs them any more: whoever
+    /// changes what is counted must not bring about one list after the other. Whether a list has to begin, since
+    /// what was approved before was not kept.
+    pub(super) fn need(&mut self, managed: &[SignerPattern]) -> bool {
+        if self.is_needed() {
             return false;
         }
-        self.signers = signers.to_vec();
+        self.signers = managed.to_vec();
         self.lose();
-        if signers.is_empty() {
-            self.approvals = Approvals::default();
-            self.sent.clear();
-        }
-        self.is_needed()
+        true
     }
 
     /// Nothing is known until the next list is complete.
@@ -202,7 +199,7 @@ mod tests {
     fn nothing_is_known_without_a_complete_list_and_nothing_kept_that_nobody_counts() {
         let mut counted = Counted::default();
         counted.see(&approved("a"));
-        assert!(!counted.need(&[]) && counted.approvals.is_empty() && number(&counted).is_none());
+        assert!(counted.approvals.is_empty() && number(&counted).is_none());
         let signers = [SignerPattern::new("example.com/*").unwrap()];
         assert!(counted.need(&signers) && !counted.need(&signers));
         counted.see(&approved("a"));
@@ -216,9 +213,6 @@ mod tests {
         assert_eq!(number(&counted), None);
         list(&mut counted, &[approved("a")]);
         assert_eq!(number(&counted), Some(1));
-        // Other signers: what was approved under them was not kept.
-        assert!(counted.need(&[SignerPattern::All]) && number(&counted).is_none());
-        assert!(!counted.need(&[]) && counted.approvals.is_empty());
     }
 
     #[test]

@@ -48,6 +48,15 @@ impl SignerPattern {
             Self::All => true,
         }
     }
+
+    /// Whether there may be a signer that is one of these and of `other`.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => true,
+            (Self::Exact(name), pattern) | (pattern, Self::Exact(name)) => pattern.matches(name),
+            (Self::Domain(domain), Self::Domain(other)) => domain == other,
+        }
+    }
 }
 
 /// Reads the name of one signer, as the API server takes it; the error is a sentence that says what to write instead.

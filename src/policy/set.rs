@@ -29,6 +29,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether any signer that `pattern` stands for may be one whose requests are reviewed.
+    pub(super) fn may_manage(&self, pattern: &SignerPattern) -> bool {
+        self.managed_signers.iter().any(|managed| managed.meets(pattern))
+    }
+
     /// One year: what `kube-controller-manager --cluster-signing-duration` is unless set.
     pub const KUBERNETES_SIGNER_MAX_SECONDS: i64 = 365 * 24 * 60 * 60;
 
@@ -154,6 +159,12 @@ impl PolicySet {
     #[must_use]
     pub fn counted_signers(&self) -> &[SignerPattern] {
         &self.counted_signers
+    }
+
+    /// Whether approvals are counted under a signer that may be managed.
+    #[must_use]
+    pub fn counts_managed(&self) -> bool {
+        self.counted_signers.iter().any(|pattern| self.settings.may_manage(pattern))
     }
 
     /// Whether approvals under `signer` are counted.

@@ -132,7 +132,8 @@ impl Engine {
             if self.nodes.need(self.policies.set().needs_nodes()) {
                 self.prompts.restart_nodes.notify_one();
             }
-            if self.counted.need(self.policies.set().counted_signers()) {
+            let set = self.policies.set();
+            if set.counts_managed() && self.counted.need(&set.settings().managed_signers) {
                 self.list_requests_again();
             }
             if self.policies_seen && self.settling.changed(Instant::now()) {

@@ -32,7 +32,7 @@ use crate::controller::watch::Seen;
 use crate::controller::{Config, Error, Log};
 use crate::policy::{Kind, ServedPolicy, Settings, SignerPattern};
 use crate::request::CsrObject;
-use crate::review::{Facts, Holder, NodeFact, Review, review};
+use crate::review::{Approvals, Facts, Holder, NodeFact, Review, review};
 
 const SIGNER: &str = "example.com/x";
 
@@ -102,6 +102,17 @@ fn policy() -> ServedPolicy {
     ServedPolicy::new(Kind::CSRPolicy, serde_json::from_value(object).unwrap())
 }
 
+/// A guardrail that counts what is approved under these signers.
+fn counting(signers: &[&str]) -> Input {
+    let object = json!({
+        "apiVersion": "countersign.dev/v1alpha1",
+        "metadata": { "name": "rate", "uid": "rate", "resourceVersion": "1" },
+        "spec": { "match": { "signerNames": signers }, "limits": { "node": { "maxPerHour": 1 } } },
+    });
+    let served = ServedPolicy::new(Kind::CSRGuardrail, serde_json::from_value(object).unwrap());
+    Input::Policy(Kind::CSRGuardrail, Seen::Changed(served))
+}
+
 /// A request that does not decode, and so is denied, with these conditions.
 fn request(name: &str, conditions: &Value) -> Value {
     json!({
@@ -158,6 +169,11 @@ async fn review_now(engine: &mut Engine, name: &str) {
     engine.work();
     let done = engine.calls.next().await.unwrap();
     engine.done(done);
+}
+
+/// Whether the watch of requests was told to start over.
+fn lists_again(engine: &Engine) -> bool {
+    engine.prompts.restart_requests.notified().now_or_never().is_some()
 }
 
 /// Whether no name waits for anything.
@@ -574,10 +590,9 @@ async fn what_became_of_a_decision_is_found_out_though_that_about_an_earlier_req
 #[tokio::test]
 async fn what_was_approved_is_listed_again_when_the_clock_was_set_and_it_is_counted() {
     let mut engine = engine(unused(), Leadership::never());
-    let restarted = |engine: &Engine| engine.prompts.restart_requests.notified().now_or_never().is_some();
     engine.clock = Clock::that_was_set();
     engine.tick();
-    assert!(!restarted(&engine) && engine.not_ready().is_none());
+    assert!(!lists_again(&engine) && engine.not_ready().is_none());
 
     assert!(engine.counted.need(&[SignerPattern::All]));
     let mut value = request("a", &json!([{ "type": "Approved", "lastTransitionTime": Timestamp::now() }]));
@@ -588,10 +603,10 @@ async fn what_was_approved_is_listed_again_when_the_clock_was_set_and_it_is_coun
     // By a clock that is ahead it was approved long ago.
     engine.counted.expire(Timestamp::now() + SignedDuration::from_hours(2));
     engine.tick();
-    assert!(!restarted(&engine) && engine.counted.known().is_some_and(crate::review::Approvals::is_empty));
+    assert!(!lists_again(&engine) && engine.counted.known().is_some_and(crate::review::Approvals::is_empty));
     engine.clock = Clock::that_was_set();
     engine.tick();
-    assert!(restarted(&engine) && engine.not_ready().is_some_and(|(gate, _)| gate == "requests"));
+    assert!(lists_again(&engine) && engine.not_ready().is_some_and(|(gate, _)| gate == "requests"));
     list(&mut engine, [approved]);
     assert!(engine.not_ready().is_none() && engine.counted.known().is_some_and(|approvals| approvals.len() == 1));
 }
@@ -780,4 +795,27 @@ async fn a_decision_that_lands_after_it_was_looked_for_is_recorded_when_the_next
     let line = format!("decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}} 1");
     assert!(engine.metrics.encode().unwrap().contains(&line));
     assert!(engine.unanswered.is_empty() && is_idle(&engine) && patches.load(Ordering::Relaxed) == 2);
+}
+
+/// Whoever may write policies changes again and again for which signers approvals are counted.
+#[tokio::test]
+async fn requests_are_listed_again_once_however_often_what_is_counted_changes() {
+    let mut engine = engine(unused(), Leadership::always());
+    engine.input(counting(&["example.com/nobody-manages-it"]));
+    assert!(engine.not_ready().is_none() && !lists_again(&engine) && engine.counted.known().is_none());
+    engine.input(counting(&[SIGNER]));
+    assert!(engine.not_ready().is_some() && lists_again(&engine) && engine.counted.known().is_none());
+    let approved = || {
+        let mut approved = request_with("w", "Approved");
+        approved["spec"]["username"] = json!("system:node:w");
+        approved["spec"]["groups"] = json!(["system:nodes"]);
+        object(approved)
+    };
+    list(&mut engine, [approved()]);
+    for change in [&["example.com/*"][..], &[SIGNER], &["example.com/nobody-manages-it"], &[SIGNER, "example.com/y"]] {
+        engine.input(counting(change));
+        assert!(engine.not_ready().is_none() && !lists_again(&engine), "{change:?}");
+        // Also what is approved while nothing is counted is known once something is.
+        assert_eq!(engine.counted.known().map(Approvals::len), Some(1), "{change:?}");
+    }
 }

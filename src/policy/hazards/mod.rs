@@ -360,13 +360,7 @@ impl Found {
 
     fn signers(&mut self, set: &PolicySet, object: &Compiled) {
         for (index, signer) in object.matcher.signers().iter().enumerate() {
-            let managed = set.settings().managed_signers.iter().any(|managed| match (managed, signer) {
-                (SignerPattern::All, _) => true,
-                (managed, SignerPattern::Exact(name)) => managed.matches(name),
-                (SignerPattern::Exact(name), pattern) => pattern.matches(name),
-                (managed, pattern) => managed == pattern,
-            });
-            if !managed {
+            if !set.settings().may_manage(signer) {
                 let why = format!("{signer} is not managed here, so its requests are never looked at");
                 self.add(HazardCode::SignerNotManaged, &format!("spec.match.signerNames[{index}]"), why);
             }
