@@ -603,7 +603,7 @@ async fn what_was_approved_is_listed_again_when_the_clock_was_set_and_it_is_coun
     // By a clock that is ahead it was approved long ago.
     engine.counted.expire(Timestamp::now() + SignedDuration::from_hours(2));
     engine.tick();
-    assert!(!lists_again(&engine) && engine.counted.known().is_some_and(crate::review::Approvals::is_empty));
+    assert!(!lists_again(&engine) && engine.counted.known().is_some_and(Approvals::is_empty));
     engine.clock = Clock::that_was_set();
     engine.tick();
     assert!(lists_again(&engine) && engine.not_ready().is_some_and(|(gate, _)| gate == "requests"));
