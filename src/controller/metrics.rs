@@ -1,9 +1,10 @@
 //! What is exported: few and bounded labels, never anything that a requestor chose.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -18,6 +19,8 @@ use crate::review::{Decision, Review, Violation};
 
 /// Signers that no object and no option names.
 const OTHER: &str = "other";
+/// The most objects and signers that are gone and keep the series in which they have counted.
+const MAX_GONE: usize = 100;
 
 /// All metrics of one process.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Metrics {
     leader: IntGauge,
     ready: IntGauge,
     events_dropped: IntCounter,
+    /// What has counted under its name, as label and value.
+    counted: Mutex<BTreeSet<(&'static str, String)>>,
 }
 
 impl Metrics {
@@ -119,6 +124,7 @@ impl Metrics {
             leader,
             ready,
             events_dropped,
+            counted: Mutex::default(),
         })
     }
 
@@ -168,6 +174,8 @@ impl Metrics {
     pub(super) fn decided(&self, signer: &str, review: &Review, age: Option<Duration>) {
         let policy = review.policy.as_ref().map(|policy| policy.name.as_str()).unwrap_or_default();
         self.decisions.with_label_values(&[signer, review.decision.as_str(), policy]).inc();
+        self.has_counted("signer", signer);
+        self.has_counted("policy", policy);
         self.violated(&review.violations, "Enforce");
         if let Some(audit) = &review.audit {
             let labels = [signer, review.decision.as_str(), audit.decision.as_str()];
@@ -191,7 +199,12 @@ impl Metrics {
             let policy = violation.object.as_ref().map(|object| object.name.as_str()).unwrap_or_default();
             let number = u64::try_from(violation.number()).unwrap_or(u64::MAX);
             self.violations.with_label_values(&[policy, violation.code.as_str(), mode]).inc_by(number);
+            self.has_counted("policy", policy);
         }
+    }
+
+    fn has_counted(&self, label: &'static str, value: &str) {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert((label, value.to_owned()));
     }
 
     /// An Event was not written.
@@ -218,6 +231,7 @@ impl Metrics {
             self.policies.with_label_values(&[object.object.kind.name(), mode, ready]).inc();
         }
         self.begin_at_zero(set);
+        self.forget_gone(set);
         for kind in Kind::ALL {
             // A kind without objects is zero, not absent: alerts can rely on it.
             let _ = self.policies.with_label_values(&[kind.name(), "Enforce", "true"]);
@@ -258,6 +272,26 @@ impl Metrics {
         }
     }
 
+    /// Whoever may write policies may do so under ever new names.
+    fn forget_gone(&self, set: &PolicySet) {
+        let named: HashSet<(&str, &str)> = {
+            let objects = set.policies().iter().chain(set.guardrails());
+            let names = objects.clone().map(|object| ("policy", object.object.name.as_str()));
+            let signers = objects.flat_map(|object| object.matcher.signers()).chain(&set.settings().managed_signers);
+            let signers = signers.filter_map(exact).map(|signer| ("signer", signer));
+            names.chain(signers).chain([("policy", ""), ("signer", OTHER)]).collect()
+        };
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let stays = |(label, value): &(&'static str, String)| named.contains(&(*label, value.as_str()));
+        if counted.iter().filter(|one| !stays(one)).count() > MAX_GONE {
+            counted.retain(stays);
+            for counters in [&self.decisions, &self.violations, &self.audit_differences, &self.reserved_identities] {
+                forget(counters, &named);
+            }
+            forget(&self.decision_latency, &named);
+        }
+    }
+
     fn begin_denials(&self, signer: &str, policy: &str) {
         let _ = self.decisions.with_label_values(&[signer, Decision::Deny.as_str(), policy]);
     }
@@ -271,8 +305,20 @@ fn exact(pattern: &SignerPattern) -> Option<&str> {
     }
 }
 
-/// Removes what has counted nothing: it may have begun for an object that is gone. What has counted stays, since a
-/// counter that comes again lower than it was looks like a restart.
+/// Removes the series of objects and signers that are not `named`.
+fn forget<B: MetricVecBuilder>(metrics: &MetricVec<B>, named: &HashSet<(&str, &str)>) {
+    for metric in metrics.collect().iter().flat_map(MetricFamily::get_metric) {
+        let labels: HashMap<&str, &str> =
+            metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+        let is_gone = |label| labels.get(label).is_some_and(|value| !named.contains(&(label, *value)));
+        if is_gone("policy") || is_gone("signer") {
+            let _ = metrics.remove(&labels);
+        }
+    }
+}
+
+/// Removes what has counted nothing: it may have begun for an object that is gone. What has counted stays
+/// for a while, since a counter that comes again lower than it was looks like a restart.
 fn forget_zeros(counters: &IntCounterVec) {
     for metric in counters.collect().iter().flat_map(MetricFamily::get_metric) {
         if metric.get_counter().get_value() <= 0.0 {
@@ -293,11 +339,14 @@ pub(super) fn signer_label<'a>(set: &PolicySet, signer: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+    use std::time::Duration;
+
     use serde_json::json;
 
-    use super::{Metrics, OTHER};
+    use super::{MAX_GONE, Metrics, OTHER};
     use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
-    use crate::review::{Violation, ViolationCode};
+    use crate::review::{Decision, ReasonCode, Review, Violation, ViolationCode};
 
     /// The labels of the series of `decisions_total`, with what they have counted.
     fn series(metrics: &Metrics) -> Vec<String> {
@@ -381,5 +430,54 @@ mod tests {
         see(&metrics, &["*"], &objects);
         assert_eq!(series(&metrics).len(), 100 + 100 + 1);
         assert!(series(&metrics).contains(&"policy=p7,signer=example.com/s7} 1".to_owned()));
+    }
+
+    /// A denial, for what violates all of these.
+    fn denial(objects: &[PolicyObject]) -> Review {
+        let violation = |object: &PolicyObject| Violation {
+            object: Some(object.reference()),
+            code: ViolationCode::CommonNameMissing,
+            field: String::new(),
+            found: String::new(),
+            permitted: String::new(),
+            message: String::new(),
+        };
+        Review {
+            decision: Decision::Deny,
+            reason_code: ReasonCode::PolicyViolated,
+            policy: objects.first().map(PolicyObject::reference),
+            reason: String::new(),
+            violations: objects.iter().map(violation).collect(),
+            node: None,
+            audit: None,
+        }
+    }
+
+    #[test]
+    fn what_counted_under_names_that_are_gone_goes_once_there_are_many() {
+        let metrics = Metrics::new().unwrap();
+        let number = |name: &str| metrics.encode().unwrap().lines().filter(|line| line.starts_with(name)).count();
+        let stays = policy("stays", "example.com/stays");
+        let (managed, age) = (["example.com/*"], Some(Duration::from_secs(1)));
+        for turn in 0..20 {
+            let mut objects: Vec<_> = (0..MAX_GONE / 2)
+                .map(|index| policy(&format!("p-{turn}-{index}"), &format!("example.com/s-{turn}-{index}")))
+                .collect();
+            objects.push(stays.clone());
+            see(&metrics, &managed, &objects);
+            metrics.decided("example.com/stays", &denial(from_ref(&stays)), age);
+            metrics.decided(&format!("example.com/s-{turn}-0"), &denial(&objects[..objects.len() - 1]), age);
+            let gone = number("countersign_violations_total") - objects.len();
+            assert!(gone <= MAX_GONE, "{turn}: {gone}");
+            // There is still room for them: they stay.
+            assert_eq!(gone, turn % 2 * MAX_GONE / 2, "{turn}");
+            // Of a few signers, and of one policy each.
+            assert!(number("countersign_decision_latency_seconds_count") <= 3, "{turn}");
+            let total = format!(
+                "violations_total{{code=\"subject-common-name-missing\",mode=\"Enforce\",policy=\"stays\"}} {}",
+                turn + 1
+            );
+            assert!(metrics.encode().unwrap().contains(&total), "{turn}");
+        }
     }
 }
