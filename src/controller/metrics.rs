@@ -439,8 +439,9 @@ mod tests {
             code: ViolationCode::CommonNameMissing,
             field: String::new(),
             found: String::new(),
-            permitted: String::new(),
+            permitted: "".into(),
             message: String::new(),
+            more: 0,
         };
         Review {
             decision: Decision::Deny,
