@@ -25,6 +25,7 @@ pub use matching::{Credential, Exclude, Match, Requestor};
 pub use node::{Existence, NodeRules};
 pub use policy::{Allow, CSRPolicy, CSRPolicySpec};
 pub use status::{Condition, Hazard, Status};
+pub(crate) use values::MAX_PATTERN;
 pub use values::{
     Absent, CommonName, DnsNames, IpAddresses, NodeSource, Organizations, RequestorSource, SubjectRules, Usages,
     Values, Wildcards,

@@ -243,7 +243,7 @@ pub enum Wildcards {
 /// The most items of a list of values.
 const MAX_ITEMS: u32 = 64;
 /// The longest pattern, in characters.
-const MAX_PATTERN: u32 = 256;
+pub(crate) const MAX_PATTERN: u32 = 256;
 
 const NOT_EMPTY: (&str, &str) = (
     "self.size() > 0",

@@ -16,6 +16,7 @@ mod rules;
 mod served;
 mod set;
 mod truth;
+mod ways;
 
 pub use cel::{Bindings, Expression, expression_functions};
 pub use compile::network;

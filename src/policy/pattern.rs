@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::{memchr3, memmem};
 
+use super::ways::{self, lead_through};
 use crate::fold::{fold_apart, has_marks, is_mark, split_marks};
 
 /// The kind of value that a pattern is compared with; it decides what separates and what folds.
@@ -20,7 +21,7 @@ pub enum Field {
 }
 
 impl Field {
-    fn separates(self, c: char) -> bool {
+    pub(super) fn separates(self, c: char) -> bool {
         match self {
             Self::Identity => c == ':',
             Self::DnsName => c == '.',
@@ -33,15 +34,21 @@ impl Field {
     #[must_use]
     pub fn normalize(self, text: &str) -> Cow<'_, str> {
         match self {
-            Self::DnsName if text.bytes().any(|byte| byte.is_ascii_uppercase()) => text.to_ascii_lowercase().into(),
-            Self::Identity | Self::DnsName => text.into(),
-            Self::Uri => normalize_uri(text).into(),
+            Self::DnsName if has_capital(text) => text.to_ascii_lowercase().into(),
+            Self::Uri => normalize_uri(text),
             Self::EmailAddress => match text.rsplit_once('@') {
-                Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()).into(),
-                None => text.into(),
+                Some((local, domain)) if has_capital(domain) => {
+                    format!("{local}@{}", domain.to_ascii_lowercase()).into()
+                }
+                _ => text.into(),
             },
+            Self::Identity | Self::DnsName => text.into(),
         }
     }
+}
+
+fn has_capital(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// How many bytes of a URI are scheme and authority, or the namespace of a URN, as far as that can be seen.
@@ -49,21 +56,24 @@ fn origin(text: &str) -> usize {
     let scheme = text.find(':').unwrap_or_default();
     let Some(rest) = text[scheme..].strip_prefix("://") else {
         let is_urn = text[..scheme].eq_ignore_ascii_case("urn");
-        let namespace = text[scheme..].char_indices().skip(1).find(|(_, c)| matches!(c, ':' | '/' | '?' | '#'));
-        return if is_urn { namespace.map_or(text.len(), |(at, _)| scheme + at) } else { scheme };
+        let namespace = || text.bytes().skip(scheme + 1).position(|byte| matches!(byte, b':' | b'/' | b'?' | b'#'));
+        return if is_urn { namespace().map_or(text.len(), |length| scheme + 1 + length) } else { scheme };
     };
-    scheme + "://".len() + rest.find(['/', '?', '#']).unwrap_or(rest.len())
+    scheme + "://".len() + memchr3(b'/', b'?', b'#', rest.as_bytes()).unwrap_or(rest.len())
 }
 
 /// Scheme and host in lower case (RFC 3986 section 6.2.2.1), and the namespace of a URN (RFC 8141 section 3.1), all else as
 /// it is.
-fn normalize_uri(text: &str) -> String {
+fn normalize_uri(text: &str) -> Cow<'_, str> {
     let (origin, tail) = text.split_at(origin(text));
+    if !has_capital(origin) {
+        return text.into();
+    }
     match origin.split_once("://").and_then(|(scheme, authority)| Some((scheme, authority.rsplit_once('@')?))) {
         Some((scheme, (userinfo, host))) => {
-            format!("{}://{userinfo}@{}{tail}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
+            format!("{}://{userinfo}@{}{tail}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase()).into()
         }
-        None => format!("{}{tail}", origin.to_ascii_lowercase()),
+        None => format!("{}{tail}", origin.to_ascii_lowercase()).into(),
     }
 }
 
@@ -77,12 +87,27 @@ enum Token {
     DeepRun,
 }
 
+impl Token {
+    fn steps(&self) -> impl Iterator<Item = ways::Step> {
+        let (text, run) = match self {
+            Self::Literal(text) => (text.as_str(), None),
+            Self::Run => ("", Some(ways::Step::Run)),
+            Self::DeepRun => ("", Some(ways::Step::DeepRun)),
+        };
+        text.chars().map(ways::Step::Char).chain(run)
+    }
+}
+
 /// A pattern that permits: in `allowed` and `required`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     source: String,
     field: Field,
-    tokens: Vec<Token>,
+    /// The text before the first `*`.
+    begin: String,
+    within: Box<[ways::Step]>,
+    /// The text behind the last `*`.
+    end: String,
 }
 
 impl Pattern {
@@ -95,7 +120,14 @@ impl Pattern {
         if field == Field::Uri {
             check_uri(source)?;
         }
-        Ok(Self { source: source.to_owned(), field, tokens: tokens(&field.normalize(source)) })
+        if source.chars().count() > ways::MAX_STEPS {
+            return Err(format!("a pattern has at most {} characters: write a shorter one", ways::MAX_STEPS));
+        }
+        let text = field.normalize(source);
+        let (begin, rest) = text.split_at(text.find('*').unwrap_or(text.len()));
+        let (within, end) = rest.split_at(rest.rfind('*').map_or(0, |last| last + 1));
+        let within = tokens(within).iter().flat_map(Token::steps).collect();
+        Ok(Self { source: source.to_owned(), field, begin: begin.to_owned(), within, end: end.to_owned() })
     }
 
     /// The pattern as it was written.
@@ -107,10 +139,13 @@ impl Pattern {
     /// The text before the first `*`, byte for byte as it is compared.
     #[must_use]
     pub fn literal_prefix(&self) -> &str {
-        match self.tokens.first() {
-            Some(Token::Literal(text)) => text,
-            _ => "",
-        }
+        &self.begin
+    }
+
+    /// Whether it spells out `prefix`, if there is one, byte for byte: what a policy asks of a pattern for a reserved name.
+    #[must_use]
+    pub fn spells_out(&self, prefix: Option<&str>) -> bool {
+        prefix.is_none_or(|prefix| self.literal_prefix().starts_with(prefix))
     }
 
     /// Whether the whole of `value` matches. `*` stands for one or more printable ASCII
@@ -120,39 +155,8 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, value: &str, wildcards: bool) -> bool {
         let value = self.field.normalize(value);
-        match self.tokens.as_slice() {
-            [Token::Literal(text)] => return *text == value,
-            [Token::Literal(text), ..] if !value.starts_with(text) => return false,
-            [.., Token::Literal(text)] if !value.ends_with(text) => return false,
-            _ => {}
-        }
-        // The positions (in bytes) that the tokens so far can end at.
-        let mut reachable = vec![false; value.len() + 1];
-        reachable[0] = true;
-        for (index, token) in self.tokens.iter().enumerate() {
-            let mut next = vec![false; value.len() + 1];
-            match token {
-                Token::Literal(text) => {
-                    for start in (0..=value.len()).filter(|start| reachable[*start]) {
-                        if value.as_bytes()[start..].starts_with(text.as_bytes()) {
-                            next[start + text.len()] = true;
-                        }
-                    }
-                }
-                Token::Run | Token::DeepRun => {
-                    let mut inside = false;
-                    for (at, byte) in value.bytes().enumerate() {
-                        let star = byte == b'*' && !(wildcards && index == 0 && at == 0);
-                        let separator = *token == Token::Run && self.field.separates(char::from(byte));
-                        let covered = (b' '..=b'~').contains(&byte) && !star && !separator;
-                        inside = covered && (inside || (reachable[at] && byte != b' '));
-                        next[at + 1] = inside && byte != b' ';
-                    }
-                }
-            }
-            reachable = next;
-        }
-        reachable[value.len()]
+        let rest = value.strip_prefix(self.begin.as_str()).and_then(|rest| rest.strip_suffix(self.end.as_str()));
+        rest.is_some_and(|rest| lead_through(&self.within, self.field, rest, wildcards && self.begin.is_empty()))
     }
 }
 
@@ -440,7 +444,7 @@ fn check_uri(source: &str) -> Result<(), String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Field, Glob, Pattern, WidePattern, tokens};
+    use super::{Field, Glob, Pattern, Token, WidePattern, tokens};
 
     fn permits(pattern: &str, field: Field, value: &str) -> bool {
         Pattern::new(pattern, field).unwrap().matches(value, false)
@@ -567,6 +571,90 @@ mod tests {
             ("*\u{e9}", Field::Identity, "x\u{327}\u{c9}", true),
         ] {
             assert_eq!(hits(pattern, field, value), expected, "{pattern:?} and {value:?}");
+        }
+    }
+
+    /// What [`Pattern::matches`] says, token by token and from every position.
+    fn slowly_matches(pattern: &Pattern, value: &str, wildcards: bool) -> bool {
+        let field = pattern.field;
+        let (tokens, value) = (tokens(&field.normalize(&pattern.source)), field.normalize(value));
+        // The positions (in bytes) that the tokens so far can end at.
+        let mut reachable = vec![false; value.len() + 1];
+        reachable[0] = true;
+        for (index, token) in tokens.iter().enumerate() {
+            let mut next = vec![false; value.len() + 1];
+            match token {
+                Token::Literal(text) => {
+                    for start in (0..=value.len()).filter(|start| reachable[*start]) {
+                        if value.as_bytes()[start..].starts_with(text.as_bytes()) {
+                            next[start + text.len()] = true;
+                        }
+                    }
+                }
+                Token::Run | Token::DeepRun => {
+                    let mut inside = false;
+                    for (at, byte) in value.bytes().enumerate() {
+                        let star = byte == b'*' && !(wildcards && index == 0 && at == 0);
+                        let separator = *token == Token::Run && field.separates(char::from(byte));
+                        let covered = (b' '..=b'~').contains(&byte) && !star && !separator;
+                        inside = covered && (inside || (reachable[at] && byte != b' '));
+                        next[at + 1] = inside && byte != b' ';
+                    }
+                }
+            }
+            reachable = next;
+        }
+        reachable[value.len()]
+    }
+
+    /// Of two or more texts, so that what is random is often like another.
+    fn of(texts: &'static [&'static str], most: usize) -> impl Strategy<Value = String> {
+        proptest::collection::vec(proptest::sample::select(texts), 0..most).prop_map(|texts| texts.concat())
+    }
+
+    fn like(pattern: &str, field: Field, value: &str) {
+        let Ok(pattern) = Pattern::new(pattern, field) else { return };
+        for wildcards in [false, true] {
+            assert_eq!(
+                pattern.matches(value, wildcards),
+                slowly_matches(&pattern, value, wildcards),
+                "{field:?} {} {value:?} {wildcards}",
+                pattern.source()
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_matches_is_what_all_ways_lead_to(pattern in of(&["a", "b", ":", "*", "*", "**", " ", "\u{e9}", "a*", "*b"], 12), value in of(&["a", "a", "b", "ab", ":", " ", "*", "\u{e9}", "\n"], 16)) {
+            like(&pattern, Field::Identity, &value);
+        }
+
+        #[test]
+        fn what_matches_of_each_field_is_what_all_ways_lead_to(pattern in of(&["a", "B", ".", "/", "://", "urn:", "@", "#", "?", "*", "*", "**", "**"], 10), value in of(&["a", "A", "b", ".", "/", "://", "urn:", "@", "#", "?", "*"], 14)) {
+            for field in [Field::DnsName, Field::Uri, Field::EmailAddress] {
+                like(&pattern, field, &value);
+            }
+        }
+
+        /// Of several words of bits.
+        #[test]
+        fn what_matches_of_long_patterns_is_what_all_ways_lead_to(pattern in of(&["a", "aaab", "b", ":", "*", "*", "**", "*a", "*b*", "abaaaaaaaaaaaaaaaaba"], 90), value in of(&["a", "ab", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bab", ":", "abaaaaaaaaaaaaaaaaba"], 160)) {
+            like(&pattern, Field::Identity, &value);
+            like(&pattern.replace(':', ""), Field::Identity, &value.replace(':', ""));
+        }
+
+        /// What is spelled out with each run filled.
+        #[test]
+        fn what_a_pattern_is_filled_with_matches_as_all_ways_do(pattern in of(&["a", "b", ":", "\u{e9}", "*", "**", "*a", "*b*", "baaab"], 90), runs in proptest::collection::vec("[ab:]{1,3}|a[ab: *]{0,3}", 90)) {
+            let mut runs = runs.into_iter();
+            let value = tokens(&pattern).into_iter().fold(String::new(), |value, token| match token {
+                Token::Literal(text) => value + &text,
+                _ => value + &runs.next().unwrap_or_default(),
+            });
+            like(&pattern, Field::Identity, &value);
         }
     }
 

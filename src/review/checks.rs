@@ -220,14 +220,12 @@ impl Checks<'_> {
             }
         }
         let Some(allowed) = &rules.allowed else { return };
-        let permitted = |pattern| {
-            if self.is_policy { self.reserved.permits(pattern, name) } else { pattern.matches(name, false) }
-        };
-        if allowed.iter().any(permitted) {
+        let reserved = reserved.filter(|_| self.is_policy);
+        if allowed.iter().any(|pattern| pattern.matches(name, false) && pattern.spells_out(reserved)) {
             return;
         }
         let permitted = list(allowed.iter().map(crate::policy::Pattern::source));
-        match reserved.filter(|_| self.is_policy) {
+        match reserved {
             Some(prefix) => {
                 let message = format!(
                     "common name (user name) \"{shown}\" is reserved (it begins like {prefix}), and {} does not spell it \

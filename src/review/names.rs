@@ -96,7 +96,7 @@ pub(super) const EMAIL_ADDRESSES: ListKind = ListKind {
 /// or SANs, and there is room for thousands of OU and other attributes in it.
 pub(super) const MAX_VALUES: usize = MAX_SANS;
 
-impl Checks<'_> {
+impl<'a> Checks<'a> {
     /// Checks a list of names. In a policy, a list without rules must be empty, and no other has more than [`MAX_VALUES`].
     pub(super) fn names(&mut self, kind: &ListKind, rules: Option<&ListRules>, values: &[String], wildcards: bool) {
         let looked_at = &values[..values.len().min(MAX_VALUES)];
@@ -114,15 +114,30 @@ impl Checks<'_> {
         let patterns = rules.allowed.iter().flatten().chain(&rules.required);
         let permitted: LazyCell<Arc<str>, _> = LazyCell::new(|| list(patterns.map(Pattern::source)).into());
         let but: LazyCell<Arc<str>, _> = LazyCell::new(|| not(&rules.denied).into());
+        // Which of `required` some value matches: each is compared with each once.
+        let mut met = vec![false; rules.required.len()];
         for value in looked_at {
-            self.name(kind, rules, value, wildcards, (&|| Arc::clone(&permitted), &|| Arc::clone(&but)));
+            let permits = self.permits(kind, value, wildcards);
+            let mut is_permitted = false;
+            for (pattern, met) in rules.required.iter().zip(&mut met) {
+                if permits(pattern) {
+                    (is_permitted, *met) = (true, true);
+                }
+            }
+            is_permitted = is_permitted
+                || match &rules.allowed {
+                    Some(allowed) => allowed.iter().any(permits),
+                    None => rules.from.is_some() || !self.is_policy,
+                };
+            self.name(kind, rules, value, is_permitted, (&|| Arc::clone(&permitted), &|| Arc::clone(&but)));
         }
         if self.is_policy && looked_at.len() < values.len() {
             let most = u32::try_from(MAX_VALUES).ok();
             return self.count(kind, Count { min: None, max: rules.count.max.min(most).or(most) }, values.len());
         }
-        for pattern in &rules.required {
-            if !values.iter().any(|value| self.permits(kind, pattern, value, wildcards)) {
+        let others = &values[looked_at.len()..];
+        for (pattern, met) in rules.required.iter().zip(met) {
+            if !met && !others.iter().any(|value| self.permits(kind, value, wildcards)(pattern)) {
                 self.missing(kind, pattern.source());
             }
         }
@@ -135,7 +150,7 @@ impl Checks<'_> {
         kind: &ListKind,
         rules: &ListRules,
         value: &str,
-        wildcards: bool,
+        is_permitted: bool,
         (permitted, but): (&dyn Fn() -> Arc<str>, &dyn Fn() -> Arc<str>),
     ) {
         let (name, noun) = (self.name, kind.noun);
@@ -148,13 +163,7 @@ impl Checks<'_> {
         if rules.from == Some(Source::Requestor) {
             self.group_of_requestor(kind, value);
         }
-        let permits =
-            |patterns: &[Pattern]| patterns.iter().any(|pattern| self.permits(kind, pattern, value, wildcards));
-        let allowed = match &rules.allowed {
-            Some(allowed) => permits(allowed) || permits(&rules.required),
-            None => rules.from.is_some() || !self.is_policy || permits(&rules.required),
-        };
-        if allowed {
+        if is_permitted {
             return;
         }
         if self.is_policy
@@ -173,13 +182,11 @@ impl Checks<'_> {
         });
     }
 
-    /// Whether `pattern` permits `value`; in a policy, a reserved name only if it spells it out.
-    fn permits(&self, kind: &ListKind, pattern: &Pattern, value: &str, wildcards: bool) -> bool {
-        if self.is_policy && kind.reserved.is_some() {
-            self.reserved.permits(pattern, value)
-        } else {
-            pattern.matches(value, wildcards)
-        }
+    /// Which patterns permit `value`; in a policy, a reserved name only those that spell it out.
+    fn permits<'v>(&self, kind: &ListKind, value: &'v str, wildcards: bool) -> impl Fn(&Pattern) -> bool + use<'a, 'v> {
+        let can_be_reserved = self.is_policy && kind.reserved.is_some();
+        let prefix = if can_be_reserved { self.reserved.prefix_of(value) } else { None };
+        move |pattern| pattern.matches(value, wildcards) && pattern.spells_out(prefix)
     }
 
     fn group_of_requestor(&mut self, kind: &ListKind, value: &str) {

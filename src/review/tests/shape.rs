@@ -102,16 +102,63 @@ fn processor() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
+/// What there is room for in the DER of a request of 64 KiB.
+const BYTES: usize = 48 << 10;
+
+/// 64 patterns, as many as a list has.
+fn list(pattern: &str) -> Vec<String> {
+    (0..64).map(|index| pattern.replace('#', &index.to_string())).collect()
+}
+
+fn object(kind: Kind, spec: &Value) -> PolicyObject {
+    let metadata = json!({ "name": "long" });
+    PolicyObject::new(kind, json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec }))
+}
+
+fn permitting(rules: &Value) -> PolicyObject {
+    let matched = json!({ "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] });
+    object(Kind::CSRPolicy, &json!({ "match": matched, "allow": rules }))
+}
+
+fn compiled(objects: &[PolicyObject]) -> PolicySet {
+    let set =
+        PolicySet::compile(objects, Settings { managed_signers: vec![SignerPattern::All], ..Settings::default() });
+    for object in set.policies().iter().chain(set.guardrails()) {
+        assert!(object.is_ready(), "{:?}", object.problems());
+    }
+    set
+}
+
+fn with(change: &dyn Fn(&mut Pkcs10)) -> SigningRequest {
+    let mut request = request();
+    request.content.iter_mut().for_each(change);
+    request
+}
+
+/// So many, each as long as fits.
+fn filled(count: usize, begin: &str, unit: &str, end: &str) -> Vec<String> {
+    let times = (BYTES / count - begin.len() - end.len()) / unit.len();
+    vec![format!("{begin}{}{end}", unit.repeat(times)); count]
+}
+
+fn takes_little(set: &PolicySet, what: &str, request: &SigningRequest) {
+    let once = |_| {
+        let began = processor();
+        black_box(review(black_box(set), black_box(request), &Facts::default()));
+        processor().saturating_sub(began)
+    };
+    let took = (0..3).map(once).min().unwrap();
+    // Without optimisation everything is up to twenty times slower.
+    let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 50 });
+    assert!(took < most, "{what}: {took:?}");
+}
+
 /// All that is in a request is compared with all that stands in the lists for it.
 #[test]
 fn what_fills_a_request_takes_little_time_under_long_lists() {
-    // The DER of a request of 64 KiB, and what a unit takes beside its text.
-    const BYTES: usize = 48 << 10;
+    // What a unit takes beside its text.
     const UNIT: usize = 13;
-    let lists = |allowed: &str, denied: &str| {
-        let list = |pattern: &str| (0..64).map(|index| pattern.replace('#', &index.to_string())).collect::<Vec<_>>();
-        json!({ "allowed": list(allowed), "denied": list(denied) })
-    };
+    let lists = |allowed: &str, denied: &str| json!({ "allowed": list(allowed), "denied": list(denied) });
     let rules = json!({
         "subject": {
             "commonName": lists("team-#-*:*", "*admin#*root*"),
@@ -123,29 +170,11 @@ fn what_fills_a_request_takes_little_time_under_long_lists() {
         "usages": { "allowed": ["client auth"] },
         "expirationSeconds": { "max": 3_600, "whenUnset": "Deny" },
     });
-    let object = |kind, spec: Value| {
-        let metadata = json!({ "name": "long" });
-        PolicyObject::new(kind, json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec }))
-    };
-    let policy = json!({ "match": { "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] }, "allow": rules });
-    let objects =
-        [object(Kind::CSRPolicy, policy), object(Kind::CSRGuardrail, json!({ "match": {}, "limits": rules }))];
-    let set =
-        PolicySet::compile(&objects, Settings { managed_signers: vec![SignerPattern::All], ..Settings::default() });
-    assert!(set.policies()[0].is_ready() && set.guardrails()[0].is_ready(), "{:?}", set.guardrails()[0].problems());
-    let with = |change: &dyn Fn(&mut Pkcs10)| {
-        let mut request = request();
-        request.content.iter_mut().for_each(change);
-        request
-    };
-    // As many as are decoded, each as long as fits.
-    let filled = |count: usize, begin: &str, unit: &str, end: &str| {
-        let times = (BYTES / count - begin.len() - end.len()) / unit.len();
-        vec![format!("{begin}{}{end}", unit.repeat(times)); count]
-    };
+    let limits = json!({ "match": {}, "limits": rules });
+    let set = compiled(&[permitting(&rules), object(Kind::CSRGuardrail, &limits)]);
     let many = |unit: &str| vec![unit.to_owned(); BYTES / (unit.len() + UNIT)];
     let name = |begin: &str| vec![format!("{begin}{}.example.com", "admi.admin".repeat(22)); MAX_SANS];
-    for (what, request) in [
+    let requests = [
         ("a", with(&|content| content.subject.common_name = Some("a".repeat(BYTES)))),
         ("admin", with(&|content| content.subject.common_name = Some("admin1:".repeat(BYTES / 7)))),
         ("team", with(&|content| content.subject.common_name = Some("team-1-a:".repeat(BYTES / 9)))),
@@ -164,16 +193,67 @@ fn what_fills_a_request_takes_little_time_under_long_lists() {
         ("hosts", with(&|content| content.sans.dns_names = name("a."))),
         ("uris", with(&|content| content.sans.uris = filled(MAX_SANS, "spiffe://example.com/team-7", "/admi", ""))),
         ("one uri", with(&|content| content.sans.uris = filled(1, "spiffe://example.com/team-7", "/admi", ""))),
-    ] {
-        let once = |_| {
-            let began = processor();
-            black_box(review(black_box(&set), black_box(&request), &Facts::default()));
-            processor().saturating_sub(began)
-        };
-        let took = (0..3).map(once).min().unwrap();
-        // Without optimisation everything is up to twenty times slower.
-        let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 50 });
-        assert!(took < most, "{what}: {took:?}");
+    ];
+    for (what, request) in &requests {
+        takes_little(&set, what, request);
+    }
+}
+
+/// Patterns whose `*` can each stand for nearly anything, and such as match what they may not permit.
+#[test]
+fn what_fills_a_request_takes_little_time_under_patterns_full_of_stars() {
+    // Patterns as long as they may be, with as many `*` as there is room for, each of which the values lead into.
+    let starred = |begin: &str, unit: &str, end: &str| {
+        let room = 240 - begin.len() - end.len();
+        list(&format!("{begin}{}*#{end}", unit.repeat(room / unit.len())))
+    };
+    let both = |begin: &str, unit: &str, end: &str| {
+        let (allowed, required) = (starred(begin, unit, end), starred(begin, unit, &format!("*{end}")));
+        json!({ "allowed": allowed, "required": required })
+    };
+    let stars = compiled(&[permitting(&json!({
+        "subject": {
+            "commonName": { "allowed": starred("**", "a*", "*a") },
+            "organizations": both("", "*a", "*a"),
+            "organizationalUnits": both("", "*aa", "*a"),
+        },
+        "dnsNames": { "allowed": starred("**", "a*", "*b"), "required": starred("**", "a*", "*ab"), "wildcards": "Allow" },
+        "uris": both("x:**", "a*a/", "*a"),
+        "emailAddresses": both("", "*a", "*b"),
+        "usages": { "allowed": ["client auth"] },
+        "expirationSeconds": { "max": 3_600, "whenUnset": "Deny" },
+    }))]);
+    // Patterns that match and do not spell out what is reserved.
+    let wide: Vec<String> = (0..64).map(|index| format!("**{}\u{e9}", "a".repeat(index))).collect();
+    let wide = compiled(&[permitting(&json!({
+        "subject": { "commonName": { "allowed": wide }, "organizations": { "allowed": wide, "required": wide } },
+        "usages": { "allowed": ["client auth"] },
+        "expirationSeconds": { "max": 3_600, "whenUnset": "Deny" },
+    }))]);
+    let of_stars = [
+        ("a", with(&|content| content.subject.common_name = Some("a".repeat(BYTES)))),
+        ("groups", with(&|content| content.subject.organizations = filled(MAX_ORGANIZATIONS, "", "a", ""))),
+        ("one group", with(&|content| content.subject.organizations = filled(1, "", "a", ""))),
+        ("units", with(&|content| content.subject.organizational_units = filled(100, "", "a", ""))),
+        ("hosts", with(&|content| content.sans.dns_names = vec![format!("{}b", "a".repeat(252)); MAX_SANS])),
+        ("wildcards", with(&|content| content.sans.dns_names = vec![format!("*.{}b", "a".repeat(250)); MAX_SANS])),
+        ("uris", with(&|content| content.sans.uris = filled(MAX_SANS, "x:", "aaa/", "a"))),
+        ("one uri", with(&|content| content.sans.uris = filled(1, "x:", "aaa/", "a"))),
+        ("addresses", with(&|content| content.sans.email_addresses = filled(MAX_SANS, "", "a", "@ab"))),
+    ];
+    let of_reserved = [
+        ("name", with(&|content| content.subject.common_name = filled(1, "system:", "a", "\u{e9}").pop())),
+        ("group", with(&|content| content.subject.organizations = filled(1, "system:", "a", "\u{e9}"))),
+        (
+            "groups",
+            with(&|content| content.subject.organizations = filled(MAX_ORGANIZATIONS, "system:", "a", "\u{e9}")),
+        ),
+    ];
+    for (what, request) in &of_stars {
+        takes_little(&stars, what, request);
+    }
+    for (what, request) in &of_reserved {
+        takes_little(&wide, what, request);
     }
 }
 
