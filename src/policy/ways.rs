@@ -7,7 +7,7 @@ use super::pattern::Field;
 pub(super) const MAX_STEPS: usize = crate::api::MAX_PATTERN as usize;
 
 /// What a pattern has between the literals with which it begins and ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     /// This character.
     Char(char),
