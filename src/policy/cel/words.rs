@@ -266,7 +266,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Field, How, Order, Words, is_uri};
+    use super::{Field, How, Order, Words, is_dns_name, is_uri};
 
     /// What a request can have there.
     fn any_word() -> impl Strategy<Value = (Words, String)> {
@@ -282,7 +282,9 @@ mod tests {
             any::<Ipv6Addr>().prop_map(|address| (Words::IpAddress, address.to_canonical().to_string())),
             proptest::array::uniform8(few)
                 .prop_map(|groups| (Words::IpAddress, Ipv6Addr::from(groups).to_canonical().to_string())),
-            "[a-z0-9]{1,3}(\\.[a-z0-9-]{0,3}[a-z]){1,3}".prop_map(|name| (Words::DnsName, name)),
+            "[a-z0-9]{1,3}(\\.[a-z0-9-]{0,3}[a-z]){1,3}"
+                .prop_filter("an address", |name| is_dns_name(name.as_bytes()))
+                .prop_map(|name| (Words::DnsName, name)),
             "[A-Za-z0-9]{1,5}@[A-Za-z]{1,3}\\.[A-Za-z]{2}"
                 .prop_map(|address| { (Words::EmailAddress, Field::EmailAddress.normalize(&address).into_owned()) }),
             "(SPIFFE|Https|urn):(//)?[A-Za-z]{1,3}(:[0-9]{4})?/[A-Za-z0-9]{0,4}"
