@@ -76,6 +76,7 @@ impl Engine {
         let Decided { filed, review, .. } = &decided;
         let uid = filed.uid();
         let still_here = self.pending.arrived(name, uid);
+        let behind = (!still_here).then(|| filed.clone());
         // An approval that failed may have been written all the same.
         if !matches!(sent, Sent::Accepted | Sent::Written(_) | Sent::Failed(_) | Sent::Unanswered(_)) {
             let fewer = self.counted.withdraw(uid);
@@ -130,6 +131,9 @@ impl Engine {
                 }
             }
         }
+        if let Some(filed) = behind {
+            self.look_for_late(&filed);
+        }
         // It may have been decided, or deleted, before this came.
         self.dequeue(name);
     }
@@ -164,6 +168,19 @@ impl Engine {
         // Otherwise the watch has brought something newer already.
         if still_here {
             self.upsert(now);
+        }
+    }
+
+    /// The watch has brought what `filed` is now while a call about it was on its way, which did not tell.
+    pub(super) fn look_for_late(&mut self, filed: &Filed) {
+        let Some(late) = self.late.get_mut(filed.uid()) else { return };
+        let open: Vec<Decided> = late.extract_if(.., |one| !one.looked_for).map(|one| one.decided).collect();
+        if late.is_empty() {
+            self.late.remove(filed.uid());
+        }
+        if !open.is_empty() {
+            self.unanswered.entry(filed.name().to_owned()).or_default().extend(open);
+            self.queue.retry(filed.name(), filed.requestor(), Duration::ZERO);
         }
     }
 
@@ -205,7 +222,9 @@ impl Engine {
     /// recorded; whether one is. Whoever leads in the meantime may have decided it in the same words.
     pub(super) fn answer(&mut self, filed: &Filed) -> bool {
         let (name, uid) = (filed.name(), filed.uid());
-        let late = if filed.settled().is_some() { self.late.remove(uid) } else { None }.unwrap_or_default();
+        // What is on its way about it may be what it has, and tells when it comes.
+        let tells = self.pending.get(name).is_some_and(|(_, entry)| entry.in_flight && entry.filed.uid() == uid);
+        let late = if filed.settled().is_some() && !tells { self.late.remove(uid) } else { None }.unwrap_or_default();
         let object = filed.whole().filter(|_| self.gate.is_leader());
         let Some(object) = object else {
             // It is looked at once more, by whoever leads again.

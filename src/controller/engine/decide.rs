@@ -113,6 +113,9 @@ impl Engine {
             // It was deleted, or filed again, before this came; nothing else comes of a read.
             _ => {}
         }
+        if !still_here {
+            self.look_for_late(filed);
+        }
         self.dequeue(name);
     }
 

@@ -81,8 +81,10 @@ impl Engine {
             }
             Seen::Deleted(filed) => {
                 self.answer(&filed);
-                // Pending as it was when it went, it has none of them.
-                self.late.remove(filed.uid());
+                if filed.settled().is_none() {
+                    // Pending as it was when it went, it has none of them.
+                    self.late.remove(filed.uid());
+                }
                 let fewer = self.counted.gone(&filed);
                 self.forget(filed.name(), filed.uid());
                 self.review_held_up(fewer);
