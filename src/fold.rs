@@ -20,7 +20,7 @@ pub fn fold(text: &str) -> String {
 }
 
 /// As [`fold`], with each mark apart from the letter before it (form KD): what a text begins with folds to what all of it
-/// begins with, whatever comes next, but for further marks at its last letter ([`split_marks`]).
+/// begins with, whatever comes next, but for further marks at its last letter.
 #[must_use]
 pub fn fold_apart(text: &str) -> String {
     let folded = fold(text);
