@@ -55,7 +55,25 @@ fn blocks(pem: &[u8]) -> Vec<Vec<u8>> {
 pub(super) fn contains(bytes: &[u8]) -> bool {
     let mut leaves = Vec::with_capacity(bytes.len());
     flatten(bytes, MAX_DEPTH, &mut leaves);
-    is_read_in(bytes) || is_read_in(&leaves)
+    is_read_in(bytes) || is_read_in(&leaves) || is_read_in(&joined(bytes))
+}
+
+/// Without what may be tag and length of a part of a wide string, which [`flatten`] may not have met as one, and which may stand
+/// within a character.
+fn joined(mut bytes: &[u8]) -> Vec<u8> {
+    const UNIVERSAL_STRING: u8 = 0x1c;
+    const BMP_STRING: u8 = 0x1e;
+    let mut joined = Vec::with_capacity(bytes.len());
+    while let [byte, rest @ ..] = bytes {
+        bytes = match rest {
+            [..0x80, rest @ ..] if matches!(*byte, UNIVERSAL_STRING | BMP_STRING) => rest,
+            _ => {
+                joined.push(*byte);
+                rest
+            }
+        };
+    }
+    joined
 }
 
 /// How deep [`flatten`] goes: deeper than any request.
@@ -257,6 +275,19 @@ mod tests {
             assert!(contains(&universal) && contains(&[&[7], &*universal].concat()), "{text}");
         }
         assert!(contains(b"system:m\xaasters"));
+    }
+
+    /// Of a request that is cut off [`super::flatten`] sees no elements.
+    #[test]
+    fn finds_it_in_parts_that_split_a_character() {
+        for name in ["system:masters", "\u{1d69c}ystem:masters"] {
+            let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_be_bytes).collect();
+            for at in 0..units.len() {
+                let (one, other) = units.split_at(at);
+                let part = |part: &[u8]| [&[0x1e, u8::try_from(part.len()).unwrap()], part].concat();
+                assert!(contains(&[&[0x30, 0x7f, 7][..], &part(one), &part(other)].concat()), "{name} {at}");
+            }
+        }
     }
 
     #[test]
