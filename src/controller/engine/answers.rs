@@ -223,8 +223,9 @@ impl Engine {
     pub(super) fn answer(&mut self, filed: &Filed) -> bool {
         let (name, uid) = (filed.name(), filed.uid());
         // What is on its way about it may be what it has, and tells when it comes.
-        let tells = self.pending.get(name).is_some_and(|(_, entry)| entry.in_flight && entry.filed.uid() == uid);
-        let late = if filed.settled().is_some() && !tells { self.late.remove(uid) } else { None }.unwrap_or_default();
+        let in_flight = self.pending.get(name).is_some_and(|(_, entry)| entry.in_flight && entry.filed.uid() == uid);
+        let late =
+            if filed.settled().is_some() && !in_flight { self.late.remove(uid) } else { None }.unwrap_or_default();
         let object = filed.whole().filter(|_| self.gate.is_leader());
         let Some(object) = object else {
             // It is looked at once more, by whoever leads again.

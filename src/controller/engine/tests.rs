@@ -370,6 +370,15 @@ fn serving(found: Vec<(u16, Value)>) -> (Client, Arc<Mutex<Vec<Value>>>) {
     (api, decisions)
 }
 
+/// An API server that answers everything with what is `found` then.
+fn showing(found: &Arc<Mutex<Value>>) -> Client {
+    let found = Arc::clone(found);
+    client(move |_| {
+        let found = found.lock().unwrap().clone();
+        async { (200, found) }
+    })
+}
+
 /// The versions that decisions were sent about.
 fn versions(decisions: &Mutex<Vec<Value>>) -> Vec<String> {
     let decisions = decisions.lock().unwrap();
@@ -563,14 +572,7 @@ async fn an_answer_that_does_not_say_what_was_decided_is_none() {
 #[tokio::test]
 async fn what_became_of_a_decision_is_found_out_though_that_about_an_earlier_request_is_open_too() {
     let found = Arc::new(Mutex::new(json!({})));
-    let api = {
-        let found = Arc::clone(&found);
-        client(move |_| {
-            let found = found.lock().unwrap().clone();
-            async { (200, found) }
-        })
-    };
-    let mut engine = engine(api, Leadership::always());
+    let mut engine = engine(showing(&found), Leadership::always());
     let mut earlier = request("a", &json!([]));
     earlier["metadata"]["uid"] = json!("earlier");
     let (earlier, later) = (decided(&engine, object(earlier)), decided(&engine, pending("a")));
@@ -730,14 +732,7 @@ async fn a_decision_whose_answer_comes_after_the_watch_is_recorded_once() {
 async fn what_the_watch_brings_while_it_is_looked_for_is_recorded_once() {
     for late in [1, 2] {
         let found = Arc::new(Mutex::new(pending_value("a")));
-        let api = {
-            let found = Arc::clone(&found);
-            client(move |_| {
-                let found = found.lock().unwrap().clone();
-                async { (200, found) }
-            })
-        };
-        let mut engine = engine(api, Leadership::always());
+        let mut engine = engine(showing(&found), Leadership::always());
         engine.input(Input::Request(Seen::Changed(pending("a").into())));
         for _ in 0..late {
             let decided = decided(&engine, pending("a"));
