@@ -66,7 +66,7 @@ fn joined(mut bytes: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(bytes.len());
     while let [byte, rest @ ..] = bytes {
         bytes = match rest {
-            [..0x80, rest @ ..] if matches!(*byte, UNIVERSAL_STRING | BMP_STRING) => rest,
+            [0..0x80, rest @ ..] if matches!(*byte, UNIVERSAL_STRING | BMP_STRING) => rest,
             _ => {
                 joined.push(*byte);
                 rest
