@@ -569,8 +569,23 @@ mod tests {
             ("*\u{1ea5}*b*", Field::Identity, "x\u{1ea4}\u{323}y", false),
             ("\u{e9}*\u{1eb9}*", Field::Identity, "\u{c9}\u{323}-\u{1eb8}\u{301}", true),
             ("*\u{e9}", Field::Identity, "x\u{327}\u{c9}", true),
+            ("*a\u{e1}*", Field::Identity, "bA\u{323}\u{301}", false),
+            ("*\u{e9}*bc*c*", Field::Identity, "\u{c9}\u{323}xbc", false),
+            ("*\u{e9}*bc*c*", Field::Identity, "\u{c9}\u{323}xbcC", true),
         ] {
             assert_eq!(hits(pattern, field, value), expected, "{pattern:?} and {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_any_length_matches_what_it_spells_out() {
+        for letters in [62, 63, 64, 126, 127, 128, 190, 191, 192, 253, 254] {
+            let text: String = "abcde".chars().cycle().take(letters).collect();
+            let pattern = format!("*{text}*");
+            assert!(permits(&pattern, Field::Identity, &format!("x{text}y")), "{letters}");
+            for other in [format!("x{}-y", &text[..letters - 1]), format!("x-{}y", &text[1..]), format!("x{text}")] {
+                assert!(!permits(&pattern, Field::Identity, &other), "{letters} {other}");
+            }
         }
     }
 
