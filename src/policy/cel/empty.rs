@@ -77,7 +77,6 @@ impl Without<'_> {
             (operators::LOGICAL_AND, [a, b]) => both(*a, *b),
             (operators::LOGICAL_OR, [a, b]) => either(*a, *b),
             (operators::LOGICAL_NOT, [a]) => not(*a),
-            (operators::NOT_STRICTLY_FALSE, [a]) => *a,
             (operators::CONDITIONAL, [Bool(holds), a, b]) => *if *holds { a } else { b },
             (operators::CONDITIONAL, [Unknown, a, b]) if a == b => *a,
             (operators::CONDITIONAL, [Unknown, ..]) => Unknown,

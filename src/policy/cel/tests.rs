@@ -396,6 +396,7 @@ fn what_is_never_found_is_so_in_maps_lists_and_regular_expressions_too() {
         ("csr.dnsNames.all(d, !(d in (['a'] + ['B'])))", "it is b here"),
         // The order of usages.
         ("csr.usages.sort() != ['server auth', 'client auth']", "in that of the alphabet"),
+        ("csr.usages.sort() != ['client auth', 'client auth']", "in that of the alphabet"),
         ("!(csr.usages in [['client auth', 'digital signature']])", "the order of docs/expressions.md"),
         ("csr.usages == (has(csr.key.curve) ? ['client auth', 'digital signature'] : ['any', 'any'])", "the order of"),
         ("csr.usages.slice(0, 2) == ['client auth', 'digital signature']", "the order of"),

@@ -221,7 +221,6 @@ impl Words {
             Self::IpAddress => {
                 text.parse::<IpAddr>().map_or_else(|_| text.to_owned(), |address| address.to_canonical().to_string())
             }
-            Self::DnsName => Field::DnsName.normalize(text).into_owned(),
             Self::Uri => Field::Uri.normalize(text).into_owned(),
             Self::EmailAddress => Field::EmailAddress.normalize(text).into_owned(),
             Self::UpperCase => text.to_ascii_uppercase(),
@@ -310,6 +309,15 @@ mod tests {
                 prop_assert_eq!(words.never(how, text), None, "{:?} {:?} of {}", how, text, word);
             }
         }
+    }
+
+    #[test]
+    fn capitals_are_looked_for_where_they_may_be() {
+        assert_eq!(Words::EmailAddress.never(How::EndsWith, "y@example.com"), None);
+        assert_eq!(Words::EmailAddress.never(How::EndsWith, "Y@example.com"), None);
+        assert!(Words::EmailAddress.never(How::EndsWith, "Example.com").is_some());
+        assert_eq!((Words::Uri.part(), Words::EmailAddress.part()), (None, None));
+        assert_eq!(Words::DnsName.part(), Some(Words::LowerCase));
     }
 
     #[test]

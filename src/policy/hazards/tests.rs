@@ -494,6 +494,13 @@ fn all_of_nothing_is_told_where_it_lets_a_request_through() {
         "requestor.groups.all(g, g != '' && ALL)",
         "csr.dnsNames.map(d, d) == [] && ALL",
         "csr.dnsNames.sort() + [] == [] && ALL",
+        "csr.dnsNames.map(d, d) == [?requestor.extra[?'a'].optMap(e, 'a')] && ALL",
+        "csr.dnsNames.size() == 0 ? ALL : false",
+        "requestor.username == 'amy' ? false : ALL",
+        "(requestor.username == 'amy' ? csr.dnsNames[0] == 'a' : true) && ALL",
+        "1 > csr.dnsNames.size() && ALL",
+        "requestor.username == 'amy' || (csr.dnsNames.size() == 0 && ALL)",
+        "!(csr.dnsNames.size() > 0 || csr.dnsNames.size() > 5) && ALL",
     ] {
         assert!(is_told(expression), "{expression}");
     }
@@ -517,6 +524,11 @@ fn all_of_nothing_is_told_where_it_lets_a_request_through() {
         "csr.dnsNames.size() == 0 || ALL",
         "requestor.username == 'amy' || !ALL",
         "csr.dnsNames.size() > 0 && requestor.groups.all(g, ALL)",
+        "csr.dnsNames[0].split('.').exists(p, p == 'a') && ALL",
+        "1 <= csr.dnsNames.size() && ALL",
+        "csr.dnsNames == csr.dnsNames + ['a'] && ALL",
+        "csr.dnsNames.sort() != [] && ALL",
+        "csr.dnsNames + [] != [] && ALL",
     ] {
         assert!(!is_told(expression), "{expression}");
     }
