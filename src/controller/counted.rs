@@ -20,8 +20,8 @@ pub(super) struct Counted {
     /// Whether a list was complete since these signers are counted.
     complete: bool,
     /// Own approvals, by the uid of their request, until the watch brings them or it is clear that they were
-    /// not written.
-    sent: HashMap<String, Holder>,
+    /// not written; also while nothing is counted, since they may be written once something is.
+    sent: HashMap<String, (Holder, Timestamp)>,
     /// What a list in progress has brought so far.
     listing: Option<HashSet<String>>,
 }
@@ -46,6 +46,9 @@ impl Counted {
         }
         self.signers = managed.to_vec();
         self.lose();
+        for (uid, (holder, at)) in &self.sent {
+            self.approvals.insert(*holder, uid, Some(*at));
+        }
         true
     }
 
@@ -75,17 +78,20 @@ impl Counted {
 
     /// Takes in a request that a watch brought; of whom there is less now.
     pub(super) fn see(&mut self, filed: &Filed) -> Option<Holder> {
+        let uid = filed.uid();
         if !self.counts(filed.signer_name()) {
+            if filed.settled().is_some() {
+                self.sent.remove(uid);
+            }
             return None;
         }
-        let uid = filed.uid();
         if let Some(listing) = &mut self.listing {
             listing.insert(uid.to_owned());
         }
         match filed.approval() {
             Some(approval) => {
                 // It is what was on its way.
-                let holder = self.sent.remove(uid).or_else(|| filed.holder())?;
+                let holder = self.sent.remove(uid).map(|(holder, _)| holder).or_else(|| filed.holder())?;
                 self.approvals.insert(holder, uid, approval.at);
                 None
             }
@@ -96,23 +102,39 @@ impl Counted {
 
     /// A request is gone; of whom there is less now.
     pub(super) fn gone(&mut self, filed: &Filed) -> Option<Holder> {
+        let uid = filed.uid();
+        let sent = self.sent.remove(uid).map(|(holder, _)| holder);
         if !self.counts(filed.signer_name()) {
             return None;
         }
-        let uid = filed.uid();
-        let holder = self.sent.remove(uid).or_else(|| filed.holder())?;
+        let holder = sent.or_else(|| filed.holder())?;
         self.approvals.remove(holder, uid).then_some(holder)
     }
 
     /// An own approval is on its way.
-    pub(super) fn send(&mut self, uid: &str, holder: Holder, now: Timestamp) {
-        self.sent.insert(uid.to_owned(), holder);
-        self.approvals.insert(holder, uid, Some(now));
+    pub(super) fn send(&mut self, request: &SigningRequest, now: Timestamp) {
+        if let Some(holder) = Holder::of(request) {
+            self.send_of(&request.envelope.uid, holder, now);
+        }
+    }
+
+    fn send_of(&mut self, uid: &str, holder: Holder, now: Timestamp) {
+        self.sent.insert(uid.to_owned(), (holder, now));
+        if self.is_needed() {
+            self.approvals.insert(holder, uid, Some(now));
+        }
+    }
+
+    /// An own approval was written: a list that begins now shows it.
+    pub(super) fn written(&mut self, uid: &str) {
+        if !self.is_needed() {
+            self.sent.remove(uid);
+        }
     }
 
     /// An own approval was not written; of whom there is less now.
     pub(super) fn withdraw(&mut self, uid: &str) -> Option<Holder> {
-        let holder = self.sent.remove(uid)?;
+        let (holder, _) = self.sent.remove(uid)?;
         self.approvals.remove(holder, uid).then_some(holder)
     }
 
@@ -122,7 +144,7 @@ impl Counted {
         let expired = self.approvals.expire(now);
         if !expired.is_empty() {
             let approvals = &self.approvals;
-            sent.retain(|uid, holder| approvals.has(*holder, uid));
+            sent.retain(|uid, (holder, _)| approvals.has(*holder, uid));
         }
         expired
     }
@@ -218,7 +240,7 @@ mod tests {
     #[test]
     fn an_own_approval_counts_from_when_it_is_sent_until_the_watch_brings_it() {
         let mut counted = listed(&[pending("a")]);
-        counted.send("a", holder(), now());
+        counted.send_of("a", holder(), now());
         assert_eq!(number(&counted), Some(1));
         // A list, or an event, of before it was written.
         assert_eq!(counted.see(&pending("a")), None);
@@ -233,10 +255,27 @@ mod tests {
     }
 
     #[test]
+    fn an_own_approval_that_was_sent_before_anything_was_counted_counts() {
+        let managed = [SignerPattern::new("example.com/*").unwrap()];
+        let mut counted = Counted::default();
+        for uid in ["a", "b", "c", "d"] {
+            counted.send_of(uid, holder(), now());
+        }
+        counted.see(&approved("b"));
+        counted.gone(&pending("c"));
+        counted.written("d");
+        assert!(counted.approvals.is_empty() && counted.sent.len() == 1);
+        counted.need(&managed);
+        list(&mut counted, &[pending("a")]);
+        assert_eq!(number(&counted), Some(1));
+        assert_eq!(counted.withdraw("a"), Some(holder()));
+    }
+
+    #[test]
     fn what_was_not_written_does_not_count_any_more() {
         let mut counted = listed(&[pending("a"), pending("b"), pending("c"), pending("d")]);
         for uid in ["a", "b", "c", "d"] {
-            counted.send(uid, holder(), now());
+            counted.send_of(uid, holder(), now());
         }
         assert_eq!(counted.withdraw("a"), Some(holder()));
         assert_eq!(counted.see(&decided("b", "Denied")), Some(holder()));
@@ -249,7 +288,7 @@ mod tests {
     #[test]
     fn what_is_gone_or_too_old_does_not_count_any_more() {
         let mut counted = listed(&[approved("a"), approved("b"), approved("c")]);
-        counted.send("d", holder(), now());
+        counted.send_of("d", holder(), now());
         assert_eq!(counted.gone(&approved("a")), Some(holder()));
         assert_eq!(counted.gone(&approved("a")), None);
         // In a list that another server answers, too.

@@ -38,20 +38,27 @@ pub(super) struct Outline {
 impl From<CsrObject> for Filed {
     fn from(object: CsrObject) -> Self {
         if object.memory() <= MAX_WHOLE {
-            return Self::Whole(Arc::new(object));
+            Self::Whole(Arc::new(object))
+        } else {
+            Self::Large(Box::new(Outline::of(&object)))
         }
+    }
+}
+
+impl Outline {
+    fn of(object: &CsrObject) -> Self {
         let approval = object.approval();
-        Self::Large(Box::new(Outline {
+        Self {
+            name: object.metadata.name.clone(),
+            uid: object.metadata.uid.clone(),
+            resource_version: object.metadata.resource_version.clone(),
             signer_name: object.signer_name().to_owned(),
             requestor: object.requestor().to_owned(),
             created: object.created(),
             settled: object.settled(),
             approval,
-            holder: approval.and_then(|_| Holder::of_object(&object)),
-            name: object.metadata.name,
-            uid: object.metadata.uid,
-            resource_version: object.metadata.resource_version,
-        }))
+            holder: approval.and_then(|_| Holder::of_object(object)),
+        }
     }
 }
 
@@ -61,6 +68,14 @@ impl Filed {
         match self {
             Self::Whole(object) => Some(object),
             Self::Large(_) => None,
+        }
+    }
+
+    /// The same without what it holds beside its outline.
+    pub(super) fn outlined(self) -> Self {
+        match self {
+            Self::Whole(object) => Self::Large(Box::new(Outline::of(&object))),
+            large @ Self::Large(_) => large,
         }
     }
 

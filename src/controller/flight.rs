@@ -1,5 +1,6 @@
 //! How many decisions are on their way at a time: as many as the API server bears.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::queue::LONGEST_WAIT;
@@ -18,6 +19,8 @@ const PACE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Flight {
     on_their_way: usize,
+    /// How many are about each request, by its uid.
+    about: HashMap<String, usize>,
     limit: usize,
     /// Answers since the limit changed.
     answered: usize,
@@ -35,7 +38,7 @@ struct Failing {
 
 impl Default for Flight {
     fn default() -> Self {
-        Self { on_their_way: 0, limit: MOST, answered: 0, lowered_at: None, failing: None }
+        Self { on_their_way: 0, about: HashMap::new(), limit: MOST, answered: 0, lowered_at: None, failing: None }
     }
 }
 
@@ -48,6 +51,11 @@ impl Flight {
     /// Whether nothing is on its way.
     pub(super) fn is_empty(&self) -> bool {
         self.on_their_way == 0
+    }
+
+    /// Whether one is on its way about the request with `uid`.
+    pub(super) fn is_about(&self, uid: &str) -> bool {
+        self.about.contains_key(uid)
     }
 
     /// When the next may be sent, if that is not now: too many have failed, and none came through.
@@ -72,9 +80,10 @@ impl Flight {
         self.failing = None;
     }
 
-    /// One more is on its way.
-    pub(super) fn depart(&mut self) {
+    /// One more is on its way, about the request with `uid`.
+    pub(super) fn depart(&mut self, uid: &str) {
         self.on_their_way += 1;
+        *self.about.entry(uid.to_owned()).or_default() += 1;
         // Those that failed may all have been decided by somebody else.
         self.failing = self.failing.filter(|failing| failing.last.elapsed() < LONGEST_WAIT * 2);
         if let Some(failing) = self.failing.as_mut().filter(|failing| failing.since.elapsed() > PATIENCE) {
@@ -82,9 +91,15 @@ impl Flight {
         }
     }
 
-    /// One has arrived, and the API server was too busy for it, or not.
-    pub(super) fn arrive(&mut self, too_busy: bool) {
+    /// One has arrived, about the request with `uid`, and the API server was too busy for it, or not.
+    pub(super) fn arrive(&mut self, uid: &str, too_busy: bool) {
         self.on_their_way = self.on_their_way.saturating_sub(1);
+        if let Some(about) = self.about.get_mut(uid) {
+            *about -= 1;
+            if *about == 0 {
+                self.about.remove(uid);
+            }
+        }
         if !too_busy {
             self.answered += 1;
             if self.answered >= self.limit {
@@ -109,7 +124,7 @@ mod tests {
     fn places(flight: &mut Flight) -> usize {
         let mut places = 0;
         while !flight.is_full() {
-            flight.depart();
+            flight.depart("a");
             places += 1;
         }
         places
@@ -120,16 +135,16 @@ mod tests {
         let mut flight = Flight::default();
         assert_eq!(places(&mut flight), MOST);
         // All that are refused together count once.
-        (0..MOST).for_each(|_| flight.arrive(true));
+        (0..MOST).for_each(|_| flight.arrive("a", true));
         assert!(flight.is_empty());
         assert_eq!(places(&mut flight), MOST / 2);
         for _ in 0..MOST / 2 {
-            flight.arrive(false);
+            flight.arrive("a", false);
         }
         assert_eq!(places(&mut flight), MOST / 2 + 1);
         for _ in 0..MOST * MOST {
-            flight.arrive(false);
-            flight.depart();
+            flight.arrive("a", false);
+            flight.depart("a");
         }
         assert_eq!(places(&mut flight) + MOST / 2 + 1, MOST);
     }
@@ -139,11 +154,11 @@ mod tests {
         let ago = |by: Duration| Instant::now().checked_sub(by).unwrap();
         let mut flight = Flight::default();
         flight.failed();
-        flight.depart();
+        flight.depart("a");
         // One failure is nothing yet.
         assert_eq!(flight.waits_until(), None);
         flight.failing.as_mut().unwrap().since = ago(PATIENCE * 2);
-        flight.depart();
+        flight.depart("a");
         assert!(flight.waits_until().is_some_and(|next| next > ago(PACE) && next <= Instant::now() + PACE));
         flight.came_through();
         assert_eq!(flight.waits_until(), None);
@@ -151,8 +166,21 @@ mod tests {
         flight.failed();
         let failing = flight.failing.as_mut().unwrap();
         (failing.since, failing.last) = (ago(LONGEST_WAIT * 3), ago(LONGEST_WAIT * 3));
-        flight.depart();
+        flight.depart("a");
         assert_eq!(flight.waits_until(), None);
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_known_by_its_request_until_the_last_has_arrived() {
+        let mut flight = Flight::default();
+        for uid in ["a", "a", "b"] {
+            flight.depart(uid);
+        }
+        flight.arrive("a", false);
+        flight.arrive("b", false);
+        assert!(flight.is_about("a") && !flight.is_about("b"));
+        flight.arrive("a", false);
+        assert!(!flight.is_about("a") && flight.is_empty());
     }
 
     #[test]
@@ -160,7 +188,7 @@ mod tests {
         let mut flight = Flight::default();
         for _ in 0..10 {
             flight.lowered_at = None;
-            flight.arrive(true);
+            flight.arrive("a", true);
         }
         assert_eq!(places(&mut flight), 1);
     }

@@ -20,8 +20,6 @@ pub(super) struct Entry {
     pub(super) created: Option<Timestamp>,
     /// What was said about it, so that each is said once, however often it changes.
     pub(super) said: Vec<Said>,
-    /// A decision about it is on its way, or it is being read again.
-    pub(super) in_flight: bool,
     /// It was last reviewed before it became too old.
     pub(super) may_grow_too_old: bool,
     /// What Nodes it had to do with when it was last reviewed.
@@ -48,10 +46,10 @@ impl Pending {
             return false;
         }
         let before = self.entries.remove(name).filter(|entry| entry.filed.uid() == filed.uid());
-        let (said, in_flight) = before.map_or_else(Default::default, |entry| (entry.said, entry.in_flight));
+        let said = before.map_or_else(Default::default, |entry| entry.said);
         let (name, created) = (Arc::from(name), filed.created());
         let may_grow_too_old = true;
-        let entry = Entry { filed, created, said, in_flight, may_grow_too_old, concern: None, holder: None };
+        let entry = Entry { filed, created, said, may_grow_too_old, concern: None, holder: None };
         self.entries.insert(name, entry);
         true
     }
@@ -67,7 +65,7 @@ impl Pending {
 
     /// The request with `uid` is gone or decided. Another one under its name stays.
     pub(super) fn remove(&mut self, name: &str, uid: &str) {
-        if self.entries.get(name).is_some_and(|entry| entry.filed.uid() == uid) {
+        if self.has(name, uid) {
             self.entries.remove(name);
         }
     }
@@ -80,10 +78,9 @@ impl Pending {
         self.entries.get_mut(name)
     }
 
-    /// The answer about the request with `uid` has come; whether it is still pending.
-    pub(super) fn arrived(&mut self, name: &str, uid: &str) -> bool {
-        let entry = self.entries.get_mut(name).filter(|entry| entry.filed.uid() == uid);
-        entry.map(|entry| entry.in_flight = false).is_some()
+    /// Whether the request with `uid` is pending, and none that was filed again under its name.
+    pub(super) fn has(&self, name: &str, uid: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.filed.uid() == uid)
     }
 
     /// Every name.
@@ -192,9 +189,9 @@ mod tests {
         };
         let mut pending = Pending::default();
         assert!(pending.upsert(object("1"), &set));
-        pending.get_mut("a").unwrap().in_flight = true;
+        assert!(pending.has("a", "1") && !pending.has("a", "2"));
         assert!(pending.upsert(object("2"), &set));
-        assert!(!pending.get_mut("a").unwrap().in_flight);
+        assert!(pending.has("a", "2") && !pending.has("a", "1"));
         pending.remove("a", "1");
         assert!(pending.get_mut("a").is_some());
         pending.remove("a", "2");

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Decided, Done, Engine, LAG, Late};
 use crate::controller::Error;
-use crate::controller::approval::{Sent, is_written};
+use crate::controller::approval::{Sent, condition, is_written};
 use crate::controller::confirm::Current;
 use crate::controller::filed::Filed;
 use crate::controller::gate::Refusal;
@@ -19,6 +19,9 @@ use crate::review::{Decision, Review};
 
 /// After how long a decision for which the request leaves no room is tried again: somebody may have made some.
 const NO_ROOM: Duration = Duration::from_secs(600);
+/// How many decisions about one request, in different words, are kept that were not there when they were looked for. The
+/// API server gives each up after [`crate::controller::client::CALL_TIMEOUT`].
+pub(super) const MOST_LATE: usize = 8;
 
 impl Engine {
     pub(super) fn done(&mut self, done: Done) {
@@ -72,24 +75,21 @@ impl Engine {
     }
 
     fn sent(&mut self, name: &str, decided: Decided, request: Option<&SigningRequest>, sent: Sent) {
-        self.flight.arrive(matches!(&sent, Sent::Failed(error) | Sent::Unanswered(error) if error.is_too_busy()));
         let Decided { filed, review, .. } = &decided;
         let uid = filed.uid();
-        let still_here = self.pending.arrived(name, uid);
-        let behind = (!still_here).then(|| filed.clone());
+        let too_busy = matches!(&sent, Sent::Failed(error) | Sent::Unanswered(error) if error.is_too_busy());
+        self.flight.arrive(uid, too_busy);
+        let still_here = self.pending.has(name, uid);
+        let about = filed.clone();
         // An approval that failed may have been written all the same.
-        if !matches!(sent, Sent::Accepted | Sent::Written(_) | Sent::Failed(_) | Sent::Unanswered(_)) {
-            let fewer = self.counted.withdraw(uid);
-            self.review_held_up(fewer);
-        }
+        let not_written = !matches!(sent, Sent::Accepted | Sent::Written(_) | Sent::Failed(_) | Sent::Unanswered(_));
         match sent {
             Sent::Accepted => {
                 self.flight.came_through();
                 if let Some(request) = request {
                     self.record(&decided, request);
                 }
-                self.late.remove(uid);
-                self.forget(name, uid);
+                self.conclude(name, uid);
             }
             Sent::Written(now) => {
                 self.flight.came_through();
@@ -97,8 +97,7 @@ impl Engine {
                 if self.take_late(&decided) {
                     self.record(&decided, &now.signing_request());
                 }
-                self.late.remove(uid);
-                self.forget(name, uid);
+                self.conclude(name, uid);
             }
             Sent::Gone => {
                 self.lose(uid);
@@ -131,11 +130,37 @@ impl Engine {
                 }
             }
         }
-        if let Some(filed) = behind {
-            self.look_for_late(&filed);
+        if !still_here {
+            self.look_for_late(&about);
+        }
+        if not_written {
+            self.withdraw(name, about.uid());
         }
         // It may have been decided, or deleted, before this came.
         self.dequeue(name);
+    }
+
+    /// A decision about the request with `uid` was written, so that no other was or will be.
+    fn conclude(&mut self, name: &str, uid: &str) {
+        self.late.remove(uid);
+        if let Some(open) = self.unanswered.get_mut(name) {
+            open.retain(|one| one.filed.uid() != uid);
+            if open.is_empty() {
+                self.unanswered.remove(name);
+            }
+        }
+        self.counted.written(uid);
+        self.forget(name, uid);
+    }
+
+    /// An approval of the request with `uid` does not count any more, unless one is open and may be written still.
+    pub(super) fn withdraw(&mut self, name: &str, uid: &str) {
+        let late = self.late.get(uid).into_iter().flatten().map(|one| &one.decided);
+        let unanswered = self.unanswered.get(name).into_iter().flatten().filter(|one| one.filed.uid() == uid);
+        if !late.chain(unanswered).any(|one| one.review.decision == Decision::Approve) {
+            let fewer = self.counted.withdraw(uid);
+            self.review_held_up(fewer);
+        }
     }
 
     /// A decision was not written, or was not there when it was looked for: `now` has its name.
@@ -146,9 +171,9 @@ impl Engine {
         if !same {
             self.lose(uid);
         } else if !settled && self.take_late(decided) {
-            let decided = decided.clone();
+            let decided = Decided { filed: filed.clone().outlined(), ..decided.clone() };
             if still_here {
-                self.late.entry(uid.to_owned()).or_default().push(Late { decided, looked_for: false });
+                self.keep_late(decided);
             } else {
                 // The watch has brought something newer already, which may be this.
                 self.queue.retry(name, filed.requestor(), Duration::ZERO);
@@ -157,7 +182,7 @@ impl Engine {
         }
         let ours = same && is_written(now, review);
         let now = Filed::from(now.clone());
-        if !self.answer(&now) && settled && !ours && still_here {
+        if !self.answer(&now, false) && settled && !ours && still_here {
             tracing::info!(
                 name = crate::escape::printable(name),
                 uid = crate::escape::printable(uid),
@@ -169,6 +194,22 @@ impl Engine {
         if still_here {
             self.upsert(now);
         }
+    }
+
+    /// A decision was not there when it was looked for, and may be on its way still. One in the same words as another tells
+    /// nothing more.
+    fn keep_late(&mut self, decided: Decided) {
+        let late = self.late.entry(decided.filed.uid().to_owned()).or_default();
+        let words = condition(&decided.review);
+        if late.iter().any(|one| !one.looked_for && condition(&one.decided.review) == words) {
+            return;
+        }
+        if late.len() >= MOST_LATE
+            && let Some(first) = late.iter().position(|one| !one.looked_for)
+        {
+            lost(&late.remove(first).decided);
+        }
+        late.push(Late { decided, looked_for: false });
     }
 
     /// The watch has brought what `filed` is now while a call about it was on its way, which did not tell.
@@ -203,9 +244,9 @@ impl Engine {
 
     /// A complete list has come: of what is not in it nothing more will be said.
     pub(super) fn lose_what_is_gone(&mut self) {
-        let pending = &self.pending;
-        let is_here =
-            |filed: &Filed| pending.get(filed.name()).is_some_and(|(_, entry)| entry.filed.uid() == filed.uid());
+        let (pending, flight) = (&self.pending, &self.flight);
+        // What is on its way about it tells when it comes.
+        let is_here = |filed: &Filed| pending.has(filed.name(), filed.uid()) || flight.is_about(filed.uid());
         for late in self.late.values_mut() {
             let gone = late.extract_if(.., |one| !one.looked_for && !is_here(&one.decided.filed));
             gone.for_each(|one| lost(&one.decided));
@@ -219,13 +260,12 @@ impl Engine {
     }
 
     /// The watch brings a request as it is now, or was last: if a decision about it is open, that may be what it has, and is
-    /// recorded; whether one is. Whoever leads in the meantime may have decided it in the same words.
-    pub(super) fn answer(&mut self, filed: &Filed) -> bool {
+    /// recorded; whether one is. Whoever leads in the meantime may have decided it in the same words. What is `on_its_way` about
+    /// it may be what it has, and tells when it comes.
+    pub(super) fn answer(&mut self, filed: &Filed, on_its_way: bool) -> bool {
         let (name, uid) = (filed.name(), filed.uid());
-        // What is on its way about it may be what it has, and tells when it comes.
-        let in_flight = self.pending.get(name).is_some_and(|(_, entry)| entry.in_flight && entry.filed.uid() == uid);
         let late =
-            if filed.settled().is_some() && !in_flight { self.late.remove(uid) } else { None }.unwrap_or_default();
+            if filed.settled().is_some() && !on_its_way { self.late.remove(uid) } else { None }.unwrap_or_default();
         let object = filed.whole().filter(|_| self.gate.is_leader());
         let Some(object) = object else {
             // It is looked at once more, by whoever leads again.

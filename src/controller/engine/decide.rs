@@ -75,15 +75,17 @@ impl Engine {
         if self.look_at_unanswered(name) {
             return;
         }
-        // The answer brings one in flight back here if it is still pending.
-        let Some(entry) = self.pending.get_mut(name).filter(|entry| !entry.in_flight) else { return };
+        // An answer that is on its way brings it back here if it is still pending.
+        let Some((_, entry)) = self.pending.get(name).filter(|(_, entry)| !self.flight.is_about(entry.filed.uid()))
+        else {
+            return;
+        };
         if let Some(object) = entry.filed.whole().map(Arc::clone) {
             self.review_object(name, object);
             return;
         }
-        entry.in_flight = true;
-        self.flight.depart();
         let (client, filed) = (self.client.clone(), entry.filed.clone());
+        self.flight.depart(filed.uid());
         self.calls.push(Box::pin(async move {
             let read = approval::read(&client, filed.name()).await;
             Done::Read { filed, read }
@@ -93,13 +95,13 @@ impl Engine {
     /// A large request was read again: it is reviewed at once, so that it need not be held, unless what it is to be
     /// reviewed under has changed in the meantime.
     pub(super) fn read(&mut self, filed: &Filed, read: Sent) {
-        self.flight.arrive(matches!(&read, Sent::Failed(error) if error.is_too_busy()));
+        let (name, uid) = (filed.name(), filed.uid());
+        self.flight.arrive(uid, matches!(&read, Sent::Failed(error) if error.is_too_busy()));
         self.take_over();
-        let name = filed.name();
-        let still_here = self.pending.arrived(name, filed.uid());
+        let still_here = self.pending.has(name, uid);
         match read {
             Sent::Found(now) if still_here => {
-                let same = now.metadata.uid == filed.uid() && now.settled().is_none();
+                let same = now.metadata.uid == uid && now.settled().is_none();
                 if same && self.may_decide() {
                     self.review_object(name, Arc::from(now));
                 } else if same {
@@ -108,7 +110,7 @@ impl Engine {
                     self.upsert(Filed::from(*now));
                 }
             }
-            Sent::Gone => self.forget(name, filed.uid()),
+            Sent::Gone => self.forget(name, uid),
             Sent::Failed(error) => self.failed(filed, "read-request", &error),
             // It was deleted, or filed again, before this came; nothing else comes of a read.
             _ => {}
@@ -129,8 +131,7 @@ impl Engine {
         let verdict = review(&set, &request, &facts);
         self.metrics.reviewed(began.elapsed());
         if verdict.decision != Decision::Approve {
-            let fewer = self.counted.withdraw(&request.envelope.uid);
-            self.review_held_up(fewer);
+            self.withdraw(name, &request.envelope.uid);
         }
         let Some(entry) = self.pending.get_mut(name) else { return };
         // What is too old stays so, whatever the Nodes are.
@@ -154,13 +155,10 @@ impl Engine {
             self.prompts.restart_nodes.notify_one();
             return;
         }
-        entry.in_flight = true;
-        if let Some(holder) = entry.holder
-            && verdict.decision == Decision::Approve
-        {
-            self.counted.send(&request.envelope.uid, holder, now);
+        if verdict.decision == Decision::Approve {
+            self.counted.send(&request, now);
         }
-        self.flight.depart();
+        self.flight.depart(entry.filed.uid());
         let decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), set };
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
         let name = name.to_owned();
@@ -183,12 +181,8 @@ impl Engine {
 
     /// Finds out what became of this one. Whether it is about the request that is pending, or none is.
     fn look_at(&mut self, name: &str, decided: Decided) -> bool {
-        let entry = self.pending.get_mut(name);
-        let other = entry.as_ref().is_some_and(|entry| entry.filed.uid() != decided.filed.uid());
-        if let Some(entry) = entry.filter(|_| !other) {
-            entry.in_flight = true;
-        }
-        self.flight.depart();
+        let other = self.pending.get(name).is_some() && !self.pending.has(name, decided.filed.uid());
+        self.flight.depart(decided.filed.uid());
         // The watch may be quicker than the look.
         let late = self.late.entry(decided.filed.uid().to_owned()).or_default();
         late.push(Late { decided: decided.clone(), looked_for: true });

@@ -243,7 +243,8 @@ impl Engine {
                 else => break,
             }
         }
-        self.unanswered.values().flatten().for_each(answers::lost);
+        let late = self.late.values().flatten().map(|one| &one.decided);
+        self.unanswered.values().flatten().chain(late).for_each(answers::lost);
     }
 
     fn take_in(&mut self, received: &mut Vec<Input>) {

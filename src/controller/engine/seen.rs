@@ -80,7 +80,7 @@ impl Engine {
                 self.upsert(filed);
             }
             Seen::Deleted(filed) => {
-                self.answer(&filed);
+                self.answer(&filed, self.flight.is_about(filed.uid()));
                 if filed.settled().is_none() {
                     // Pending as it was when it went, it has none of them.
                     self.late.remove(filed.uid());
@@ -112,7 +112,7 @@ impl Engine {
     /// Takes in what a request is now; its name, if it is pending.
     pub(super) fn upsert(&mut self, filed: Filed) -> Option<Arc<str>> {
         let name = filed.name().to_owned();
-        self.answer(&filed);
+        self.answer(&filed, self.flight.is_about(filed.uid()));
         let fewer = self.counted.see(&filed);
         self.review_held_up(fewer);
         if self.pending.upsert(filed, self.policies.set()) {

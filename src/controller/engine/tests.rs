@@ -283,8 +283,7 @@ async fn what_is_seen_while_stopping_holds_back_what_was_not_sent() {
     let node = Some(NodeFact { name: "w".to_owned(), node: None });
     let decided = Decided { review: Arc::new(Review { node, ..(*decided.review).clone() }), ..decided };
     let (gate, revision) = (Arc::clone(&engine.gate), engine.gate.revision());
-    engine.pending.get_mut("a").unwrap().in_flight = true;
-    engine.flight.depart();
+    engine.flight.depart("uid-of-a");
     engine.calls.push(Box::pin(async move {
         let sent = approval::send(api, gate, Arc::new(pending("a")), Arc::clone(&decided.review), revision).await;
         Done::Sent { name: "a".to_owned(), decided, request: None, sent }
@@ -762,7 +761,6 @@ async fn a_decision_that_may_have_landed_is_kept_as_long_as_its_request() {
         engine.input(Input::Request(Seen::Changed(pending("a").into())));
         let decided = decided(&engine, pending("a"));
         let written = request("a", &json!([condition(&decided.review)]));
-        engine.pending.arrived("a", "uid-of-a");
         let late = Late { decided: decided.clone(), looked_for: true };
         engine.late.insert("uid-of-a".to_owned(), vec![late]);
         // Its look says what became of it.
@@ -843,4 +841,206 @@ async fn requests_are_listed_again_once_however_often_what_is_counted_changes() 
         // Also what is approved while nothing is counted is known once something is.
         assert_eq!(engine.counted.known().map(Approvals::len), Some(1), "{change:?}");
     }
+}
+
+/// How many denials are recorded.
+fn denials(engine: &Engine) -> u64 {
+    let series = format!("countersign_decisions_total{{decision=\"Deny\",policy=\"\",signer=\"{SIGNER}\"}} ");
+    let text = engine.metrics.encode().unwrap();
+    text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap()
+}
+
+/// An engine in which a denial of `a` was not there when it was looked for, and the next one, in the same words, is on its
+/// way; and `a` with that denial.
+async fn with_the_next_on_its_way(api: Client) -> (Engine, Value) {
+    let mut engine = engine(api, Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    let first = decided(&engine, pending("a"));
+    let mut written = request("a", &json!([condition(&first.review)]));
+    written["metadata"]["resourceVersion"] = json!("2");
+    sent(&mut engine, first, Sent::Unanswered(Error::Timeout(8)));
+    review_now(&mut engine, "a").await;
+    engine.queue.push("a".into(), "amy");
+    engine.work();
+    assert!(engine.late.len() == 1 && engine.flight.is_about("uid-of-a"));
+    (engine, written)
+}
+
+#[tokio::test]
+async fn what_the_watch_brings_twice_before_the_answer_is_recorded_once() {
+    for last in [Seen::Changed, Seen::Deleted] {
+        let api = client(|call| {
+            let is_sent = call.method() == Method::PATCH;
+            async move { (200, if is_sent { request_with("a", "Denied") } else { pending_value("a") }) }
+        });
+        let (mut engine, mut written) = with_the_next_on_its_way(api).await;
+        engine.input(Input::Request(Seen::Changed(object(written.clone()).into())));
+        written["metadata"]["resourceVersion"] = json!("3");
+        engine.input(Input::Request(last(object(written).into())));
+        assert_eq!(denials(&engine), 0);
+        let done = engine.calls.next().await.unwrap();
+        engine.done(done);
+        assert_eq!(denials(&engine), 1);
+        assert!(engine.late.is_empty() && engine.unanswered.is_empty() && is_idle(&engine));
+    }
+}
+
+#[tokio::test]
+async fn what_a_list_brings_before_the_answer_is_recorded_when_that_comes() {
+    let found = Arc::new(Mutex::new(pending_value("a")));
+    let api = {
+        let found = Arc::clone(&found);
+        client(move |call| {
+            let answer = if call.method() == Method::PATCH {
+                (409, json!({ "kind": "Status", "code": 409 }))
+            } else {
+                (200, found.lock().unwrap().clone())
+            };
+            async { answer }
+        })
+    };
+    let (mut engine, written) = with_the_next_on_its_way(api).await;
+    found.lock().unwrap().clone_from(&written);
+    list(&mut engine, [object(written)]);
+    let done = engine.calls.next().await.unwrap();
+    engine.done(done);
+    assert_eq!(denials(&engine), 1);
+    assert!(engine.late.is_empty() && engine.unanswered.is_empty() && is_idle(&engine));
+}
+
+#[tokio::test]
+async fn decisions_that_fail_again_and_again_hold_no_more_than_one() {
+    let api = client(|call| {
+        let is_sent = call.method() == Method::PATCH;
+        async move { if is_sent { (500, json!({ "kind": "Status", "code": 500 })) } else { (200, pending_value("a")) } }
+    });
+    let mut engine = engine(api, Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    for _ in 0..10 {
+        engine.gate.confirm(engine.gate.revision(), Moment::now());
+        engine.flight.came_through();
+        // It is sent, and looked for.
+        review_now(&mut engine, "a").await;
+        review_now(&mut engine, "a").await;
+    }
+    let late = engine.late.values().flatten();
+    assert_eq!(late.map(|one| one.decided.filed.whole().is_some()).collect::<Vec<_>>(), [false]);
+    // In other words each time.
+    for at in 0..20 {
+        let mut decided = decided(&engine, pending("a"));
+        Arc::make_mut(&mut decided.review).reason = at.to_string();
+        engine.late.get_mut("uid-of-a").unwrap().push(Late { decided: decided.clone(), looked_for: true });
+        let found = Sent::Found(Box::new(pending("a")));
+        engine.done(Done::Sent { name: "a".to_owned(), decided, request: None, sent: found });
+    }
+    let last = &engine.late["uid-of-a"].last().unwrap().decided.review.reason;
+    assert_eq!((engine.late["uid-of-a"].len(), last.as_str()), (super::answers::MOST_LATE, "19"));
+}
+
+/// A node's request for its client certificate.
+fn kubelets(name: &str) -> Value {
+    let mut value = node_request();
+    value["metadata"]["name"] = json!(name);
+    value["metadata"]["uid"] = json!(format!("uid-of-{name}"));
+    value["metadata"]["creationTimestamp"] = json!(Timestamp::now());
+    value["spec"]["username"] = json!("system:node:worker-1.example.com");
+    value["spec"]["request"] = json!(STANDARD.encode(include_str!("../../../tests/corpus/clients/kubelet-client.csr")));
+    value["spec"]["expirationSeconds"] = json!(3600);
+    value
+}
+
+/// A policy that approves these.
+fn permitting_kubelets() -> Input {
+    let object = json!({
+        "apiVersion": "countersign.dev/v1alpha1",
+        "metadata": { "name": "all", "uid": "all", "generation": 2, "resourceVersion": "2" },
+        "spec": {
+            "match": { "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] },
+            "allow": {
+                "subject": { "commonName": { "from": "Requestor" }, "organizations": { "required": ["system:nodes"] } },
+                "usages": { "allowed": ["client auth"] }, "expirationSeconds": { "max": 3600 },
+            },
+        },
+    });
+    let served = ServedPolicy::new(Kind::CSRPolicy, serde_json::from_value(object).unwrap());
+    Input::Policy(Kind::CSRPolicy, Seen::Changed(served))
+}
+
+/// An engine that may approve `a` and `b` of one node, of which one may be approved in an hour once that is counted. The
+/// approval of `a` is answered 504, and nobody sees it written.
+fn of_one_node() -> (Engine, Arc<Mutex<Vec<String>>>) {
+    let approved = Arc::new(Mutex::new(Vec::new()));
+    let api = {
+        let approved = Arc::clone(&approved);
+        client(move |call| {
+            let name = if call.uri().path().contains("/certificatesigningrequests/a") { "a" } else { "b" };
+            let answer = match *call.method() {
+                Method::PATCH if name == "a" => (504, json!({ "kind": "Status", "code": 504 })),
+                Method::PATCH => (200, request_with(name, "Approved")),
+                _ => (200, kubelets(name)),
+            };
+            if call.method() == Method::PATCH {
+                approved.lock().unwrap().push(name.to_owned());
+            }
+            async { answer }
+        })
+    };
+    let mut engine = engine(api, Leadership::always());
+    engine.input(permitting_kubelets());
+    engine.work();
+    (engine, approved)
+}
+
+async fn take_in_all(engine: &mut Engine) {
+    engine.gate.confirm(engine.gate.revision(), Moment::now());
+    engine.work();
+    while let Ok(Some(done)) = tokio::time::timeout(Duration::from_millis(50), engine.calls.next()).await {
+        engine.done(done);
+    }
+}
+
+#[tokio::test]
+async fn an_approval_that_may_still_land_counts() {
+    let (mut engine, approved) = of_one_node();
+    engine.input(counting(&[SIGNER]));
+    list(&mut engine, [object(kubelets("a"))]);
+    take_in_all(&mut engine).await;
+    assert_eq!(*approved.lock().unwrap(), ["a"]);
+    engine.input(Input::Request(Seen::Changed(object(kubelets("b")).into())));
+    // It is looked for, and not there.
+    review_now(&mut engine, "a").await;
+    let counted = |engine: &Engine| engine.counted.known().map(Approvals::len);
+    assert_eq!((engine.late.len(), counted(&engine)), (1, Some(1)));
+    take_in_all(&mut engine).await;
+    // Reviewed again, it is not approved.
+    engine.input(Input::Policy(Kind::CSRPolicy, Seen::Changed(policy())));
+    take_in_all(&mut engine).await;
+    assert_eq!(counted(&engine), Some(1));
+    engine.input(permitting_kubelets());
+    take_in_all(&mut engine).await;
+    assert!(!approved.lock().unwrap().contains(&"b".to_owned()));
+    // Decided otherwise, it was not approved.
+    engine.late.clear();
+    engine.unanswered.clear();
+    let mut denied = kubelets("a");
+    denied["status"]["conditions"] = json!([{ "type": "Denied" }]);
+    engine.input(Input::Request(Seen::Changed(object(denied).into())));
+    take_in_all(&mut engine).await;
+    assert!(approved.lock().unwrap().contains(&"b".to_owned()));
+}
+
+#[tokio::test]
+async fn an_approval_on_its_way_counts_once_anything_does() {
+    let (mut engine, approved) = of_one_node();
+    list(&mut engine, [object(kubelets("a"))]);
+    engine.gate.confirm(engine.gate.revision(), Moment::now());
+    engine.work();
+    // It is sent, and its answer takes its time.
+    let answer = engine.calls.next().await.unwrap();
+    assert_eq!(*approved.lock().unwrap(), ["a"]);
+    engine.input(counting(&[SIGNER]));
+    list(&mut engine, [object(kubelets("a")), object(kubelets("b"))]);
+    take_in_all(&mut engine).await;
+    assert_eq!(*approved.lock().unwrap(), ["a"]);
+    drop(answer);
 }
