@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::{memchr3, memmem};
 
 use super::ways::{self, lead_through};
-use crate::fold::{fold_apart, has_marks, is_mark, split_marks};
+use crate::fold::{fold_apart, has_marks, is_mark, split_marks, without_iota_subscripts};
 
 /// The kind of value that a pattern is compared with; it decides what separates and what folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,14 +168,9 @@ pub struct WidePattern {
     plain: Glob,
     /// With each literal folded, where that differs.
     folded: Option<Glob>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Step {
-    /// This character.
-    Char(char),
-    /// Any characters, or none.
-    Any,
+    /// With each literal folded without iota subscripts, where there are any: a further mark comes before one and behind the
+    /// letter that it folds to, so that no folding of both is like the other.
+    bare: Option<Glob>,
 }
 
 impl WidePattern {
@@ -187,16 +182,14 @@ impl WidePattern {
         }
         let tokens = tokens(&field.normalize(source));
         let plain = Glob::new(parts(&tokens, str::to_owned));
-        // Each literal is folded by itself, and trimmed where the value is: the space in `a *` counts.
-        let mut folded = parts(&tokens, fold_untrimmed);
-        if let Some(first) = folded.first_mut() {
-            *first = first.trim_start().to_owned();
-        }
-        if let Some(last) = folded.last_mut() {
-            *last = last.trim_end().to_owned();
-        }
-        let folded = Some(Glob::new(folded)).filter(|folded| *folded != plain);
-        Ok(Self { source: source.to_owned(), field, plain, folded })
+        let folded = Glob::new(trimmed(parts(&tokens, fold_untrimmed)));
+        let bare = Some(parts(&tokens, |text| fold_untrimmed(&without_iota_subscripts(text))))
+            // A literal that is nothing else would leave a pattern that says nothing.
+            .filter(|bare| bare.iter().zip(&folded.parts).all(|(bare, folded)| !bare.is_empty() || folded.is_empty()))
+            .map(|bare| Glob::new(trimmed(bare)))
+            .filter(|bare| *bare != folded);
+        let folded = Some(folded).filter(|folded| *folded != plain);
+        Ok(Self { source: source.to_owned(), field, plain, folded, bare })
     }
 
     /// The pattern as it was written.
@@ -231,6 +224,8 @@ impl WidePattern {
         let folded = Some(fold_apart(&value)).filter(|folded| !folded.is_ascii() || *folded != value);
         let covers = field == Field::DnsName && value.contains('*');
         let meets = |glob: &Glob, value: &str| if covers { glob.meets(value) } else { glob.matches(value) };
+        let bare =
+            patterns.iter().any(|pattern| pattern.bare.is_some()).then(|| fold_apart(&without_iota_subscripts(&value)));
         patterns.iter().find(|pattern| {
             debug_assert_eq!(pattern.field, field, "patterns of several fields in one list");
             let globs = [Some(&pattern.plain), pattern.folded.as_ref()];
@@ -239,6 +234,11 @@ impl WidePattern {
                     let glob = pattern.folded.as_ref().unwrap_or(&pattern.plain);
                     meets(glob, folded) || glob.matches_marked(folded)
                 })
+                || pattern
+                    .bare
+                    .as_ref()
+                    .zip(bare.as_ref())
+                    .is_some_and(|(glob, bare)| meets(glob, bare) || glob.matches_marked(bare))
         })
     }
 }
@@ -255,6 +255,18 @@ fn parts(tokens: &[Token], literal: impl Fn(&str) -> String) -> Vec<String> {
     parts
 }
 
+/// What begins and what ends a pattern is trimmed as the value is; the space in `a *` counts.
+fn trimmed(mut parts: Vec<String>) -> Vec<String> {
+    if let Some(first) = parts.first_mut() {
+        *first = first.trim_start().to_owned();
+    }
+    if let Some(last) = parts.last_mut() {
+        *last = last.trim_end().to_owned();
+    }
+    parts
+}
+
+/// Each literal is folded by itself.
 fn fold_untrimmed(text: &str) -> String {
     let guarded = fold_apart(&format!("|{text}|"));
     guarded.strip_prefix('|').and_then(|text| text.strip_suffix('|')).unwrap_or(text).to_owned()
@@ -265,13 +277,13 @@ fn fold_untrimmed(text: &str) -> String {
 struct Glob {
     parts: Vec<String>,
     /// The same, character by character.
-    steps: Vec<Step>,
+    steps: Vec<ways::Step>,
 }
 
 impl Glob {
     fn new(parts: Vec<String>) -> Self {
-        let characters: Vec<Vec<Step>> = parts.iter().map(|part| part.chars().map(Step::Char).collect()).collect();
-        let steps = characters.join(&Step::Any);
+        let characters: Vec<Vec<_>> = parts.iter().map(|part| part.chars().map(ways::Step::Char).collect()).collect();
+        let steps = characters.join(&ways::Step::DeepRun);
         Self { parts, steps }
     }
 
@@ -304,8 +316,7 @@ impl Glob {
         before.iter().enumerate().try_fold(rest, after).is_some()
     }
 
-    /// Whether something that matches is covered by `value`, in which `*` stands for any text without a dot: all ways
-    /// are followed at once.
+    /// Whether something that matches is covered by `value`, in which `*` stands for any text without a dot.
     fn meets(&self, value: &str) -> bool {
         // Both begin with what stands before their first `*`, and end with what stands after their last.
         let (head, tail) = (value.split('*').next().unwrap_or_default(), value.rsplit('*').next().unwrap_or_default());
@@ -316,38 +327,7 @@ impl Glob {
         if !begins || !ends {
             return false;
         }
-        let steps = self.steps.as_slice();
-        let mut states = vec![false; steps.len() + 1];
-        let mut next = states.clone();
-        states[0] = true;
-        skip_any(steps, &mut states);
-        for c in value.chars() {
-            if c == '*' {
-                for at in 0..steps.len() {
-                    let passes = matches!(steps[at], Step::Char(step) if step != '.') || steps[at] == Step::Any;
-                    if states[at] && passes {
-                        states[at + 1] = true;
-                    }
-                }
-                continue;
-            }
-            next.fill(false);
-            let mut alive = false;
-            for (at, step) in steps.iter().enumerate().filter(|(at, _)| states[*at]) {
-                match step {
-                    Step::Char(step) if *step == c => next[at + 1] = true,
-                    Step::Char(_) => continue,
-                    Step::Any => next[at] = true,
-                }
-                alive = true;
-            }
-            if !alive {
-                return false;
-            }
-            std::mem::swap(&mut states, &mut next);
-            skip_any(steps, &mut states);
-        }
-        states[steps.len()]
+        ways::meet(&self.steps, value)
     }
 }
 
@@ -370,14 +350,6 @@ fn after_marked<'a>(text: &'a str, part: &str, begins: bool) -> Option<&'a str> 
         let (before, rest) = text.split_at(at);
         (before.ends_with(stem) && has_marks(rest, marks)).then_some(rest)
     })
-}
-
-fn skip_any(steps: &[Step], states: &mut [bool]) {
-    for (at, step) in steps.iter().enumerate() {
-        if *step == Step::Any && states[at] {
-            states[at + 1] = true;
-        }
-    }
 }
 
 fn tokens(source: &str) -> Vec<Token> {
@@ -444,7 +416,7 @@ fn check_uri(source: &str) -> Result<(), String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Field, Glob, Pattern, Token, WidePattern, tokens};
+    use super::{Field, Glob, Pattern, Token, WidePattern, tokens, without_iota_subscripts};
 
     fn permits(pattern: &str, field: Field, value: &str) -> bool {
         Pattern::new(pattern, field).unwrap().matches(value, false)
@@ -570,10 +542,35 @@ mod tests {
             ("\u{e9}*\u{1eb9}*", Field::Identity, "\u{c9}\u{323}-\u{1eb8}\u{301}", true),
             ("*\u{e9}", Field::Identity, "x\u{327}\u{c9}", true),
             ("*a\u{e1}*", Field::Identity, "bA\u{323}\u{301}", false),
+            // An iota subscript folds to a letter.
+            ("\u{1fb3}*", Field::Identity, "\u{1fb3}x", true),
+            ("\u{1fb3}*", Field::Identity, "\u{1fb4}x", true),
+            ("\u{1fb3}*", Field::Identity, "\u{1fbc}\u{301}x", true),
+            ("\u{1fb3}*", Field::Identity, "\u{386}\u{399}x", true),
+            ("\u{1fb3}*", Field::Identity, "\u{3b2}x", false),
+            ("*\u{345}*", Field::Identity, "x", false),
+            ("*\u{345}*", Field::Identity, "\u{1fb4}", true),
             ("*\u{e9}*bc*c*", Field::Identity, "\u{c9}\u{323}xbc", false),
             ("*\u{e9}*bc*c*", Field::Identity, "\u{c9}\u{323}xbcC", true),
         ] {
             assert_eq!(hits(pattern, field, value), expected, "{pattern:?} and {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_name_meets_a_pattern_of_any_length() {
+        for letters in [63, 64, 65, 127, 128, 129, 191, 192, 255, 256] {
+            let text: String = "abcde".chars().cycle().take(letters).collect();
+            let glob = Glob::new(vec![text.clone()]);
+            let (begin, end) = (&text[..20], &text[letters - 20..]);
+            for covers in ["*".to_owned(), format!("{begin}*{end}"), format!("{begin}*"), text.clone()] {
+                assert!(glob.meets(&covers), "{letters} {covers}");
+            }
+            for other in [format!("{begin}*x"), format!("{begin}*{end}a*"), format!("{begin}.*")] {
+                assert!(!glob.meets(&other), "{letters} {other}");
+            }
+            let dotted = Glob::new(vec![format!("{}.{}", &text[..letters / 2], &text[letters / 2 + 1..])]);
+            assert!(dotted.meets("*.*") && !dotted.meets("*") && !dotted.meets("*.*.*"), "{letters}");
         }
     }
 
@@ -709,14 +706,16 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
         /// Of what a pattern spells and more marks, no normal form and no case gets past it.
         #[test]
-        fn further_marks_and_capitals_do_not_hide_what_is_denied(text in "[ae]{0,2}[aeo\u{e9}\u{1ea5}][\u{301}\u{323}\u{327}]{0,2}", marks in "[\u{301}\u{323}\u{327}]{0,3}", end in "[aeo]{0,2}", form in 0..4_usize) {
+        fn further_marks_and_capitals_do_not_hide_what_is_denied(text in "[ae]{0,2}[aeo\u{e9}\u{1ea5}\u{3b1}\u{1fb3}\u{1fc3}\u{1f80}][\u{301}\u{323}\u{327}\u{345}]{0,2}", marks in "[\u{301}\u{323}\u{327}\u{345}]{0,3}", end in "[aeo]{0,2}", form in 0..4_usize) {
             use unicode_normalization::UnicodeNormalization;
             let value = format!("{text}{marks}{end}");
             let value = match form {
                 0 => value,
                 1 => value.nfc().collect(),
-                2 => value.to_uppercase(),
-                _ => value.to_uppercase().nfd().collect(),
+                // What is put behind an iota subscript belongs to the letter before it, also where that is a letter of its own.
+                2 if without_iota_subscripts(&value) == value => value.to_uppercase(),
+                2 => value.nfd().collect::<String>().to_uppercase(),
+                _ => value.nfd().collect::<String>().to_uppercase().nfd().collect(),
             };
             let (begins, within) = (format!("{text}*"), format!("*{text}*"));
             prop_assert!(hits(&begins, Field::Identity, &value));

@@ -81,6 +81,67 @@ fn follow<const N: usize>(steps: &[Step], field: Field, value: &str, star_begins
     ends[last / 64] >> (last % 64) & 1 == 1
 }
 
+/// Whether `steps` lead through some text that `value` stands for, each `*` in it for any text without a dot, where either run
+/// covers everything.
+pub(super) fn meet(steps: &[Step], value: &str) -> bool {
+    // A bit for having come before each step, and one for having come through all.
+    const N: usize = MAX_STEPS / 64 + 1;
+    if steps.len() > MAX_STEPS {
+        // There is no such pattern for the names that these are.
+        return true;
+    }
+    let none: Steps<N> = [0; N];
+    let (mut letters, mut runs, mut passes) = ([none; 128], none, none);
+    for (at, step) in steps.iter().enumerate() {
+        let put = |steps: &mut Steps<N>| steps[at / 64] |= 1 << (at % 64);
+        match step {
+            Step::Char(c) => {
+                letters.get_mut(*c as usize).into_iter().for_each(put);
+                if *c != '.' {
+                    put(&mut passes);
+                }
+            }
+            Step::Run | Step::DeepRun => [&mut runs, &mut passes].into_iter().for_each(put),
+        }
+    }
+    let mut before = none;
+    before[0] = 1;
+    pass(&mut before, &runs);
+    for c in value.chars() {
+        if c == '*' {
+            pass(&mut before, &passes);
+            continue;
+        }
+        let letter = match letters.get(c as usize) {
+            Some(letter) => *letter,
+            None => standing(steps, c),
+        };
+        let (mut behind, mut alive) = (0, 0);
+        for word in 0..N {
+            let met = before[word] & letter[word];
+            before[word] = met << 1 | behind | (before[word] & runs[word]);
+            behind = met >> 63;
+            alive |= before[word];
+        }
+        if alive == 0 {
+            return false;
+        }
+        pass(&mut before, &runs);
+    }
+    before[steps.len() / 64] >> (steps.len() % 64) & 1 == 1
+}
+
+/// Whoever stands before steps that may be passed, one behind the other, may stand behind each: as a sum carries over ones.
+fn pass<const N: usize>(before: &mut Steps<N>, passes: &Steps<N>) {
+    let mut carry = false;
+    for (before, passes) in before.iter_mut().zip(passes) {
+        let (sum, over) = passes.overflowing_add(*before & passes);
+        let (sum, over_too) = sum.overflowing_add(u64::from(carry));
+        carry = over || over_too;
+        *before |= sum ^ passes;
+    }
+}
+
 /// Where `c` stands. No run covers what is not ASCII, so that few are looked for before all ways have ended.
 fn standing<const N: usize>(steps: &[Step], c: char) -> Steps<N> {
     let mut standing = [0; N];

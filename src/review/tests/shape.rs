@@ -142,14 +142,20 @@ fn filled(count: usize, begin: &str, unit: &str, end: &str) -> Vec<String> {
 }
 
 fn takes_little(set: &PolicySet, what: &str, request: &SigningRequest) {
-    let once = |_| {
+    let once = || {
         let began = processor();
         black_box(review(black_box(set), black_box(request), &Facts::default()));
         processor().saturating_sub(began)
     };
-    let took = (0..3).map(once).min().unwrap();
     // Without optimisation everything is up to twenty times slower.
     let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 50 });
+    // Whoever shares the core makes it slower: the least of several is what it takes.
+    let mut took = once();
+    for _ in 0..9 {
+        if took >= most {
+            took = took.min(once());
+        }
+    }
     assert!(took < most, "{what}: {took:?}");
 }
 
@@ -213,11 +219,17 @@ fn what_fills_a_request_takes_little_time_under_patterns_full_of_stars() {
     };
     let stars = compiled(&[permitting(&json!({
         "subject": {
-            "commonName": { "allowed": starred("**", "a*", "*a") },
+            "commonName": {
+                "allowed": starred("**", "a*", "*a"),
+                "denied": list(&format!("{}*\u{302}#*q", "*\u{301}".repeat(110))),
+            },
             "organizations": both("", "*a", "*a"),
             "organizationalUnits": both("", "*aa", "*a"),
         },
-        "dnsNames": { "allowed": starred("**", "a*", "*b"), "required": starred("**", "a*", "*ab"), "wildcards": "Allow" },
+        "dnsNames": {
+            "allowed": starred("**", "a*", "*b"), "required": starred("**", "a*", "*ab"), "wildcards": "Allow",
+            "denied": list(&format!("{}*.#q*.b", "*a".repeat(112))),
+        },
         "uris": both("x:**", "a*a/", "*a"),
         "emailAddresses": both("", "*a", "*b"),
         "usages": { "allowed": ["client auth"] },
@@ -237,6 +249,17 @@ fn what_fills_a_request_takes_little_time_under_patterns_full_of_stars() {
         ("units", with(&|content| content.subject.organizational_units = filled(100, "", "a", ""))),
         ("hosts", with(&|content| content.sans.dns_names = vec![format!("{}b", "a".repeat(252)); MAX_SANS])),
         ("wildcards", with(&|content| content.sans.dns_names = vec![format!("*.{}b", "a".repeat(250)); MAX_SANS])),
+        (
+            "labels",
+            with(&|content| {
+                content.sans.dns_names = vec![format!("*.{}b", format!("{}.", "a".repeat(60)).repeat(4)); MAX_SANS];
+            }),
+        ),
+        ("stars", with(&|content| content.sans.dns_names = vec![format!("{}.b", "*a".repeat(120)); MAX_SANS])),
+        (
+            "marks",
+            with(&|content| content.subject.common_name = Some(format!("a{}\u{301}q", "\u{300}".repeat(23_000)))),
+        ),
         ("uris", with(&|content| content.sans.uris = filled(MAX_SANS, "x:", "aaa/", "a"))),
         ("one uri", with(&|content| content.sans.uris = filled(1, "x:", "aaa/", "a"))),
         ("addresses", with(&|content| content.sans.email_addresses = filled(MAX_SANS, "", "a", "@ab"))),
