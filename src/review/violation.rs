@@ -126,3 +126,21 @@ pub(super) fn row<'a>(sentences: impl Iterator<Item = (&'a str, usize)>) -> Stri
     }
     if more > 0 { format!("{row}; and {more} more") } else { row }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_REASON, row};
+
+    #[test]
+    fn sentences_stand_in_a_row_as_long_as_there_is_room() {
+        let row = |lengths: &[usize]| {
+            let sentences: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
+            row(sentences.iter().map(|sentence| (sentence.as_str(), 2)))
+        };
+        let first = MAX_REASON - 1_002;
+        assert_eq!(row(&[first, 1_000]).len(), MAX_REASON);
+        // What comes behind one that has no room has none either, so that they stay in their order.
+        assert_eq!(row(&[first, 1_001, 1]), format!("{}; and 4 more", "x".repeat(first)));
+        assert_eq!(row(&[2_500, 2_000]), format!("{}; and 2 more", "x".repeat(2_500)));
+    }
+}

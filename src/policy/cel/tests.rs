@@ -397,6 +397,7 @@ fn what_is_never_found_is_so_in_maps_lists_and_regular_expressions_too() {
         // The order of usages.
         ("csr.usages.sort() != ['server auth', 'client auth']", "in that of the alphabet"),
         ("csr.usages.sort() != ['client auth', 'client auth']", "in that of the alphabet"),
+        ("(csr.dnsNames + csr.dnsNames).exists(v, v == 'Amy.example.com')", "it is amy.example.com here"),
         ("!(csr.usages in [['client auth', 'digital signature']])", "the order of docs/expressions.md"),
         ("csr.usages == (has(csr.key.curve) ? ['client auth', 'digital signature'] : ['any', 'any'])", "the order of"),
         ("csr.usages.slice(0, 2) == ['client auth', 'digital signature']", "the order of"),
@@ -434,6 +435,7 @@ fn what_is_never_found_is_so_in_maps_lists_and_regular_expressions_too() {
         "(has(csr.key.curve) ? 'P256' : 'none') == csr.key.?curve.orValue('none') && csr.dnsNames[?0].orValue('None') != 'None'",
         "csr.key.bits >= {'RSA': 3072, 'ECDSA': 256, 'DSA': 9999}[?csr.key.algorithm].orValue(0)",
         "{'RSA': 3072}.all(a, csr.key.algorithm != a || csr.key.bits >= 3072) && {'a': 1}['a'] == 1",
+        "(csr.dnsNames + csr.emailAddresses).exists(v, v == 'Amy@example.com')",
         "csr.usages.sort() == ['client auth', 'digital signature'] && csr.usages.distinct() != ['digital signature', 'client auth']",
         "csr.usages.reverse() == ['client auth', 'digital signature'] || csr.usages.slice(0, 1) == ['client auth']",
         "csr.usages in [['digital signature', 'client auth'], ['client auth', 'digital signature']]",

@@ -293,6 +293,15 @@ fn what_only_reports_is_named_where_nothing_decides() {
 }
 
 #[test]
+fn what_no_object_can_permit_is_said_once() {
+    let policies = ["x", "y", "z"].map(|name| policy(&json!([{ "groups": ["g"] }]), &json!({ "allowed": [name] })));
+    let mut asks = request(SIGNER, "amy", &["g"], "x");
+    asks.content = SigningRequest::decode(Envelope::default(), b"").content;
+    let review = verdict(&policies, &asks);
+    assert_eq!((review.decision, review.violations.len()), (Decision::Deny, 1), "{}", review.reason);
+}
+
+#[test]
 fn a_violation_says_what_is_permitted_and_counts_in_words() {
     let mut object = policy(&json!([{ "groups": ["g"] }]), &json!({ "allowed": ["*"], "denied": ["x", "y"] }));
     object.spec.as_mut().unwrap()["allow"]["subject"]["organizations"] =
