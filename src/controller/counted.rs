@@ -78,15 +78,15 @@ impl Counted {
 
     /// Takes in a request that a watch brought; of whom there is less now.
     pub(super) fn see(&mut self, filed: &Filed) -> Option<Holder> {
-        let uid = filed.uid();
-        if !self.counts(filed.signer_name()) {
+        let (uid, counts) = (filed.uid(), self.counts(filed.signer_name()));
+        if let Some(listing) = self.listing.as_mut().filter(|_| counts || self.sent.contains_key(uid)) {
+            listing.insert(uid.to_owned());
+        }
+        if !counts {
             if filed.settled().is_some() {
                 self.sent.remove(uid);
             }
             return None;
-        }
-        if let Some(listing) = &mut self.listing {
-            listing.insert(uid.to_owned());
         }
         match filed.approval() {
             Some(approval) => {
@@ -264,6 +264,8 @@ mod tests {
         counted.see(&approved("b"));
         counted.gone(&pending("c"));
         counted.written("d");
+        // A list of before anything was counted.
+        list(&mut counted, &[pending("a"), pending("e")]);
         assert!(counted.approvals.is_empty() && counted.sent.len() == 1);
         counted.need(&managed);
         list(&mut counted, &[pending("a")]);
