@@ -9,22 +9,25 @@ use unicode_normalization::char::canonical_combining_class;
 /// to the same text look alike to a person or to a careless comparison.
 #[must_use]
 pub fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        // Its own compatibility form.
-        return text.trim().to_ascii_lowercase();
-    }
-    // Decomposed, since an iota subscript, which becomes a letter, stands behind all other marks (Unicode Standard, D145).
-    let mut lower = String::with_capacity(text.len());
-    text.nfkd().for_each(|c| push_without_case(c, &mut lower));
-    lower.nfkc().collect::<String>().trim().to_owned()
+    let apart = fold_apart(text);
+    if apart.is_ascii() { apart } else { apart.nfkc().collect() }
 }
 
 /// As [`fold`], with each mark apart from the letter before it (form KD): what a text begins with folds to what all of it
 /// begins with, whatever comes next, but for further marks at its last letter.
 #[must_use]
 pub fn fold_apart(text: &str) -> String {
-    let folded = fold(text);
-    if folded.is_ascii() { folded } else { folded.nfkd().collect() }
+    if text.is_ascii() {
+        // Its own compatibility form.
+        return text.trim().to_ascii_lowercase();
+    }
+    // Decomposed first, since an iota subscript, which becomes a letter, stands behind all other marks (Unicode Standard, D145).
+    let normal: String = text.nfkd().collect();
+    let mut lower = String::with_capacity(normal.len());
+    normal.chars().for_each(|c| push_without_case(c, &mut lower));
+    // What has no upper case is its own normal form still.
+    let apart = if lower == normal { normal } else { lower.nfkd().collect() };
+    apart.trim().to_owned()
 }
 
 /// `text` without iota subscripts, which are marks as long as they are not folded, and letters then.
