@@ -112,13 +112,7 @@ impl Counted {
     }
 
     /// An own approval is on its way.
-    pub(super) fn send(&mut self, request: &SigningRequest, now: Timestamp) {
-        if let Some(holder) = Holder::of(request) {
-            self.send_of(&request.envelope.uid, holder, now);
-        }
-    }
-
-    fn send_of(&mut self, uid: &str, holder: Holder, now: Timestamp) {
+    pub(super) fn send(&mut self, uid: &str, holder: Holder, now: Timestamp) {
         self.sent.insert(uid.to_owned(), (holder, now));
         if self.is_needed() {
             self.approvals.insert(holder, uid, Some(now));
@@ -240,7 +234,7 @@ mod tests {
     #[test]
     fn an_own_approval_counts_from_when_it_is_sent_until_the_watch_brings_it() {
         let mut counted = listed(&[pending("a")]);
-        counted.send_of("a", holder(), now());
+        counted.send("a", holder(), now());
         assert_eq!(number(&counted), Some(1));
         // A list, or an event, of before it was written.
         assert_eq!(counted.see(&pending("a")), None);
@@ -259,7 +253,7 @@ mod tests {
         let managed = [SignerPattern::new("example.com/*").unwrap()];
         let mut counted = Counted::default();
         for uid in ["a", "b", "c", "d"] {
-            counted.send_of(uid, holder(), now());
+            counted.send(uid, holder(), now());
         }
         counted.see(&approved("b"));
         counted.gone(&pending("c"));
@@ -277,7 +271,7 @@ mod tests {
     fn what_was_not_written_does_not_count_any_more() {
         let mut counted = listed(&[pending("a"), pending("b"), pending("c"), pending("d")]);
         for uid in ["a", "b", "c", "d"] {
-            counted.send_of(uid, holder(), now());
+            counted.send(uid, holder(), now());
         }
         assert_eq!(counted.withdraw("a"), Some(holder()));
         assert_eq!(counted.see(&decided("b", "Denied")), Some(holder()));
@@ -290,7 +284,7 @@ mod tests {
     #[test]
     fn what_is_gone_or_too_old_does_not_count_any_more() {
         let mut counted = listed(&[approved("a"), approved("b"), approved("c")]);
-        counted.send_of("d", holder(), now());
+        counted.send("d", holder(), now());
         assert_eq!(counted.gone(&approved("a")), Some(holder()));
         assert_eq!(counted.gone(&approved("a")), None);
         // In a list that another server answers, too.

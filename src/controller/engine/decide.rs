@@ -12,7 +12,7 @@ use crate::controller::nodes::Concern;
 use crate::controller::pending::age;
 use crate::controller::{approval, confirm};
 use crate::request::CsrObject;
-use crate::review::{Decision, Facts, ReasonCode, review};
+use crate::review::{Decision, Facts, Holder, ReasonCode, review};
 
 /// For how long reviews are made before other work gets its turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -155,8 +155,10 @@ impl Engine {
             self.prompts.restart_nodes.notify_one();
             return;
         }
-        if verdict.decision == Decision::Approve {
-            self.counted.send(&request, now);
+        if verdict.decision == Decision::Approve
+            && let Some(holder) = Holder::of(&request)
+        {
+            self.counted.send(&request.envelope.uid, holder, now);
         }
         self.flight.depart(entry.filed.uid());
         let decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), set };

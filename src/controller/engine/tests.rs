@@ -90,27 +90,33 @@ fn engine(client: Client, leadership: Leadership) -> Engine {
     engine
 }
 
-fn policy() -> ServedPolicy {
-    let object = json!({
-        "apiVersion": "countersign.dev/v1alpha1",
-        "metadata": { "name": "all", "uid": "all", "generation": 1, "resourceVersion": "1" },
-        "spec": {
-            "match": { "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] },
-            "allow": { "usages": { "allowed": ["client auth"] }, "expirationSeconds": { "max": 3600 } },
-        },
+/// An object as the API server serves it, at this generation and version.
+fn served(kind: Kind, name: &str, version: i64, spec: &Value) -> ServedPolicy {
+    let metadata = json!({ "name": name, "uid": name, "generation": version, "resourceVersion": version.to_string() });
+    let object = json!({ "apiVersion": "countersign.dev/v1alpha1", "metadata": metadata, "spec": spec });
+    ServedPolicy::new(kind, serde_json::from_value(object).unwrap())
+}
+
+/// The policy of [`engine`], at this version, with the subjects that it allows.
+fn policy_with(version: i64, subject: Option<Value>) -> ServedPolicy {
+    let mut spec = json!({
+        "match": { "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] },
+        "allow": { "usages": { "allowed": ["client auth"] }, "expirationSeconds": { "max": 3600 } },
     });
-    ServedPolicy::new(Kind::CSRPolicy, serde_json::from_value(object).unwrap())
+    if let Some(subject) = subject {
+        spec["allow"]["subject"] = subject;
+    }
+    served(Kind::CSRPolicy, "all", version, &spec)
+}
+
+fn policy() -> ServedPolicy {
+    policy_with(1, None)
 }
 
 /// A guardrail that counts what is approved under these signers.
 fn counting(signers: &[&str]) -> Input {
-    let object = json!({
-        "apiVersion": "countersign.dev/v1alpha1",
-        "metadata": { "name": "rate", "uid": "rate", "resourceVersion": "1" },
-        "spec": { "match": { "signerNames": signers }, "limits": { "node": { "maxPerHour": 1 } } },
-    });
-    let served = ServedPolicy::new(Kind::CSRGuardrail, serde_json::from_value(object).unwrap());
-    Input::Policy(Kind::CSRGuardrail, Seen::Changed(served))
+    let spec = json!({ "match": { "signerNames": signers }, "limits": { "node": { "maxPerHour": 1 } } });
+    Input::Policy(Kind::CSRGuardrail, Seen::Changed(served(Kind::CSRGuardrail, "rate", 1, &spec)))
 }
 
 /// A request that does not decode, and so is denied, with these conditions.
@@ -951,19 +957,8 @@ fn kubelets(name: &str) -> Value {
 
 /// A policy that approves these.
 fn permitting_kubelets() -> Input {
-    let object = json!({
-        "apiVersion": "countersign.dev/v1alpha1",
-        "metadata": { "name": "all", "uid": "all", "generation": 2, "resourceVersion": "2" },
-        "spec": {
-            "match": { "signerNames": [SIGNER], "requestors": [{ "users": ["*"] }] },
-            "allow": {
-                "subject": { "commonName": { "from": "Requestor" }, "organizations": { "required": ["system:nodes"] } },
-                "usages": { "allowed": ["client auth"] }, "expirationSeconds": { "max": 3600 },
-            },
-        },
-    });
-    let served = ServedPolicy::new(Kind::CSRPolicy, serde_json::from_value(object).unwrap());
-    Input::Policy(Kind::CSRPolicy, Seen::Changed(served))
+    let subject = json!({ "commonName": { "from": "Requestor" }, "organizations": { "required": ["system:nodes"] } });
+    Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(2, Some(subject))))
 }
 
 /// An engine that may approve `a` and `b` of one node, of which one may be approved in an hour once that is counted. The
