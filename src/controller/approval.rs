@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -53,18 +54,18 @@ pub(super) enum Sent {
     Unanswered(Error),
 }
 
-/// Sends the decision of `review` about `object`, if the gate still holds `revision`.
+/// Sends the decision of `review`, made at `at`, about `object`, if the gate still holds `revision`.
 pub(super) async fn send(
     client: Client,
     gate: Arc<Gate>,
     object: Arc<CsrObject>,
-    review: Arc<Review>,
+    (review, at): (Arc<Review>, Timestamp),
     revision: u64,
 ) -> Sent {
     if !is_identified(&object) {
         return read(&client, &object.metadata.name).await;
     }
-    let patch = patch(&object, &review);
+    let patch = patch(&object, &review, at);
     let began = Moment::now();
     if let Some(fact) = &review.node {
         match read_node(&client, &fact.name).await {
@@ -146,10 +147,11 @@ impl Answered {
     }
 }
 
-/// What became of the decision of `review` about the request with `uid` and this name, whose answer did not come.
-pub(super) async fn look_at(client: Client, name: &str, uid: &str, review: &Review) -> Sent {
+/// What became of the decision of `review`, made at `at`, about the request with `uid` and this name, whose answer did not
+/// come.
+pub(super) async fn look_at(client: Client, name: &str, uid: &str, review: &Review, at: Timestamp) -> Sent {
     match read(&client, name).await {
-        Sent::Found(now) if now.metadata.uid == uid && is_written(&now, review) => Sent::Written(now),
+        Sent::Found(now) if now.metadata.uid == uid && is_written(&now, review, at) => Sent::Written(now),
         // Whatever kept it from being read says nothing about the decision.
         Sent::Failed(error) => Sent::Unanswered(error),
         other => other,
@@ -195,9 +197,9 @@ async fn read_node(client: &Client, name: &str) -> Result<Option<Box<Node>>, Err
 /// object stays: a requestor may have written megabytes into it, and a PUT would have to give all that back. The API server takes
 /// no `managedFields` from a patch of a subresource; without them it need not read those that a requestor has made up, with
 /// times that it writes but does not read.
-fn patch(object: &CsrObject, review: &Review) -> Value {
+fn patch(object: &CsrObject, review: &Review, at: Timestamp) -> Value {
     let mut conditions = object.conditions.clone();
-    conditions.push(condition(review));
+    conditions.push(condition(review, at));
     json!({
         "metadata": {
             "name": object.metadata.name,
@@ -209,9 +211,17 @@ fn patch(object: &CsrObject, review: &Review) -> Value {
     })
 }
 
-pub(super) fn condition(review: &Review) -> Value {
-    let reason = format!("Policy{}", kind(review));
-    json!({ "type": kind(review), "status": "True", "reason": reason, "message": cut(&message(review), MAX_MESSAGE) })
+/// The condition that says the decision of `review`. Another replica may make the same in the same words: the moment at which
+/// it was made, in whole seconds as Kubernetes has them, tells whose it is. The API server keeps a `lastUpdateTime`, and sets
+/// one only where there is none (kubernetes/pkg/registry/certificates, `populateConditionTimestamps`).
+pub(super) fn condition(review: &Review, at: Timestamp) -> Value {
+    json!({
+        "type": kind(review),
+        "status": "True",
+        "reason": format!("Policy{}", kind(review)),
+        "message": cut(&message(review), MAX_MESSAGE),
+        "lastUpdateTime": format!("{at:.0}"),
+    })
 }
 
 /// The type of the condition.
@@ -222,10 +232,12 @@ fn kind(review: &Review) -> &'static str {
     }
 }
 
-/// Whether `object` has the condition that the decision of `review` writes; the API server adds times.
-pub(super) fn is_written(object: &CsrObject, review: &Review) -> bool {
-    let ours = condition(review);
-    let same = |theirs: &Value| ["type", "reason", "message"].iter().all(|field| theirs[field] == ours[field]);
+/// Whether `object` has the condition that the decision of `review`, made at `at`, writes; the API server adds another time.
+pub(super) fn is_written(object: &CsrObject, review: &Review, at: Timestamp) -> bool {
+    let ours = condition(review, at);
+    let same = |theirs: &Value| {
+        ["type", "reason", "message", "lastUpdateTime"].iter().all(|field| theirs[field] == ours[field])
+    };
     object.conditions.iter().any(same)
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Error;
 use super::client::{get_within, limited, segment};
 use super::moment::Moment;
-use super::policies::{Version, Versions};
+use super::policies::{Snapshot, Version, Versions};
 use super::skew::{self, RightUrl, Skew};
 use crate::api::{GROUP, VERSION};
 use crate::policy::{Kind, ServedPolicy, UnreadPolicy};
@@ -23,8 +23,8 @@ const MAX_PAGE: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) since: Moment,
-    pub(super) policies: Versions,
-    pub(super) guardrails: Versions,
+    pub(super) policies: Snapshot,
+    pub(super) guardrails: Snapshot,
     pub(super) skew: Skew,
     pub(super) right: RightUrl,
 }
@@ -83,7 +83,7 @@ struct ListMetadata {
 /// may bring, in a watch that began before, objects without the fields that only the new one has, and their
 /// generation does not tell. In pages, between which decisions have their turn, here and at the API server, and the shorter
 /// the larger the objects are. With whether it was one page.
-async fn versions(client: &Client, kind: Kind) -> Result<(Versions, bool), Error> {
+async fn versions(client: &Client, kind: Kind) -> Result<(Snapshot, bool), Error> {
     let path = format!("/apis/{GROUP}/{VERSION}/{}", kind.plural());
     let (mut versions, mut next, mut moment) = (Versions::new(), String::new(), None);
     let mut limit = PAGE;
@@ -108,7 +108,7 @@ async fn versions(client: &Client, kind: Kind) -> Result<(Versions, bool), Error
             }
         }
         if metadata.next.is_empty() {
-            return Ok((versions, next.is_empty()));
+            return Ok((Snapshot { versions, resource_version: metadata.resource_version }, next.is_empty()));
         }
         if metadata.next == next {
             return Err(Error::Answer("the whole list"));
@@ -156,9 +156,9 @@ mod tests {
                 async { Ok::<_, Infallible>(Response::new(body)) }
             })
         };
-        let (versions, one) = versions(&Client::new(service, "default"), Kind::CSRPolicy).await.unwrap();
+        let (snapshot, one) = versions(&Client::new(service, "default"), Kind::CSRPolicy).await.unwrap();
         let asked = std::mem::take(&mut *asked.lock().unwrap());
-        (versions.len(), one, asked)
+        (snapshot.versions.len(), one, asked)
     }
 
     #[tokio::test]

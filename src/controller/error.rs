@@ -66,6 +66,9 @@ pub enum Error {
     /// The API server did not answer in time.
     #[error("the API server did not answer within {0} s")]
     Timeout(u64),
+    /// The process ends before the API server has answered.
+    #[error("the API server did not answer before the end")]
+    GivenUp,
     /// An answer is not what it has to be.
     #[error("the API server's answer is not {0}")]
     Answer(&'static str),
@@ -132,7 +135,7 @@ impl Error {
             },
             Self::Api(_) | Self::Unreachable { .. } => "connection",
             Self::Answer(_) | Self::TooLarge(_) | Self::Watch(_) => "malformed",
-            Self::Timeout(_) => "timeout",
+            Self::Timeout(_) | Self::GivenUp => "timeout",
             Self::Request(_) | Self::Body(_) => "unsendable",
             Self::OtherServer
             | Self::Config(_)

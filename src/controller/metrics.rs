@@ -36,6 +36,7 @@ pub struct Metrics {
     oldest_pending: GaugeVec,
     api_errors: IntCounterVec,
     policies: IntGaugeVec,
+    required_guardrails: IntGaugeVec,
     permissions: IntGaugeVec,
     leader: IntGauge,
     ready: IntGauge,
@@ -112,6 +113,11 @@ impl Metrics {
             api_errors: counters("api_errors_total", "Failed calls to the API server.", &["operation", "category"])?,
             pending: gauges("pending_requests", "Requests without a decision.", &["signer"])?,
             policies: gauges("policies", "Policies and guardrails.", &["kind", "mode", "ready"])?,
+            required_guardrails: gauges(
+                "required_guardrail_in_force",
+                "Whether a guardrail without which nothing is approved is there, Ready and enforced.",
+                &["name"],
+            )?,
             permissions: gauges(
                 "permission_granted",
                 "Whether the service account may do what it needs to do.",
@@ -229,6 +235,10 @@ impl Metrics {
             let mode = if object.mode == Mode::Audit { "Audit" } else { "Enforce" };
             let ready = if object.is_ready() { "true" } else { "false" };
             self.policies.with_label_values(&[object.object.kind.name(), mode, ready]).inc();
+        }
+        for (name, guardrail) in set.required_guardrails() {
+            let in_force = guardrail.is_some_and(|guardrail| guardrail.is_ready() && guardrail.mode == Mode::Enforce);
+            self.required_guardrails.with_label_values(&[name]).set(in_force.into());
         }
         self.begin_at_zero(set);
         self.forget_gone(set);

@@ -33,6 +33,21 @@ impl From<&PolicyObject> for Version {
 /// The versions of all objects of a kind, by name.
 pub(super) type Versions = BTreeMap<String, Version>;
 
+/// All objects of a kind at one moment, as a consistent list has them.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) versions: Versions,
+    /// `metadata.resourceVersion` of the list.
+    pub(super) resource_version: String,
+}
+
+/// Whether `version` is a later moment of the API server than `moment`: both are `metadata.resourceVersion`, which are
+/// comparable as decimal numbers (Kubernetes API concepts, "resource versions"). Of others nobody can tell.
+fn is_later(version: &str, moment: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>().ok();
+    number(version).zip(number(moment)).is_some_and(|(version, moment)| version > moment)
+}
+
 /// An object as it was seen last.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
@@ -57,6 +72,11 @@ impl Held {
         Self { object, compiled, version, status, resource_version }
     }
 
+    /// Whether it says what `before` said: what could not be compiled for now may have been since.
+    fn says_what(&self, before: &Self) -> bool {
+        self.object == before.object && Arc::ptr_eq(&self.compiled, &before.compiled)
+    }
+
     /// A policy that is being deleted stops at once; a guardrail holds until it is gone.
     fn in_force(&self) -> bool {
         self.object.kind == Kind::CSRGuardrail || !self.object.deleting
@@ -69,7 +89,23 @@ struct Store {
     objects: BTreeMap<String, Held>,
     /// What a list in progress has brought so far.
     listing: BTreeMap<String, Held>,
+    /// What the watch has said is gone since the consistent read under way began, if one is: its name, and the moment.
+    gone: Option<BTreeMap<String, String>>,
     synced: bool,
+}
+
+impl Store {
+    /// Whether what is in memory is what `snapshot` has, or, where it `may_be_ahead`, what the watch has brought since.
+    fn has_seen(&self, snapshot: &Snapshot, may_be_ahead: bool) -> bool {
+        let Snapshot { versions, resource_version: moment } = snapshot;
+        let is_ahead = |version: &str| may_be_ahead && is_later(version, moment);
+        let all_of_it = versions.iter().all(|(name, version)| match self.objects.get(name) {
+            Some(held) => held.version == *version || is_ahead(&held.resource_version),
+            None => self.gone.as_ref().and_then(|gone| gone.get(name)).is_some_and(|version| is_ahead(version)),
+        });
+        let has = |(name, held): (&String, &Held)| versions.contains_key(name) || is_ahead(&held.resource_version);
+        all_of_it && self.objects.iter().all(has)
+    }
 }
 
 /// Both kinds, and the set that reviews are held against.
@@ -135,18 +171,24 @@ impl Policies {
                 let before = std::mem::replace(&mut store.objects, std::mem::take(&mut store.listing));
                 store.synced = true;
                 let same = before.len() == store.objects.len()
-                    && before.values().zip(store.objects.values()).all(|(before, now)| before.object == now.object);
+                    && before.values().zip(store.objects.values()).all(|(before, now)| now.says_what(before));
                 (true, !same)
             }
             Seen::Changed(entry) => {
                 let name = entry.object.name.clone();
                 let before = store.objects.get(&name);
                 let held = Held::new(entry, before);
-                let same = before.is_some_and(|before| before.object == held.object);
+                let same = before.is_some_and(|before| held.says_what(before));
                 store.objects.insert(name, held);
                 (false, !same)
             }
-            Seen::Deleted(entry) => (false, store.objects.remove(&entry.object.name).is_some()),
+            Seen::Deleted(entry) => {
+                let was_there = store.objects.remove(&entry.object.name).is_some();
+                if let Some(gone) = &mut store.gone {
+                    gone.insert(entry.object.name, entry.resource_version);
+                }
+                (false, was_there)
+            }
             Seen::Lost => (std::mem::replace(&mut store.synced, false), false),
         };
         if !content {
@@ -158,9 +200,17 @@ impl Policies {
         Change::Content
     }
 
-    /// The versions in memory, to compare with what the API server has.
-    pub(super) fn versions(&self, kind: Kind) -> Versions {
-        self.store(kind).objects.iter().map(|(name, held)| (name.clone(), held.version.clone())).collect()
+    /// A consistent read begins, or is over.
+    pub(super) fn reads(&mut self, now: bool) {
+        for kind in Kind::ALL {
+            self.store_mut(kind).gone = now.then(BTreeMap::new);
+        }
+    }
+
+    /// Whether memory has of `kind` what the consistent read under way has shown. Where it `may_be_ahead`, with what
+    /// the watch has brought since that moment: policies that change faster than they can be read would be confirmed never.
+    pub(super) fn has_seen(&self, kind: Kind, snapshot: &Snapshot, may_be_ahead: bool) -> bool {
+        self.store(kind).has_seen(snapshot, may_be_ahead)
     }
 
     /// The state of all this: another number after anything was seen.
@@ -194,7 +244,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{Change, Policies};
+    use super::{Change, Policies, Snapshot, Versions};
     use crate::controller::watch::Seen;
     use crate::policy::{Compiled, Kind, ServedPolicy, Settings};
 
@@ -207,6 +257,77 @@ mod tests {
         });
         object["metadata"]["resourceVersion"] = rest["resourceVersion"].clone();
         ServedPolicy::new(Kind::CSRGuardrail, serde_json::from_str(&object.to_string()).unwrap())
+    }
+
+    /// The versions of the guardrails in memory.
+    fn versions(policies: &Policies) -> Versions {
+        let objects = &policies.guardrails.objects;
+        objects.iter().map(|(name, held)| (name.clone(), held.version.clone())).collect()
+    }
+
+    /// A policy may change faster than all of them can be read; what was revoked before the read began must be seen all the same.
+    #[test]
+    fn what_a_consistent_read_shows_is_confirmed_though_the_watch_has_gone_ahead_and_not_where_it_is_behind() {
+        let kind = Kind::CSRGuardrail;
+        let at = |version: u64, generation, max| {
+            served("u", generation, max, &json!({ "resourceVersion": version.to_string() }))
+        };
+        let memory = |seen: Vec<Seen<ServedPolicy>>| {
+            let mut policies = Policies::new(Settings::default());
+            policies.see(kind, Seen::Restarted);
+            policies.see(kind, Seen::Synced);
+            policies.reads(true);
+            for seen in seen {
+                policies.see(kind, seen);
+            }
+            policies
+        };
+        let first = || Seen::Changed(at(10, 1, 600));
+        let second = || Seen::Changed(at(20, 2, 700));
+        let gone = |version| Seen::Deleted(at(version, 2, 700));
+        let (none, one, two) =
+            (versions(&memory(vec![])), versions(&memory(vec![first()])), versions(&memory(vec![second()])));
+        // What memory has, what was read and when, whether that is confirmed, and whether it would be without going ahead.
+        for (seen, read, moment, ahead, exact) in [
+            (vec![], &none, "9", true, true),
+            (vec![first()], &one, "10", true, true),
+            (vec![first(), second()], &one, "15", true, false),
+            (vec![first(), second()], &one, "20", false, false),
+            // The watch is behind.
+            (vec![first()], &two, "20", false, false),
+            (vec![], &one, "10", false, false),
+            (vec![first()], &none, "15", false, false),
+            // Created, and deleted, since it was read.
+            (vec![first()], &none, "9", true, false),
+            (vec![first(), second(), gone(30)], &two, "25", true, false),
+            (vec![first(), second(), gone(30)], &two, "30", false, false),
+            (vec![first(), second(), gone(30)], &none, "30", true, true),
+            // Nobody can tell.
+            (vec![first(), second()], &one, "x15", false, false),
+            (vec![first(), second()], &one, "", false, false),
+        ] {
+            let policies = memory(seen);
+            let snapshot = Snapshot { versions: read.clone(), resource_version: moment.to_owned() };
+            assert_eq!(policies.has_seen(kind, &snapshot, true), ahead, "{policies:?} {snapshot:?}");
+            assert_eq!(policies.has_seen(kind, &snapshot, false), exact, "{policies:?} {snapshot:?}");
+        }
+        // What was gone before this read began says nothing of it.
+        let mut policies = memory(vec![first(), second(), gone(30)]);
+        policies.reads(true);
+        assert!(!policies.has_seen(kind, &Snapshot { versions: two, resource_version: "25".to_owned() }, true));
+    }
+
+    /// As where no thread could be started for its expressions.
+    #[test]
+    fn what_compiles_the_second_time_is_in_force() {
+        let kind = Kind::CSRGuardrail;
+        let mut policies = Policies::new(Settings::default());
+        policies.see(kind, Seen::Changed(served("u", 1, 600, &json!({}))));
+        let held = policies.guardrails.objects.get_mut("cap").unwrap();
+        held.compiled = Arc::new(held.compiled.without_thread());
+        assert!(held.compiled.is_for_now() && !held.compiled.is_ready());
+        assert_eq!(policies.see(kind, Seen::Changed(served("u", 1, 600, &json!({})))), Change::Content);
+        assert!(policies.set().guardrails()[0].is_ready());
     }
 
     /// A list brings all again, and a changed label or status brings it.
@@ -233,13 +354,14 @@ mod tests {
 
         let mut before = first;
         for (uid, generation, max) in [("u", 1, 700), ("u", 2, 700), ("v", 2, 700)] {
-            let versions = policies.versions(kind);
+            let versions = versions(&policies);
             assert_eq!(policies.see(kind, Seen::Changed(served(uid, generation, max, &json!({})))), Change::Content);
             let now = compiled(&policies);
             assert!(!Arc::ptr_eq(&before, &now) && Arc::ptr_eq(&policies.set().guardrails()[0], &now));
             assert_eq!((now.object.uid.as_str(), now.generation), (uid, i64::try_from(generation).ok()));
             assert_eq!(now.rules().unwrap().expiration.as_ref().unwrap().max, i32::try_from(max).ok());
-            assert!(versions != policies.versions(kind));
+            let snapshot = Snapshot { versions, resource_version: String::new() };
+            assert!(!policies.has_seen(kind, &snapshot, true));
             before = now;
         }
         assert_eq!(list(&mut policies, served("v", 3, 800, &json!({}))), Change::Content);

@@ -238,7 +238,7 @@ mod tests {
                     let verdict = review(&set, &request, &facts);
                     recorder.record(&set, &request, &verdict, None);
                     *decisions.entry(verdict.decision.as_str()).or_default() += 1;
-                    let condition = condition(&verdict)["message"].as_str().unwrap().to_owned();
+                    let condition = condition(&verdict, Timestamp::UNIX_EPOCH)["message"].as_str().unwrap().to_owned();
                     assert!(hostile::shows_all(&condition) && !condition.contains('\n'), "{condition:?}");
                     while let Ok(queued) = notes.try_recv() {
                         let note = queued.note;

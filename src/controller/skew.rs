@@ -1,7 +1,8 @@
-//! Version skew: whether the API server serves every field that this version knows.
+//! Version skew: whether the API server serves every field that this version knows, and keeps the objects.
 //!
 //! An older CRD prunes newer fields before anybody sees them: a guardrail would lose a limit, a
-//! policy a condition. So nothing is decided until the CRDs are upgraded.
+//! policy a condition. One that is being deleted takes its objects with it, one after the other. So nothing is decided
+//! until the CRDs are whole again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub(super) enum Skew {
     Unknown(String),
     /// Every field is served.
     None,
-    /// The CRDs are missing or older; what is wrong first.
+    /// The CRDs are missing, being deleted, or older; what is wrong first.
     Older(String),
 }
 
@@ -44,6 +45,18 @@ struct Root {
 struct Group {
     #[serde(rename = "serverRelativeURL")]
     server_relative_url: String,
+}
+
+/// What is served of the group, a Kubernetes `APIResourceList`.
+#[derive(Deserialize)]
+struct Resources {
+    resources: Vec<Resource>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    name: String,
+    verbs: Vec<String>,
 }
 
 /// The URL of a schema that was found right: it names a hash of the content, so one look at it is enough.
@@ -81,9 +94,16 @@ pub(super) async fn observe(client: Client, now: Arc<Notify>, mut found: impl As
 /// Looks at the served schema; `right` is what an earlier look returned.
 pub(super) async fn look(client: &Client, right: RightUrl) -> Result<(Skew, RightUrl), Error> {
     let root: Root = get(client, "/openapi/v3", "application/json").await?;
-    let Some(group) = root.paths.get(&format!("apis/{GROUP}/{VERSION}")) else {
-        return Ok((Skew::Older("the CRDs are not installed".to_owned()), None));
+    let not_installed = || Ok((Skew::Older("the CRDs are not installed".to_owned()), None));
+    let path = format!("apis/{GROUP}/{VERSION}");
+    let Some(group) = root.paths.get(&path) else { return not_installed() };
+    let resources: Resources = match get(client, &format!("/{path}"), "application/json").await {
+        Err(error) if error.status() == Some(404) => return not_installed(),
+        served => served?,
     };
+    if let Some(why) = not_kept(&resources) {
+        return Ok((Skew::Older(why), None));
+    }
     let url = &group.server_relative_url;
     if right.as_ref() == Some(url) {
         return Ok((Skew::None, right));
@@ -92,6 +112,19 @@ pub(super) async fn look(client: &Client, right: RightUrl) -> Result<(Skew, Righ
     let skew = compare(&document);
     let right = (skew == Skew::None).then(|| url.clone());
     Ok((skew, right))
+}
+
+/// Why objects of a kind are not kept, if that is so. The schema of a CRD that is being deleted is served until the last
+/// object is gone, which a finalizer may hold for ever; the verbs that write are not (apiextensions-apiserver,
+/// `DiscoveryController.sync`).
+fn not_kept(served: &Resources) -> Option<String> {
+    Kind::ALL.into_iter().find_map(|kind| {
+        let Some(resource) = served.resources.iter().find(|resource| resource.name == kind.plural()) else {
+            return Some(format!("the CRD of {kind} is not installed"));
+        };
+        let ends = !resource.verbs.iter().any(|verb| verb == "create");
+        ends.then(|| format!("the CRD of {kind} is being deleted, and its objects with it"))
+    })
 }
 
 /// Compares an OpenAPI v3 document of the group with the schemas of this version.
@@ -144,7 +177,7 @@ fn missing(path: &str, served: &Value, own: &Value) -> Option<String> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Skew, compare};
+    use super::{Resources, Skew, compare, not_kept};
     use crate::api::schema::crds;
 
     fn served(change: impl Fn(&mut Value)) -> Skew {
@@ -193,6 +226,22 @@ mod tests {
             matches!(&skew, Skew::Older(why) if why.ends_with("it does not know spec.limits.uris.denied: null")),
             "{skew:?}"
         );
+    }
+
+    #[test]
+    fn a_kind_of_which_nothing_can_be_created_is_named() {
+        let said = |verbs: &[&str], name: &str| {
+            let resources = json!({ "resources": [
+                { "name": "csrpolicies", "verbs": ["create", "get"] },
+                { "name": "csrpolicies/status", "verbs": ["get"] },
+                { "name": name, "verbs": verbs },
+            ] });
+            not_kept(&serde_json::from_value::<Resources>(resources).unwrap())
+        };
+        assert_eq!(said(&["get", "create"], "csrguardrails"), None);
+        let ending = said(&["delete", "deletecollection", "get", "list", "watch"], "csrguardrails");
+        assert_eq!(ending.unwrap(), "the CRD of CSRGuardrail is being deleted, and its objects with it");
+        assert_eq!(said(&["create"], "csrguardrails/status").unwrap(), "the CRD of CSRGuardrail is not installed");
     }
 
     #[test]

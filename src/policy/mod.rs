@@ -94,7 +94,14 @@ impl Compiled {
     /// Whether a problem is one of the machine, at this moment, so that compiling it again may help.
     #[must_use]
     pub fn is_for_now(&self) -> bool {
-        self.problems.iter().any(|problem| problem.message.contains(cel::NO_THREAD))
+        self.problems.iter().any(|problem| problem.message.starts_with(cel::NO_THREAD))
+    }
+
+    /// The same, as if no thread could be started to parse its expressions.
+    #[cfg(test)]
+    pub(crate) fn without_thread(&self) -> Self {
+        let problem = Problem { path: "spec".to_owned(), message: cel::NO_THREAD.to_owned() };
+        Self { rules: None, problems: vec![problem], ..self.clone() }
     }
 
     /// Whether what it says may depend on Nodes.

@@ -114,6 +114,15 @@ impl PolicySet {
         &self.guardrails
     }
 
+    /// The guardrails that must be in force before anything is approved ([`Settings::required_guardrails`]): each name, and
+    /// the object if there is one.
+    pub fn required_guardrails(&self) -> impl Iterator<Item = (&str, Option<&Arc<Compiled>>)> {
+        self.settings.required_guardrails.iter().map(|name| {
+            let guardrail = self.guardrails.iter().find(|guardrail| guardrail.object.name == *name);
+            (name.as_str(), guardrail)
+        })
+    }
+
     /// The first object that says the same as `object`, which is one of these.
     pub(super) fn first_like(&self, object: &Compiled) -> Option<&Compiled> {
         let alike = self.alike.get(&object.digest)?;

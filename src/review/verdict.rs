@@ -174,8 +174,7 @@ fn guardrails(context: &Context<'_>, enforced: impl Fn(&Compiled) -> bool + Copy
 }
 
 fn missing_guardrail(set: &PolicySet, enforced: impl Fn(&Compiled) -> bool) -> Option<Review> {
-    set.settings().required_guardrails.iter().find_map(|name| {
-        let guardrail = set.guardrails().iter().find(|guardrail| guardrail.object.name == *name);
+    set.required_guardrails().find_map(|(name, guardrail)| {
         let why = match guardrail {
             None => "does not exist",
             Some(guardrail) if !guardrail.is_ready() => "is not Ready",

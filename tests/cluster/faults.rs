@@ -206,6 +206,10 @@ fn reads_schema(call: &Call) -> bool {
     call.path.starts_with("/openapi/v3")
 }
 
+fn reads_resources(call: &Call) -> bool {
+    call.path == "/apis/countersign.dev/v1alpha1"
+}
+
 #[test]
 fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
     let body = |text: &str| Fault::Body(text.to_owned());
@@ -233,6 +237,10 @@ fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
         ("schema-hangs", (reads_schema, Fault::Hang)),
         ("schema-gone", (reads_schema, body(r#"{"paths":{}}"#))),
         ("schema-no-schema", (reads_schema, body("5"))),
+        ("resources-500", (reads_resources, answers(500))),
+        ("resources-gone", (reads_resources, answers(404))),
+        ("resources-none", (reads_resources, body(r#"{"resources":[]}"#))),
+        ("resources-hang", (reads_resources, Fault::Hang)),
     ];
     let bench = Bench::start();
     bench.each(table, |case, (on, fault)| {
@@ -242,7 +250,7 @@ fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
         let since = Instant::now();
         let name = case.file("during");
         case.is_pending_after(&name, Duration::from_secs(5));
-        // It does not hurry either: one read a second, of four calls, and their beginnings.
+        // It does not hurry either: one read a second, of five calls, and their beginnings.
         let calls = case.proxy.calls_since(since, |call| call.method == "GET");
         assert!(calls.len() < 40, "{} calls\n{}", calls.len(), case.story());
         drop(injected);
@@ -707,6 +715,36 @@ fn without_the_crds_nothing_is_approved_until_they_are_back() {
         back.unwrap();
         case.is_approved(&name);
     }
+}
+
+/// A finalizer on one guardrail holds the CRD back, while the others are gone already.
+#[test]
+fn while_a_crd_is_being_deleted_nothing_is_approved() {
+    let bench = Bench::start();
+    let case = Case::start(&bench, "ending", &["--leader-elect=false", "--policy-settle=0s"]);
+    case.create_guardrail(&permits());
+    let mut held = case.guardrail(&permits());
+    held["metadata"] = json!({ "name": format!("{}-held", case.name), "finalizers": ["example.com/held"] });
+    case.try_create(GUARDRAILS, &held).unwrap();
+    case.is_approved(&case.file("before"));
+    let admin = &bench.cluster.admin;
+    let crd = "crd/csrguardrails.countersign.dev";
+    admin.run(&["delete", crd, "--wait=false"]).unwrap();
+    let gone = eventually("a guardrail is gone", LIMIT, || {
+        let output = admin.output(&["get", "csrguardrail", &case.name], "")?;
+        anyhow_if(!output.status.success(), "it is there")
+    });
+    gone.unwrap();
+    let name = case.file("ending");
+    case.is_pending_after(&name, Duration::from_secs(6));
+    let answer = case.controller.http("/readyz").unwrap();
+    assert!(answer.contains("the CRD of CSRGuardrail is being deleted"), "{answer}");
+    let held = format!("csrguardrail/{}-held", case.name);
+    admin.run(&["patch", &held, "--type=merge", "--patch", r#"{"metadata":{"finalizers":null}}"#]).unwrap();
+    admin.run(&["wait", "--for=delete", "--timeout=30s", crd]).unwrap();
+    admin.run(&["apply", "--server-side", "--force-conflicts", "-f", "crds"]).unwrap();
+    admin.run(&["wait", "--for=condition=Established", "--timeout=30s", crd]).unwrap();
+    case.is_approved(&name);
 }
 
 impl Case<'_> {

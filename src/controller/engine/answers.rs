@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Decided, Done, Engine, LAG, Late};
+use super::{Decided, Done, Engine, LAG, Late, SCHEMA_SETTLES};
 use crate::controller::Error;
-use crate::controller::approval::{Sent, condition, is_written};
+use crate::controller::approval::{Sent, is_written, message};
 use crate::controller::confirm::Current;
 use crate::controller::filed::Filed;
 use crate::controller::gate::Refusal;
@@ -30,7 +30,7 @@ impl Engine {
             Done::Read { filed, read } => self.read(&filed, read),
             Done::Confirmed(Ok(current)) => self.confirmed(current),
             Done::Confirmed(Err(error)) => {
-                self.confirming = false;
+                self.end_confirming();
                 self.gate.doubt();
                 self.metrics.api_error("confirm-policies", &error);
                 tracing::warn!(error = %error, "cannot confirm that the policies are current, so nothing is decided");
@@ -45,10 +45,21 @@ impl Engine {
         }
     }
 
-    fn confirmed(&mut self, current: Current) {
+    fn end_confirming(&mut self) {
         self.confirming = false;
+        self.policies.reads(false);
+    }
+
+    fn confirmed(&mut self, current: Current) {
+        // What is newer than the read was not compared with it: then nothing may have been pruned.
+        let may_be_ahead = current.right == self.right_schema.0 && self.right_schema.1.elapsed() > SCHEMA_SETTLES;
+        let seen = self.policies.has_seen(Kind::CSRPolicy, &current.policies, may_be_ahead)
+            && self.policies.has_seen(Kind::CSRGuardrail, &current.guardrails, may_be_ahead);
+        self.end_confirming();
         // An object may have been pruned, on its way in or out, since the schema was last looked at.
-        self.right_schema = current.right;
+        if current.right != self.right_schema.0 {
+            self.right_schema = (current.right, Instant::now());
+        }
         self.skew(current.skew);
         self.show_readiness();
         if self.skew != Skew::None {
@@ -56,14 +67,12 @@ impl Engine {
             self.prompts.look_at_schema.notify_one();
             return;
         }
-        let same = current.policies == self.policies.versions(Kind::CSRPolicy)
-            && current.guardrails == self.policies.versions(Kind::CSRGuardrail);
-        if same {
+        if seen {
             self.lagging_since = None;
             self.gate.confirm(self.gate.revision(), current.since);
             return;
         }
-        // The watch is behind, or has just gone ahead: look again, soon at first, and do not wait for ever.
+        // The watch is behind, or has just gone ahead, too soon: look again, soon at first, and do not wait for ever.
         self.gate.doubt();
         let lags = self.lagging_since.get_or_insert_with(Instant::now).elapsed();
         if lags > LAG {
@@ -141,7 +150,7 @@ impl Engine {
     }
 
     /// A decision about the request with `uid` was written, so that no other was or will be.
-    fn conclude(&mut self, name: &str, uid: &str) {
+    fn close(&mut self, name: &str, uid: &str) {
         self.late.remove(uid);
         if let Some(open) = self.unanswered.get_mut(name) {
             open.retain(|one| one.filed.uid() != uid);
@@ -149,6 +158,11 @@ impl Engine {
                 self.unanswered.remove(name);
             }
         }
+    }
+
+    /// A decision about the request with `uid` was written, and nothing is left to do about it.
+    fn conclude(&mut self, name: &str, uid: &str) {
+        self.close(name, uid);
         self.counted.written(uid);
         self.forget(name, uid);
     }
@@ -180,7 +194,7 @@ impl Engine {
                 self.unanswered.entry(name.to_owned()).or_default().push(decided);
             }
         }
-        let ours = same && is_written(now, review);
+        let ours = same && is_written(now, review, decided.at);
         let now = Filed::from(now.clone());
         if !self.answer(&now, false) && settled && !ours && still_here {
             tracing::info!(
@@ -196,12 +210,11 @@ impl Engine {
         }
     }
 
-    /// A decision was not there when it was looked for, and may be on its way still. One in the same words as another tells
-    /// nothing more.
+    /// A decision was not there when it was looked for, and may be on its way still. One that says the same as another, and was
+    /// made at the same time, tells nothing more.
     fn keep_late(&mut self, decided: Decided) {
         let late = self.late.entry(decided.filed.uid().to_owned()).or_default();
-        let words = condition(&decided.review);
-        if late.iter().any(|one| !one.looked_for && condition(&one.decided.review) == words) {
+        if late.iter().any(|one| !one.looked_for && one.decided.at == decided.at && one.decided.says_what(&decided)) {
             return;
         }
         if late.len() >= MOST_LATE
@@ -260,7 +273,7 @@ impl Engine {
     }
 
     /// The watch brings a request as it is now, or was last: if a decision about it is open, that may be what it has, and is
-    /// recorded; whether one is. Whoever leads in the meantime may have decided it in the same words. What is `on_its_way` about
+    /// recorded; whether one is. What is `on_its_way` about
     /// it may be what it has, and tells when it comes.
     pub(super) fn answer(&mut self, filed: &Filed, on_its_way: bool) -> bool {
         let (name, uid) = (filed.name(), filed.uid());
@@ -275,15 +288,12 @@ impl Engine {
             }
             return false;
         };
-        let is_this = |one: &Decided| one.filed.uid() == uid && is_written(object, &one.review);
-        let open = self.unanswered.get_mut(name);
-        let mut written = open.and_then(|open| Some(open.swap_remove(open.iter().position(is_this)?)));
-        if self.unanswered.get(name).is_some_and(Vec::is_empty) {
-            self.unanswered.remove(name);
-        }
-        written = written.or_else(|| late.into_iter().map(|one| one.decided).find(is_this));
+        let is_this = |one: &&Decided| one.filed.uid() == uid && is_written(object, &one.review, one.at);
+        let open = self.unanswered.get(name).into_iter().flatten();
+        let written = open.chain(late.iter().map(|one| &one.decided)).find(is_this).cloned();
         if let Some(decided) = &written {
             self.record(decided, &object.signing_request());
+            self.close(name, uid);
         }
         written.is_some()
     }
@@ -313,6 +323,14 @@ impl Engine {
         }
         let wait = if error.is_too_large() { NO_ROOM } else { error.retry_after() };
         self.queue.retry(filed.name(), filed.requestor(), wait);
+    }
+}
+
+impl Decided {
+    /// Whether it says what `other` says, under the same policies.
+    pub(super) fn says_what(&self, other: &Self) -> bool {
+        let same = self.review.decision == other.review.decision && Arc::ptr_eq(&self.set, &other.set);
+        same && message(&self.review) == message(&other.review)
     }
 }
 

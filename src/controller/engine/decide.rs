@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::{Decided, Done, Engine, Late};
+use crate::controller::Error;
 use crate::controller::approval::Sent;
 use crate::controller::filed::Filed;
 use crate::controller::nodes::Concern;
@@ -64,7 +66,8 @@ impl Engine {
             return;
         }
         self.confirming = true;
-        let (client, right) = (self.client.clone(), self.right_schema.clone());
+        self.policies.reads(true);
+        let (client, right) = (self.client.clone(), self.right_schema.0.clone());
         self.calls.push(Box::pin(async move {
             tokio::time::sleep(after).await;
             Done::Confirmed(confirm::read(&client, right).await)
@@ -84,10 +87,10 @@ impl Engine {
             self.review_object(name, object);
             return;
         }
-        let (client, filed) = (self.client.clone(), entry.filed.clone());
+        let (client, filed, given_up) = (self.client.clone(), entry.filed.clone(), self.given_up.clone());
         self.flight.depart(filed.uid());
         self.calls.push(Box::pin(async move {
-            let read = approval::read(&client, filed.name()).await;
+            let read = unless(given_up, approval::read(&client, filed.name())).await;
             Done::Read { filed, read }
         }));
     }
@@ -161,12 +164,15 @@ impl Engine {
             self.counted.send(&request.envelope.uid, holder, now);
         }
         self.flight.depart(entry.filed.uid());
-        let decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), set };
+        let decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), at: now, set };
+        let at = self.late.get(decided.filed.uid()).into_iter().flatten().map(|one| &one.decided);
+        let at = at.filter(|one| one.says_what(&decided)).map(|one| one.at).next().unwrap_or(now);
+        let decided = Decided { at, ..decided };
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
-        let name = name.to_owned();
+        let (name, given_up) = (name.to_owned(), self.given_up.clone());
         self.calls.push(Box::pin(async move {
-            let review = Arc::clone(&decided.review);
-            let sent = approval::send(client, gate, object, review, revision).await;
+            let decision = (Arc::clone(&decided.review), decided.at);
+            let sent = unless(given_up, approval::send(client, gate, object, decision, revision)).await;
             Done::Sent { name, decided, request: Some(Box::new(request)), sent }
         }));
     }
@@ -188,11 +194,17 @@ impl Engine {
         // The watch may be quicker than the look.
         let late = self.late.entry(decided.filed.uid().to_owned()).or_default();
         late.push(Late { decided: decided.clone(), looked_for: true });
-        let (client, name) = (self.client.clone(), name.to_owned());
+        let (client, name, given_up) = (self.client.clone(), name.to_owned(), self.given_up.clone());
         self.calls.push(Box::pin(async move {
-            let sent = approval::look_at(client, &name, decided.filed.uid(), &decided.review).await;
+            let look = approval::look_at(client, &name, decided.filed.uid(), &decided.review, decided.at);
+            let sent = unless(given_up, look).await;
             Done::Sent { name, decided, request: None, sent }
         }));
         !other
     }
+}
+
+/// What becomes of `call`, unless it is given up before it tells.
+async fn unless(given_up: CancellationToken, call: impl Future<Output = Sent>) -> Sent {
+    given_up.run_until_cancelled(call).await.unwrap_or_else(|| Sent::Unanswered(Error::GivenUp))
 }

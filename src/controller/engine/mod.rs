@@ -48,8 +48,14 @@ use crate::review::Review;
 const BATCH: usize = 64;
 /// How often what changes with time alone is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How long calls on their way are waited for at the end, so that there is time to say which of them tell nothing.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the watch may lag behind a consistent read before it is restarted.
 const LAG: Duration = Duration::from_secs(3);
+
+/// For how long after a change of a CRD a watch that began before may bring objects without the fields that only the new one has:
+/// the API server gives calls twice their time, which is 60 s by default, to end (apiextensions-apiserver, `crdHandler.tearDown`).
+const SCHEMA_SETTLES: Duration = Duration::from_secs(150);
 
 /// What comes in.
 #[derive(Debug)]
@@ -85,6 +91,8 @@ enum Done {
 struct Decided {
     filed: Filed,
     review: Arc<Review>,
+    /// When it was made; of one that is sent again, when it was made first.
+    at: Timestamp,
     /// The policies of the review: by the time of the answer there may be others.
     set: Arc<PolicySet>,
 }
@@ -132,8 +140,8 @@ pub(super) struct Engine {
     /// Whether the lease was held when there was last something to do.
     led: bool,
     skew: Skew,
-    /// The schema that the last consistent read found right.
-    right_schema: RightUrl,
+    /// The schema that the last consistent read found right, and since when each found the same.
+    right_schema: (RightUrl, Instant),
     /// Policies were complete at least once: later changes settle.
     policies_seen: bool,
     settling: Settling,
@@ -151,6 +159,8 @@ pub(super) struct Engine {
     /// When time itself is looked at next.
     ticks_at: Instant,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// The calls about requests that are on their way are given up.
+    given_up: CancellationToken,
     clock: Clock,
 }
 
@@ -182,7 +192,7 @@ impl Engine {
             requests_synced: false,
             led: false,
             skew: Skew::Unknown("the CRDs were not looked at yet".to_owned()),
-            right_schema: None,
+            right_schema: (None, Instant::now()),
             policies_seen: false,
             settling: Settling::new(config.policy_settle),
             confirming: false,
@@ -194,6 +204,7 @@ impl Engine {
             stopping: false,
             ticks_at: Instant::now(),
             calls: FuturesUnordered::new(),
+            given_up: CancellationToken::new(),
             clock: Clock::new(),
         };
         engine.show_readiness();
@@ -201,7 +212,7 @@ impl Engine {
         engine
     }
 
-    /// Works until `stop`, then waits for the decisions on their way. Nothing new is decided then, but what is seen
+    /// Works until `stop`, then waits some seconds for the decisions on their way. Nothing new is decided then, but what is seen
     /// still holds back what was not sent yet.
     pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, stop: CancellationToken) {
         let mut received = Vec::new();
@@ -235,16 +246,24 @@ impl Engine {
                 () = tokio::task::yield_now(), if more => {}
             }
         }
+        self.drain(&mut inputs).await;
+        let late = self.late.values().flatten().map(|one| &one.decided);
+        self.unanswered.values().flatten().chain(late).for_each(answers::lost);
+    }
+
+    /// Waits for what is on its way, and gives it up in the end.
+    async fn drain(&mut self, inputs: &mut mpsc::Receiver<Input>) {
         self.stopping = true;
+        let (mut received, given_up) = (Vec::new(), self.given_up.clone());
+        let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
         while !self.flight.is_empty() {
             tokio::select! {
+                () = &mut patience, if !given_up.is_cancelled() => given_up.cancel(),
                 1.. = inputs.recv_many(&mut received, BATCH) => self.take_in(&mut received),
                 Some(done) = self.calls.next() => self.done(done),
                 else => break,
             }
         }
-        let late = self.late.values().flatten().map(|one| &one.decided);
-        self.unanswered.values().flatten().chain(late).for_each(answers::lost);
     }
 
     fn take_in(&mut self, received: &mut Vec<Input>) {

@@ -33,7 +33,7 @@ impl Engine {
             Skew::None => tracing::info!("the API server serves every field of the CRDs"),
             Skew::Older(why) => tracing::error!(
                 why,
-                "nothing is approved until the CRDs are upgraded: countersign crd | kubectl apply -f -"
+                "nothing is approved until the CRDs are current: countersign crd | kubectl apply --server-side -f -"
             ),
             Skew::Unknown(why) => tracing::warn!(why, "cannot tell whether the CRDs are current"),
         }

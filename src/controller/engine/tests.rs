@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Decided, Done, Engine, Input, Late, Prompts, Settling};
+use super::{Decided, Done, Engine, Input, Late, Prompts, SCHEMA_SETTLES, Settling};
 use crate::controller::approval::{self, Sent, condition};
 use crate::controller::events::Events;
 use crate::controller::gate::Gate;
@@ -160,7 +160,7 @@ fn list(engine: &mut Engine, objects: impl IntoIterator<Item = CsrObject>) {
 fn decided(engine: &Engine, object: CsrObject) -> Decided {
     let set = Arc::clone(engine.policies.set());
     let review = review(&set, &object.signing_request(), &Facts::default());
-    Decided { filed: object.into(), review: Arc::new(review), set }
+    Decided { filed: object.into(), review: Arc::new(review), at: Timestamp::UNIX_EPOCH, set }
 }
 
 /// The answer comes.
@@ -242,7 +242,7 @@ async fn what_became_of_a_decision_is_found_out_however_often_that_fails() {
     let mut engine = engine(api, Leadership::always());
     engine.input(Input::Request(Seen::Changed(pending("a").into())));
     let decided = decided(&engine, pending("a"));
-    *written.lock().unwrap() = request("a", &json!([condition(&decided.review)]));
+    *written.lock().unwrap() = request("a", &json!([condition(&decided.review, decided.at)]));
     sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
     // The watch brings it first.
     engine.input(Input::Request(Seen::Changed(denied("a").into())));
@@ -291,7 +291,9 @@ async fn what_is_seen_while_stopping_holds_back_what_was_not_sent() {
     let (gate, revision) = (Arc::clone(&engine.gate), engine.gate.revision());
     engine.flight.depart("uid-of-a");
     engine.calls.push(Box::pin(async move {
-        let sent = approval::send(api, gate, Arc::new(pending("a")), Arc::clone(&decided.review), revision).await;
+        let sent =
+            approval::send(api, gate, Arc::new(pending("a")), (Arc::clone(&decided.review), decided.at), revision)
+                .await;
         Done::Sent { name: "a".to_owned(), decided, request: None, sent }
     }));
     let engine = tokio::spawn(engine.run(inputs, stop.clone()));
@@ -581,7 +583,7 @@ async fn what_became_of_a_decision_is_found_out_though_that_about_an_earlier_req
     let mut earlier = request("a", &json!([]));
     earlier["metadata"]["uid"] = json!("earlier");
     let (earlier, later) = (decided(&engine, object(earlier)), decided(&engine, pending("a")));
-    *found.lock().unwrap() = request("a", &json!([condition(&later.review)]));
+    *found.lock().unwrap() = request("a", &json!([condition(&later.review, later.at)]));
     sent(&mut engine, later, Sent::Unanswered(Error::Timeout(8)));
     sent(&mut engine, earlier, Sent::Unanswered(Error::Timeout(8)));
     engine.queue.push("a".into(), "amy");
@@ -623,7 +625,7 @@ async fn what_the_watch_brings_of_a_decision_without_an_answer_is_recorded_thoug
     for last in [Seen::Changed as fn(_) -> _, Seen::Deleted as fn(_) -> _] {
         let mut engine = engine(unused(), Leadership::always());
         let decided = decided(&engine, pending("a"));
-        let mut written = request("a", &json!([condition(&decided.review)]));
+        let mut written = request("a", &json!([condition(&decided.review, decided.at)]));
         engine.input(Input::Request(Seen::Changed(pending("a").into())));
         sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
         // Another under its name says nothing about it.
@@ -679,7 +681,7 @@ async fn a_decision_that_lands_after_it_was_looked_for_is_recorded_whatever_beco
         let first = decided(&engine, pending("a"));
         let review = Review { reason: "it was another policy then".to_owned(), ..(*first.review).clone() };
         let first = Decided { review: Arc::new(review), ..first };
-        let mut written = request("a", &json!([condition(&first.review)]));
+        let mut written = request("a", &json!([condition(&first.review, first.at)]));
         written["metadata"]["resourceVersion"] = json!("2");
         sent(&mut engine, first, Sent::Unanswered(Error::Timeout(8)));
         review_now(&mut engine, "a").await;
@@ -719,7 +721,7 @@ async fn a_decision_whose_answer_comes_after_the_watch_is_recorded_once() {
     let mut engine = engine(api, Leadership::always());
     engine.input(Input::Request(Seen::Changed(pending("a").into())));
     let first = decided(&engine, pending("a"));
-    let written = request("a", &json!([condition(&first.review)]));
+    let written = request("a", &json!([condition(&first.review, first.at)]));
     sent(&mut engine, first, Sent::Unanswered(Error::Timeout(8)));
     review_now(&mut engine, "a").await;
     engine.queue.push("a".into(), "amy");
@@ -743,7 +745,7 @@ async fn what_the_watch_brings_while_it_is_looked_for_is_recorded_once() {
             let decided = decided(&engine, pending("a"));
             sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
         }
-        let written = request("a", &json!([condition(&decided(&engine, pending("a")).review)]));
+        let written = request("a", &json!([condition(&decided(&engine, pending("a")).review, Timestamp::UNIX_EPOCH)]));
         found.lock().unwrap().clone_from(&written);
         engine.queue.push("a".into(), "amy");
         engine.work();
@@ -766,7 +768,7 @@ async fn a_decision_that_may_have_landed_is_kept_as_long_as_its_request() {
         let mut engine = engine(client(|_| async { (200, pending_value("a")) }), leadership);
         engine.input(Input::Request(Seen::Changed(pending("a").into())));
         let decided = decided(&engine, pending("a"));
-        let written = request("a", &json!([condition(&decided.review)]));
+        let written = request("a", &json!([condition(&decided.review, decided.at)]));
         let late = Late { decided: decided.clone(), looked_for: true };
         engine.late.insert("uid-of-a".to_owned(), vec![late]);
         // Its look says what became of it.
@@ -809,10 +811,11 @@ async fn a_decision_that_lands_after_it_was_looked_for_is_recorded_when_the_next
     };
     let mut engine = engine(api, Leadership::always());
     engine.input(Input::Request(Seen::Changed(pending("a").into())));
-    let mut written = request("a", &json!([condition(&decided(&engine, pending("a")).review)]));
-    written["metadata"]["resourceVersion"] = json!("2");
     // It is not answered, and then it is not there.
     review_now(&mut engine, "a").await;
+    let first = engine.unanswered["a"][0].clone();
+    let mut written = request("a", &json!([condition(&first.review, first.at)]));
+    written["metadata"]["resourceVersion"] = json!("2");
     review_now(&mut engine, "a").await;
     engine.queue.push("a".into(), "amy");
     engine.work();
@@ -862,7 +865,7 @@ async fn with_the_next_on_its_way(api: Client) -> (Engine, Value) {
     let mut engine = engine(api, Leadership::always());
     engine.input(Input::Request(Seen::Changed(pending("a").into())));
     let first = decided(&engine, pending("a"));
-    let mut written = request("a", &json!([condition(&first.review)]));
+    let mut written = request("a", &json!([condition(&first.review, first.at)]));
     written["metadata"]["resourceVersion"] = json!("2");
     sent(&mut engine, first, Sent::Unanswered(Error::Timeout(8)));
     review_now(&mut engine, "a").await;
@@ -870,6 +873,174 @@ async fn with_the_next_on_its_way(api: Client) -> (Engine, Value) {
     engine.work();
     assert!(engine.late.len() == 1 && engine.flight.is_about("uid-of-a"));
     (engine, written)
+}
+
+/// An API server that answers no decision, and where `found` is what there is.
+fn unanswering(found: &Arc<Mutex<Value>>) -> Client {
+    let found = Arc::clone(found);
+    client(move |call| {
+        let unanswered = (504, json!({ "kind": "Status", "code": 504 }));
+        let answer = if call.method() == Method::PATCH { unanswered } else { (200, found.lock().unwrap().clone()) };
+        async { answer }
+    })
+}
+
+/// The first lands while the next one, in the same words, is on its way, which is not answered either.
+#[tokio::test]
+async fn of_two_decisions_without_an_answer_the_one_that_landed_is_recorded_once() {
+    for lease_lost in [false, true] {
+        let found = Arc::new(Mutex::new(pending_value("a")));
+        let (mut engine, mut written) = with_the_next_on_its_way(unanswering(&found)).await;
+        let brought = |engine: &mut Engine, written: &Value| {
+            found.lock().unwrap().clone_from(written);
+            engine.input(Input::Request(Seen::Changed(object(written.clone()).into())));
+        };
+        if !lease_lost {
+            brought(&mut engine, &written);
+        }
+        let done = engine.calls.next().await.unwrap();
+        engine.done(done);
+        if lease_lost {
+            engine.gate = Arc::new(Gate::new(Leadership::never()));
+            brought(&mut engine, &written);
+            engine.gate = Arc::new(Gate::new(Leadership::always()));
+            engine.gate.confirm(engine.gate.revision(), Moment::now());
+        }
+        assert_eq!(denials(&engine), 0);
+        // Something else about it changes, as when the certificate is issued.
+        written["metadata"]["resourceVersion"] = json!("3");
+        brought(&mut engine, &written);
+        assert_eq!(denials(&engine), 1, "{lease_lost}");
+        engine.queue.push("a".into(), "amy");
+        engine.work();
+        while let Some(done) = engine.calls.next().await {
+            engine.done(done);
+        }
+        assert_eq!(denials(&engine), 1, "{lease_lost}");
+        assert!(engine.unanswered.is_empty() && engine.late.is_empty() && engine.flight.is_empty());
+    }
+}
+
+/// What this replica sent never arrived; whoever led in the meantime has decided it in the same words, and recorded that.
+#[tokio::test]
+async fn what_another_leader_decided_in_the_same_words_is_not_recorded_here() {
+    let found = Arc::new(Mutex::new(pending_value("a")));
+    let mut engine = engine(showing(&found), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    let ours = decided(&engine, pending("a"));
+    let theirs = request("a", &json!([condition(&ours.review, ours.at + SignedDuration::from_secs(16))]));
+    sent(&mut engine, ours, Sent::Unanswered(Error::Timeout(8)));
+    engine.gate = Arc::new(Gate::new(Leadership::never()));
+    found.lock().unwrap().clone_from(&theirs);
+    engine.input(Input::Request(Seen::Changed(object(theirs).into())));
+    engine.gate = Arc::new(Gate::new(Leadership::always()));
+    engine.gate.confirm(engine.gate.revision(), Moment::now());
+    review_now(&mut engine, "a").await;
+    assert_eq!(denials(&engine), 0);
+    assert!(engine.unanswered.is_empty() && engine.late.is_empty() && engine.flight.is_empty());
+}
+
+/// The same decision under the same policies has the same time, and another under others, though they say the same.
+#[tokio::test]
+async fn a_decision_that_is_sent_again_has_the_time_of_the_first() {
+    let found = Arc::new(Mutex::new(pending_value("a")));
+    let (mut engine, _) = with_the_next_on_its_way(unanswering(&found)).await;
+    let done = engine.calls.next().await.unwrap();
+    engine.done(done);
+    let times = |engine: &Engine| -> Vec<Timestamp> { engine.unanswered["a"].iter().map(|one| one.at).collect() };
+    assert_eq!(times(&engine), [Timestamp::UNIX_EPOCH]);
+    review_now(&mut engine, "a").await;
+    assert!(engine.unanswered.is_empty() && engine.late["uid-of-a"].len() == 1);
+    engine.input(Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(2, None))));
+    engine.gate.confirm(engine.gate.revision(), Moment::now());
+    review_now(&mut engine, "a").await;
+    assert!(times(&engine)[0] > Timestamp::UNIX_EPOCH);
+}
+
+/// The end comes while one call takes long, and another decision was not there when it was looked for.
+#[tokio::test]
+async fn at_the_end_what_is_on_its_way_is_given_up_so_that_it_can_be_told() {
+    let slow = client(|_| async {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        (200, request_with("b", "Denied"))
+    });
+    let mut engine = engine(slow, Leadership::always());
+    for name in ["a", "b"] {
+        engine.input(Input::Request(Seen::Changed(pending(name).into())));
+    }
+    let late = decided(&engine, pending("a"));
+    engine.late.insert("uid-of-a".to_owned(), vec![Late { decided: late, looked_for: false }]);
+    engine.queue.forget("a");
+    engine.work();
+    assert!(engine.flight.is_about("uid-of-b"));
+    let (_sender, mut inputs) = mpsc::channel(1);
+    let began = Instant::now();
+    engine.drain(&mut inputs).await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(engine.flight.is_empty() && engine.late["uid-of-a"].len() == 1);
+    assert_eq!(engine.unanswered["b"].iter().map(|one| one.filed.uid()).collect::<Vec<_>>(), ["uid-of-b"]);
+}
+
+/// Whoever may write one policy changes it faster than all of them can be read.
+#[tokio::test]
+async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being_decided() {
+    const SCHEMA: &str = "/openapi/v3/right";
+    let (now, sent) = (Arc::new(AtomicI64::new(1)), Arc::new(Notify::new()));
+    let api = {
+        let (now, sent) = (Arc::clone(&now), Arc::clone(&sent));
+        client(move |call| {
+            let (now, sent, path) = (now.load(Ordering::SeqCst), Arc::clone(&sent), call.uri().path().to_owned());
+            async move {
+                let list = |kind: &str, items: Value| json!({ "kind": kind, "metadata": { "resourceVersion": now.to_string() }, "items": items });
+                let answer = if path.ends_with("/approval") {
+                    sent.notify_one();
+                    request_with("a", "Denied")
+                } else if path.ends_with("/csrpolicies") {
+                    tokio::time::sleep(Duration::from_millis(80)).await;
+                    let spec = policy().object.spec;
+                    let metadata =
+                        json!({ "name": "all", "uid": "all", "generation": now, "resourceVersion": now.to_string() });
+                    list("CSRPolicyList", json!([{ "metadata": metadata, "spec": spec }]))
+                } else if path.ends_with("/csrguardrails") {
+                    list("CSRGuardrailList", json!([]))
+                } else if path == "/openapi/v3" {
+                    json!({ "paths": { "apis/countersign.dev/v1alpha1": { "serverRelativeURL": SCHEMA } } })
+                } else {
+                    let resource = |kind: Kind| json!({ "name": kind.plural(), "verbs": ["create"] });
+                    json!({ "resources": Kind::ALL.map(resource) })
+                };
+                (200, answer)
+            }
+        })
+    };
+    for long_right in [true, false] {
+        let _ = sent.notified().now_or_never();
+        let mut engine = engine(api.clone(), Leadership::always());
+        let since = if long_right { SCHEMA_SETTLES + Duration::from_secs(1) } else { Duration::ZERO };
+        engine.right_schema = (Some(SCHEMA.to_owned()), Instant::now().checked_sub(since).unwrap());
+        engine.gate.doubt();
+        let (sender, inputs) = mpsc::channel(256);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(engine.run(inputs, stop.clone()));
+        sender.send(Input::Request(Seen::Changed(pending("a").into()))).await.unwrap();
+        let changes = async {
+            loop {
+                let version = now.fetch_add(1, Ordering::SeqCst) + 1;
+                let seen = Seen::Changed(policy_with(version, None));
+                sender.send(Input::Policy(Kind::CSRPolicy, seen)).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let limit = Duration::from_secs(if long_right { 20 } else { 1 });
+        let is_decided = tokio::select! {
+            () = changes => unreachable!(),
+            decided = tokio::time::timeout(limit, sent.notified()) => decided.is_ok(),
+        };
+        // Soon after a change of the schema what is read must be what is in memory.
+        assert_eq!(is_decided, long_right);
+        stop.cancel();
+        running.await.unwrap();
+    }
 }
 
 #[tokio::test]
