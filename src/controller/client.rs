@@ -64,6 +64,9 @@ pub(super) fn transport(config: &Config) -> Result<Transport, Error> {
     connector.set_keepalive(Some(idle));
     connector.set_keepalive_interval(Some(answer));
     connector.set_keepalive_retries(Some(times));
+    // What was written and not taken is not delivered long after its call was given up either (RFC 5482).
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(CALL_TIMEOUT));
     let connector = config.rustls_https_connector_with_connector(connector)?;
     let transport = legacy::Client::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()

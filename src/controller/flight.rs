@@ -1,9 +1,11 @@
 //! How many decisions are on their way at a time: as many as the API server bears.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::queue::LONGEST_WAIT;
+use crate::request::CsrObject;
 
 /// The most at a time.
 const MOST: usize = 16;
@@ -19,13 +21,21 @@ const PACE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Flight {
     on_their_way: usize,
-    /// How many are about each request, by its uid.
-    about: HashMap<String, usize>,
+    /// What is on its way about each request, by its uid.
+    about: HashMap<String, About>,
     limit: usize,
     /// Answers since the limit changed.
     answered: usize,
     lowered_at: Option<Instant>,
     failing: Option<Failing>,
+}
+
+/// What is on its way about one request.
+#[derive(Debug, Default)]
+struct About {
+    number: usize,
+    /// The request as the watch has brought it since, decided by somebody.
+    shown: Option<Arc<CsrObject>>,
 }
 
 /// Since when none came through, when the last failed, and when the next may be sent.
@@ -58,6 +68,13 @@ impl Flight {
         self.about.contains_key(uid)
     }
 
+    /// The watch has brought the request, decided: if something is on its way about it, that may be what it has.
+    pub(super) fn show(&mut self, object: &Arc<CsrObject>) {
+        if let Some(about) = self.about.get_mut(&object.metadata.uid) {
+            about.shown = Some(Arc::clone(object));
+        }
+    }
+
     /// When the next may be sent, if that is not now: too many have failed, and none came through.
     pub(super) fn waits_until(&self) -> Option<Instant> {
         self.failing.map(|failing| failing.next).filter(|next| *next > Instant::now())
@@ -83,7 +100,7 @@ impl Flight {
     /// One more is on its way, about the request with `uid`.
     pub(super) fn depart(&mut self, uid: &str) {
         self.on_their_way += 1;
-        *self.about.entry(uid.to_owned()).or_default() += 1;
+        self.about.entry(uid.to_owned()).or_default().number += 1;
         // Those that failed may all have been decided by somebody else.
         self.failing = self.failing.filter(|failing| failing.last.elapsed() < LONGEST_WAIT * 2);
         if let Some(failing) = self.failing.as_mut().filter(|failing| failing.since.elapsed() > PATIENCE) {
@@ -91,12 +108,15 @@ impl Flight {
         }
     }
 
-    /// One has arrived, about the request with `uid`, and the API server was too busy for it, or not.
-    pub(super) fn arrive(&mut self, uid: &str, too_busy: bool) {
+    /// One has arrived, about the request with `uid`, and the API server was too busy for it, or not. With the request as the
+    /// watch has [shown](Self::show) it in the meantime, if it has.
+    pub(super) fn arrive(&mut self, uid: &str, too_busy: bool) -> Option<Arc<CsrObject>> {
         self.on_their_way = self.on_their_way.saturating_sub(1);
+        let mut shown = None;
         if let Some(about) = self.about.get_mut(uid) {
-            *about -= 1;
-            if *about == 0 {
+            about.number -= 1;
+            shown.clone_from(&about.shown);
+            if about.number == 0 {
                 self.about.remove(uid);
             }
         }
@@ -111,6 +131,7 @@ impl Flight {
             self.answered = 0;
             self.limit = (self.limit / 2).max(1);
         }
+        shown
     }
 }
 
@@ -118,7 +139,7 @@ impl Flight {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Flight, LONGEST_WAIT, MOST, PACE, PATIENCE};
+    use super::{Arc, CsrObject, Flight, LONGEST_WAIT, MOST, PACE, PATIENCE};
 
     /// How many can be sent until it is full.
     fn places(flight: &mut Flight) -> usize {
@@ -135,7 +156,9 @@ mod tests {
         let mut flight = Flight::default();
         assert_eq!(places(&mut flight), MOST);
         // All that are refused together count once.
-        (0..MOST).for_each(|_| flight.arrive("a", true));
+        for _ in 0..MOST {
+            flight.arrive("a", true);
+        }
         assert!(flight.is_empty());
         assert_eq!(places(&mut flight), MOST / 2);
         for _ in 0..MOST / 2 {
@@ -181,6 +204,22 @@ mod tests {
         assert!(flight.is_about("a") && !flight.is_about("b"));
         flight.arrive("a", false);
         assert!(!flight.is_about("a") && flight.is_empty());
+    }
+
+    #[test]
+    fn what_the_watch_shows_is_told_to_all_that_were_on_their_way_then() {
+        let object = |uid: &str| -> Arc<CsrObject> {
+            Arc::new(serde_json::from_value(serde_json::json!({ "metadata": { "uid": uid } })).unwrap())
+        };
+        let mut flight = Flight::default();
+        flight.depart("a");
+        flight.depart("a");
+        flight.show(&object("a"));
+        flight.show(&object("b"));
+        assert!(flight.arrive("a", false).is_some() && flight.arrive("a", false).is_some());
+        flight.depart("a");
+        flight.depart("b");
+        assert!(flight.arrive("a", false).is_none() && flight.arrive("b", false).is_none());
     }
 
     #[test]

@@ -87,9 +87,22 @@ impl Engine {
         let Decided { filed, review, .. } = &decided;
         let uid = filed.uid();
         let too_busy = matches!(&sent, Sent::Failed(error) | Sent::Unanswered(error) if error.is_too_busy());
-        self.flight.arrive(uid, too_busy);
+        let shown = self.flight.arrive(uid, too_busy);
         let still_here = self.pending.has(name, uid);
         let about = filed.clone();
+        // The watch has told what the answer does not.
+        let sent = match (sent, shown) {
+            (Sent::Gone | Sent::Failed(_) | Sent::Unanswered(_), Some(shown))
+                if is_written(&shown, review, decided.at) =>
+            {
+                Sent::Written(Box::new(CsrObject::clone(&shown)))
+            }
+            (sent @ (Sent::Gone | Sent::Failed(_) | Sent::Unanswered(_)), Some(shown)) => {
+                self.answer(&Filed::Whole(shown), false);
+                sent
+            }
+            (sent, _) => sent,
+        };
         // An approval that failed may have been written all the same.
         let not_written = !matches!(sent, Sent::Accepted | Sent::Written(_) | Sent::Failed(_) | Sent::Unanswered(_));
         match sent {
@@ -103,7 +116,7 @@ impl Engine {
             Sent::Written(now) => {
                 self.flight.came_through();
                 // The watch may have been quicker.
-                if self.take_late(&decided) {
+                if request.is_some() || self.take_late(&decided) {
                     self.record(&decided, &now.signing_request());
                 }
                 self.conclude(name, uid);
@@ -277,6 +290,9 @@ impl Engine {
     /// it may be what it has, and tells when it comes.
     pub(super) fn answer(&mut self, filed: &Filed, on_its_way: bool) -> bool {
         let (name, uid) = (filed.name(), filed.uid());
+        if let Some(object) = filed.whole().filter(|object| object.settled().is_some()) {
+            self.flight.show(object);
+        }
         let late =
             if filed.settled().is_some() && !on_its_way { self.late.remove(uid) } else { None }.unwrap_or_default();
         let object = filed.whole().filter(|_| self.gate.is_leader());
