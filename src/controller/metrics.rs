@@ -409,6 +409,34 @@ mod tests {
     }
 
     #[test]
+    fn a_required_guardrail_is_in_force_where_it_is_there_ready_and_enforced() {
+        let metrics = Metrics::new().unwrap();
+        let in_force = |objects: &[PolicyObject]| {
+            let settings = Settings { required_guardrails: vec!["limits".to_owned()], ..Settings::default() };
+            metrics.policies(&PolicySet::compile(objects, settings));
+            let text = metrics.encode().unwrap();
+            let series: Vec<&str> = text.lines().filter(|line| line.starts_with("countersign_required_")).collect();
+            let [line] = series[..] else { panic!("{text}") };
+            line == "countersign_required_guardrail_in_force{name=\"limits\"} 1"
+        };
+        let mut audit = guardrail("limits");
+        audit.spec.as_mut().unwrap()["mode"] = json!("Audit");
+        let mut broken = guardrail("limits");
+        broken.spec.as_mut().unwrap()["typo"] = json!(1);
+        let mut policy = policy("limits", "example.com/a");
+        policy.deleting = true;
+        for (objects, expected) in [
+            (vec![], false),
+            (vec![guardrail("limits"), guardrail("others")], true),
+            (vec![guardrail("others"), policy], false),
+            (vec![audit], false),
+            (vec![broken], false),
+        ] {
+            assert_eq!(in_force(&objects), expected, "{objects:?}");
+        }
+    }
+
+    #[test]
     fn denials_begin_at_zero_where_an_object_speaks_of_the_signer() {
         let metrics = Metrics::new().unwrap();
         let objects = [policy("a", "example.com/a"), policy("wide", "example.com/*"), guardrail("all")];
