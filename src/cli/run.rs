@@ -1,6 +1,7 @@
 //! `countersign run`: the controller, from its options.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,6 +73,10 @@ enum LogFormat {
 /// Where a pod finds the namespace of its service account.
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
+/// The most threads that tasks are worked on, unless `TOKIO_WORKER_THREADS` says otherwise: 16 decisions on their way at a time
+/// keep no more busy (docs/benchmarks.md), and a node may have a hundred cores.
+const MOST_THREADS: usize = 2;
+
 /// What is managed unless options say otherwise.
 const MANAGED: [&str; 2] = ["kubernetes.io/kube-apiserver-client", "kubernetes.io/kubelet-serving"];
 
@@ -96,7 +101,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         instance,
         log: log.clone(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        runtime.worker_threads(cores.min(MOST_THREADS));
+    }
+    let runtime = runtime.enable_all().build()?;
     let ended = runtime.block_on(controller::run(config));
     log.finish();
     ended?;

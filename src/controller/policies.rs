@@ -89,8 +89,9 @@ struct Store {
     objects: BTreeMap<String, Held>,
     /// What a list in progress has brought so far.
     listing: BTreeMap<String, Held>,
-    /// What the watch has said is gone since the consistent read under way began, if one is: its name, and the moment.
-    gone: Option<BTreeMap<String, String>>,
+    /// What the watch has brought, or said is gone, since the consistent read under way began, if one is: its name, and the
+    /// moment. What a list has brought is of no moment that is known.
+    brought: Option<BTreeMap<String, String>>,
     synced: bool,
 }
 
@@ -98,13 +99,22 @@ impl Store {
     /// Whether what is in memory is what `snapshot` has, or, where it `may_be_ahead`, what the watch has brought since.
     fn has_seen(&self, snapshot: &Snapshot, may_be_ahead: bool) -> bool {
         let Snapshot { versions, resource_version: moment } = snapshot;
-        let is_ahead = |version: &str| may_be_ahead && is_later(version, moment);
-        let all_of_it = versions.iter().all(|(name, version)| match self.objects.get(name) {
-            Some(held) => held.version == *version || is_ahead(&held.resource_version),
-            None => self.gone.as_ref().and_then(|gone| gone.get(name)).is_some_and(|version| is_ahead(version)),
-        });
-        let has = |(name, held): (&String, &Held)| versions.contains_key(name) || is_ahead(&held.resource_version);
-        all_of_it && self.objects.iter().all(has)
+        // Both are asked for: a store that was restored from a backup counts from before, and a list may be of long ago.
+        let is_ahead = |name: &String| {
+            let brought = self.brought.as_ref().filter(|_| may_be_ahead).and_then(|brought| brought.get(name));
+            brought.is_some_and(|version| is_later(version, moment))
+        };
+        let is_same = |name: &String| match (self.objects.get(name), versions.get(name)) {
+            (Some(held), Some(version)) => held.version == *version,
+            (held, version) => held.is_none() && version.is_none(),
+        };
+        versions.keys().chain(self.objects.keys()).all(|name| is_same(name) || is_ahead(name))
+    }
+
+    fn has_brought(&mut self, name: &str, resource_version: &str) {
+        if let Some(brought) = &mut self.brought {
+            brought.insert(name.to_owned(), resource_version.to_owned());
+        }
     }
 }
 
@@ -159,6 +169,7 @@ impl Policies {
         let (reliability, content) = match seen {
             Seen::Restarted => {
                 store.listing.clear();
+                store.brought = None;
                 (std::mem::replace(&mut store.synced, false), false)
             }
             Seen::Listed(entry) => {
@@ -179,15 +190,13 @@ impl Policies {
                 let before = store.objects.get(&name);
                 let held = Held::new(entry, before);
                 let same = before.is_some_and(|before| held.says_what(before));
+                store.has_brought(&name, &held.resource_version);
                 store.objects.insert(name, held);
                 (false, !same)
             }
             Seen::Deleted(entry) => {
-                let was_there = store.objects.remove(&entry.object.name).is_some();
-                if let Some(gone) = &mut store.gone {
-                    gone.insert(entry.object.name, entry.resource_version);
-                }
-                (false, was_there)
+                store.has_brought(&entry.object.name, &entry.resource_version);
+                (false, store.objects.remove(&entry.object.name).is_some())
             }
             Seen::Lost => (std::mem::replace(&mut store.synced, false), false),
         };
@@ -203,7 +212,7 @@ impl Policies {
     /// A consistent read begins, or is over.
     pub(super) fn reads(&mut self, now: bool) {
         for kind in Kind::ALL {
-            self.store_mut(kind).gone = now.then(BTreeMap::new);
+            self.store_mut(kind).brought = now.then(BTreeMap::new);
         }
     }
 
@@ -311,10 +320,23 @@ mod tests {
             assert_eq!(policies.has_seen(kind, &snapshot, true), ahead, "{policies:?} {snapshot:?}");
             assert_eq!(policies.has_seen(kind, &snapshot, false), exact, "{policies:?} {snapshot:?}");
         }
-        // What was gone before this read began says nothing of it.
-        let mut policies = memory(vec![first(), second(), gone(30)]);
-        policies.reads(true);
-        assert!(!policies.has_seen(kind, &Snapshot { versions: two, resource_version: "25".to_owned() }, true));
+        // What came before this read began says nothing of it: the store may count from before, or the list be of long ago.
+        for seen in [vec![first(), second(), gone(30)], vec![first()], vec![second()]] {
+            let mut policies = memory(seen);
+            policies.reads(true);
+            for (read, moment) in [(&two, "25"), (&none, "1"), (&one, "5"), (&two, "5")] {
+                let snapshot = Snapshot { versions: read.clone(), resource_version: moment.to_owned() };
+                let seen = policies.has_seen(kind, &snapshot, true);
+                assert_eq!(seen, policies.has_seen(kind, &snapshot, false), "{policies:?} {snapshot:?}");
+            }
+        }
+        // Nor does what a list brings while it is under way.
+        let mut policies = memory(vec![first()]);
+        policies.see(kind, Seen::Restarted);
+        policies.see(kind, Seen::Listed(at(30, 2, 700)));
+        policies.see(kind, Seen::Synced);
+        policies.see(kind, Seen::Changed(at(40, 3, 800)));
+        assert!(!policies.has_seen(kind, &Snapshot { versions: one, resource_version: "25".to_owned() }, true));
     }
 
     /// As where no thread could be started for its expressions.

@@ -69,7 +69,10 @@ impl Engine {
         }
         if seen {
             self.lagging_since = None;
-            self.gate.confirm(self.gate.revision(), current.since);
+            // What changes is read once more when it has settled: a CRD that takes its objects with it is noticed by then.
+            if self.settling.until(Instant::now()).is_none() {
+                self.gate.confirm(self.gate.revision(), current.since);
+            }
             return;
         }
         // The watch is behind, or has just gone ahead, too soon: look again, soon at first, and do not wait for ever.
@@ -92,9 +95,7 @@ impl Engine {
         let about = filed.clone();
         // The watch has told what the answer does not.
         let sent = match (sent, shown) {
-            (Sent::Gone | Sent::Failed(_) | Sent::Unanswered(_), Some(shown))
-                if is_written(&shown, review, decided.at) =>
-            {
+            (Sent::Gone | Sent::Unanswered(_), Some(shown)) if is_written(&shown, review, decided.at) => {
                 Sent::Written(Box::new(CsrObject::clone(&shown)))
             }
             (sent @ (Sent::Gone | Sent::Failed(_) | Sent::Unanswered(_)), Some(shown)) => {
@@ -297,9 +298,13 @@ impl Engine {
             if filed.settled().is_some() && !on_its_way { self.late.remove(uid) } else { None }.unwrap_or_default();
         let object = filed.whole().filter(|_| self.gate.is_leader());
         let Some(object) = object else {
-            // It is looked at once more, by whoever leads again.
-            if !late.is_empty() {
-                self.unanswered.entry(name.to_owned()).or_default().extend(late.into_iter().map(|one| one.decided));
+            // It is looked at once more, by whoever leads again; a look that is on its way tells when it comes.
+            let (looked_for, open): (Vec<Late>, Vec<Late>) = late.into_iter().partition(|one| one.looked_for);
+            if !looked_for.is_empty() {
+                self.late.insert(uid.to_owned(), looked_for);
+            }
+            if !open.is_empty() {
+                self.unanswered.entry(name.to_owned()).or_default().extend(open.into_iter().map(|one| one.decided));
                 self.queue.retry(name, filed.requestor(), Duration::ZERO);
             }
             return false;

@@ -29,6 +29,8 @@ impl Engine {
         if skew == self.skew {
             return;
         }
+        // Whoever saw another schema, what has been brought since was brought by it perhaps.
+        self.right_schema = (None, Instant::now());
         match &skew {
             Skew::None => tracing::info!("the API server serves every field of the CRDs"),
             Skew::Older(why) => tracing::error!(

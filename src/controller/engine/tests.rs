@@ -1,5 +1,6 @@
 //! The engine against an API server of a few lines: moments that a real one cannot be made to have.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -19,12 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Decided, Done, Engine, Input, Late, Prompts, SCHEMA_SETTLES, Settling};
 use crate::controller::approval::{self, Sent, condition};
+use crate::controller::confirm::Current;
 use crate::controller::events::Events;
 use crate::controller::gate::Gate;
 use crate::controller::leader::Leadership;
 use crate::controller::metrics::Metrics;
 use crate::controller::moment::{Clock, Moment};
 use crate::controller::nodes::{self, Concern};
+use crate::controller::policies::{Snapshot, Version};
 use crate::controller::record::Recorder;
 use crate::controller::server::Readiness;
 use crate::controller::skew::Skew;
@@ -957,6 +960,89 @@ async fn what_the_watch_has_shown_of_a_decision_on_its_way_is_recorded_though_no
         }
         assert_eq!(denials(&engine), u64::from(ours), "{sent} {ours} {looked_for}");
         assert!(engine.flight.is_empty() && engine.late.is_empty() && engine.unanswered.is_empty() == ours);
+    }
+}
+
+/// Two looks at one request are on their way when the lease runs out, and neither is answered.
+#[tokio::test]
+async fn what_the_watch_has_shown_is_recorded_though_nobody_leads_any_more_when_looks_fail() {
+    for first in [0, 1] {
+        let api = client(|_| async { (504, json!({ "kind": "Status", "code": 504 })) });
+        let mut engine = engine(api, Leadership::always());
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        let open = [0, 16].map(|later| {
+            let one = decided(&engine, pending("a"));
+            Decided { at: one.at + SignedDuration::from_secs(later), ..one }
+        });
+        let written = object(request("a", &json!([condition(&open[first].review, open[first].at)])));
+        engine.unanswered.insert("a".to_owned(), open.to_vec());
+        engine.queue.push("a".into(), "amy");
+        engine.work();
+        assert_eq!(engine.late["uid-of-a"].len(), 2);
+        engine.input(Input::Request(Seen::Changed(written.into())));
+        engine.gate = Arc::new(Gate::new(Leadership::never()));
+        while let Some(done) = engine.calls.next().await {
+            engine.done(done);
+        }
+        assert_eq!(denials(&engine), 1, "{first}");
+    }
+}
+
+/// Another replica sent the same in the same second: what was certainly not written here is not ours.
+#[tokio::test]
+async fn what_was_refused_is_not_recorded_though_the_watch_shows_the_same() {
+    let api = client(|_| async { (429, json!({ "kind": "Status", "code": 429 })) });
+    let mut engine = engine(api, Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    engine.work();
+    // A condition has whole seconds.
+    let theirs = request("a", &json!([condition(&decided(&engine, pending("a")).review, Timestamp::now())]));
+    engine.input(Input::Request(Seen::Changed(object(theirs).into())));
+    while let Some(done) = engine.calls.next().await {
+        engine.done(done);
+    }
+    assert_eq!(denials(&engine), 0);
+}
+
+/// The CRDs were older for a while, which no consistent read has seen.
+#[tokio::test]
+async fn after_another_schema_was_seen_a_read_must_show_what_is_in_memory() {
+    const SCHEMA: &str = "/openapi/v3/right";
+    for seen in [false, true] {
+        let mut engine = engine(unused(), Leadership::never());
+        engine.right_schema = (Some(SCHEMA.to_owned()), Instant::now().checked_sub(SCHEMA_SETTLES * 2).unwrap());
+        if seen {
+            engine.input(Input::Skew(Skew::Older("it does not know a field".to_owned())));
+            engine.input(Input::Skew(Skew::None));
+        }
+        engine.gate.doubt();
+        engine.policies.reads(true);
+        let versions =
+            engine.policies.held().map(|held| (held.object.name.clone(), Version::from(&held.object))).collect();
+        engine.input(Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(7, None))));
+        let snapshot = |versions| Snapshot { versions, resource_version: "6".to_owned() };
+        let none = BTreeMap::new();
+        let right = Some(SCHEMA.to_owned());
+        let (policies, guardrails) = (snapshot(versions), snapshot(none));
+        let current = Current { since: Moment::now(), policies, guardrails, skew: Skew::None, right };
+        engine.done(Done::Confirmed(Ok(current)));
+        assert_eq!(engine.gate.confirmed_ago().is_some(), !seen);
+    }
+}
+
+/// What was read while a change settles is read once more then.
+#[tokio::test]
+async fn what_is_read_before_a_change_has_settled_confirms_nothing() {
+    for settle in [Duration::ZERO, Duration::from_secs(60)] {
+        let mut engine = engine(unused(), Leadership::never());
+        engine.settling = Settling::new(settle);
+        engine.input(Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(7, None))));
+        let versions = engine.policies.held().map(|held| (held.object.name.clone(), Version::from(&held.object)));
+        let policies = Snapshot { versions: versions.collect(), resource_version: "7".to_owned() };
+        let guardrails = Snapshot { versions: BTreeMap::new(), resource_version: "7".to_owned() };
+        let current = Current { since: Moment::now(), policies, guardrails, skew: Skew::None, right: None };
+        engine.done(Done::Confirmed(Ok(current)));
+        assert_eq!(engine.gate.confirmed_ago().is_some(), settle.is_zero());
     }
 }
 
