@@ -73,8 +73,8 @@ enum LogFormat {
 /// Where a pod finds the namespace of its service account.
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// The most threads that tasks are worked on, unless `TOKIO_WORKER_THREADS` says otherwise: 16 decisions on their way at a time
-/// keep no more busy (docs/benchmarks.md), and a node may have a hundred cores.
+/// The most threads that tasks are worked on, unless `TOKIO_WORKER_THREADS` says otherwise: with one a backlog takes no longer
+/// than with two (docs/benchmarks.md), and a node may have a hundred cores.
 const MOST_THREADS: usize = 2;
 
 /// What is managed unless options say otherwise.

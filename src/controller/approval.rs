@@ -59,7 +59,8 @@ pub(super) async fn send(
     client: Client,
     gate: Arc<Gate>,
     object: Arc<CsrObject>,
-    (review, at): (Arc<Review>, Timestamp),
+    review: Arc<Review>,
+    at: Timestamp,
     revision: u64,
 ) -> Sent {
     if !is_identified(&object) {
@@ -212,7 +213,8 @@ fn patch(object: &CsrObject, review: &Review, at: Timestamp) -> Value {
 }
 
 /// The condition that says the decision of `review`. Another replica may make the same in the same words: the moment at which
-/// it was made, in whole seconds as Kubernetes has them, tells whose it is. The API server keeps a `lastUpdateTime`, and sets
+/// it was made, in whole seconds as Kubernetes has them, tells whose it is, unless both make it in the same second and both believe
+/// that they lead. The API server keeps a `lastUpdateTime`, and sets
 /// one only where there is none (kubernetes/pkg/registry/certificates, `populateConditionTimestamps`).
 pub(super) fn condition(review: &Review, at: Timestamp) -> Value {
     json!({

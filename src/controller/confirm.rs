@@ -35,8 +35,8 @@ pub(super) async fn read(client: &Client, right: RightUrl) -> Result<Current, Er
     let since = Moment::now();
     let read = async {
         let ((policies, one), (guardrails, one_too), (skew, right)) = tokio::try_join!(
-            versions(client, Kind::CSRPolicy),
-            versions(client, Kind::CSRGuardrail),
+            snapshot(client, Kind::CSRPolicy),
+            snapshot(client, Kind::CSRGuardrail),
             skew::look(client, right)
         )?;
         // Between two pages a CRD may have been changed, too.
@@ -83,7 +83,7 @@ struct ListMetadata {
 /// may bring, in a watch that began before, objects without the fields that only the new one has, and their
 /// generation does not tell. In pages, between which decisions have their turn, here and at the API server, and the shorter
 /// the larger the objects are. With whether it was one page.
-async fn versions(client: &Client, kind: Kind) -> Result<(Snapshot, bool), Error> {
+async fn snapshot(client: &Client, kind: Kind) -> Result<(Snapshot, bool), Error> {
     let path = format!("/apis/{GROUP}/{VERSION}/{}", kind.plural());
     let (mut versions, mut next, mut moment) = (Versions::new(), String::new(), None);
     let mut limit = PAGE;
@@ -126,7 +126,7 @@ mod tests {
     use kube::client::Body;
     use serde_json::json;
 
-    use super::{Client, Kind, MAX_PAGE, PAGE, versions};
+    use super::{Client, Kind, MAX_PAGE, PAGE, snapshot};
 
     /// What is asked of an API server that has `number` policies of `bytes` bytes: how many it finds, whether in one page,
     /// and how many were asked for each time.
@@ -156,7 +156,7 @@ mod tests {
                 async { Ok::<_, Infallible>(Response::new(body)) }
             })
         };
-        let (snapshot, one) = versions(&Client::new(service, "default"), Kind::CSRPolicy).await.unwrap();
+        let (snapshot, one) = snapshot(&Client::new(service, "default"), Kind::CSRPolicy).await.unwrap();
         let asked = std::mem::take(&mut *asked.lock().unwrap());
         (snapshot.versions.len(), one, asked)
     }

@@ -164,15 +164,17 @@ impl Engine {
             self.counted.send(&request.envelope.uid, holder, now);
         }
         self.flight.depart(entry.filed.uid());
-        let decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), at: now, set };
-        let at = self.late.get(decided.filed.uid()).into_iter().flatten().map(|one| &one.decided);
-        let at = at.filter(|one| one.says_what(&decided)).map(|one| one.at).next().unwrap_or(now);
-        let decided = Decided { at, ..decided };
+        let mut decided = Decided { filed: entry.filed.clone(), review: Arc::new(verdict), at: now, set };
+        let mut late = self.late.get(decided.filed.uid()).into_iter().flatten().map(|one| &one.decided);
+        if let Some(first) = late.find(|one| one.says_what(&decided)) {
+            decided.at = first.at;
+        }
         let (client, gate, revision) = (self.client.clone(), Arc::clone(&self.gate), self.gate.revision());
         let (name, given_up) = (name.to_owned(), self.given_up.clone());
         self.calls.push(Box::pin(async move {
-            let decision = (Arc::clone(&decided.review), decided.at);
-            let sent = unless(given_up, approval::send(client, gate, object, decision, revision)).await;
+            let review = Arc::clone(&decided.review);
+            let sent = approval::send(client, gate, object, review, decided.at, revision);
+            let sent = unless(given_up, sent).await;
             Done::Sent { name, decided, request: Some(Box::new(request)), sent }
         }));
     }

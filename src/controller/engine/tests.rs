@@ -295,8 +295,7 @@ async fn what_is_seen_while_stopping_holds_back_what_was_not_sent() {
     engine.flight.depart("uid-of-a");
     engine.calls.push(Box::pin(async move {
         let sent =
-            approval::send(api, gate, Arc::new(pending("a")), (Arc::clone(&decided.review), decided.at), revision)
-                .await;
+            approval::send(api, gate, Arc::new(pending("a")), Arc::clone(&decided.review), decided.at, revision).await;
         Done::Sent { name: "a".to_owned(), decided, request: None, sent }
     }));
     let engine = tokio::spawn(engine.run(inputs, stop.clone()));
