@@ -125,6 +125,8 @@ pub(super) struct Policies {
     guardrails: Store,
     settings: Settings,
     set: Arc<PolicySet>,
+    /// Whether `set` is still of what was in memory before.
+    stale: bool,
     /// How often anything was seen.
     revision: u64,
 }
@@ -144,10 +146,10 @@ impl Policies {
     pub(super) fn new(settings: Settings) -> Self {
         let set = Arc::new(PolicySet::new([], settings.clone()));
         let (policies, guardrails) = (Store::default(), Store::default());
-        Self { policies, guardrails, settings, set, revision: 0 }
+        Self { policies, guardrails, settings, set, stale: false, revision: 0 }
     }
 
-    /// The set of what is in memory now.
+    /// The set of what was in memory when it was last put together.
     pub(super) fn set(&self) -> &Arc<PolicySet> {
         &self.set
     }
@@ -162,7 +164,7 @@ impl Policies {
         self.store(kind).synced
     }
 
-    /// Takes in what the watch of `kind` brought.
+    /// Takes in what the watch of `kind` brought. It is in no set before [`Self::put_together`].
     pub(super) fn see(&mut self, kind: Kind, seen: Seen<ServedPolicy>) -> Change {
         self.revision += 1;
         let store = self.store_mut(kind);
@@ -200,13 +202,29 @@ impl Policies {
             }
             Seen::Lost => (std::mem::replace(&mut store.synced, false), false),
         };
-        if !content {
-            return if reliability { Change::Reliability } else { Change::None };
+        self.stale |= content;
+        match (content, reliability) {
+            (true, _) => Change::Content,
+            (false, true) => Change::Reliability,
+            (false, false) => Change::None,
+        }
+    }
+
+    /// Puts together what is in memory, unless the set is of that; whether it is another now. That takes time in proportion to all of
+    /// them, so that several changes are seen first where there are.
+    pub(super) fn put_together(&mut self) -> bool {
+        if !std::mem::take(&mut self.stale) {
+            return false;
         }
         let in_force = self.held().filter(|held| held.in_force());
         let compiled: Vec<Arc<Compiled>> = in_force.map(|held| Arc::clone(&held.compiled)).collect();
         self.set = Arc::new(PolicySet::new(compiled, self.settings.clone()));
-        Change::Content
+        true
+    }
+
+    /// Whether something was seen that is not in the set.
+    pub(super) fn are_stale(&self) -> bool {
+        self.stale
     }
 
     /// A consistent read begins, or is over.
@@ -349,6 +367,7 @@ mod tests {
         held.compiled = Arc::new(held.compiled.without_thread());
         assert!(held.compiled.is_for_now() && !held.compiled.is_ready());
         assert_eq!(policies.see(kind, Seen::Changed(served("u", 1, 600, &json!({})))), Change::Content);
+        assert!(policies.put_together());
         assert!(policies.set().guardrails()[0].is_ready());
     }
 
@@ -360,7 +379,9 @@ mod tests {
         let list = |policies: &mut Policies, object: ServedPolicy| {
             policies.see(kind, Seen::Restarted);
             policies.see(kind, Seen::Listed(object));
-            policies.see(kind, Seen::Synced)
+            let change = policies.see(kind, Seen::Synced);
+            assert_eq!(policies.put_together(), change == Change::Content);
+            change
         };
         let compiled = |policies: &Policies| -> Arc<Compiled> { Arc::clone(&policies.held().next().unwrap().compiled) };
         assert_eq!(list(&mut policies, served("u", 1, 600, &json!({}))), Change::Content);
@@ -378,6 +399,7 @@ mod tests {
         for (uid, generation, max) in [("u", 1, 700), ("u", 2, 700), ("v", 2, 700)] {
             let versions = versions(&policies);
             assert_eq!(policies.see(kind, Seen::Changed(served(uid, generation, max, &json!({})))), Change::Content);
+            assert!(policies.are_stale() && policies.put_together() && !policies.are_stale());
             let now = compiled(&policies);
             assert!(!Arc::ptr_eq(&before, &now) && Arc::ptr_eq(&policies.set().guardrails()[0], &now));
             assert_eq!((now.object.uid.as_str(), now.generation), (uid, i64::try_from(generation).ok()));

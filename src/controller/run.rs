@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Engine, Input, Prompts};
+use super::engine::{Engine, Input, MOST_WAITING, Prompts};
 use super::events::Events;
 use super::gate::Gate;
 use super::leader::{self, Leadership, LeaseConfig};
@@ -85,7 +85,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let write_events = tokio::spawn(write_events);
     let recorder = Recorder { metrics: Arc::clone(&metrics), events, no_opinion_events: config.no_opinion_events };
     let prompts = Prompts::default();
-    let (sender, inputs) = mpsc::channel(256);
+    let (sender, inputs) = mpsc::channel(MOST_WAITING);
     let mut watches = spawn_watches(&client, &metrics, &prompts, &sender);
     watches.push(tokio::spawn(permissions::observe(
         client.clone(),

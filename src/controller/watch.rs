@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::client::Body;
+use kube::core::watch::Bookmark;
 use kube::core::{ApiResource, WatchEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -323,7 +324,7 @@ impl Watch {
                     version = version_of(&object)?;
                     seen(Seen::Deleted(body(object))).await;
                 }
-                Some(WatchEvent::Bookmark(bookmark)) => version = bookmark.metadata.resource_version,
+                Some(WatchEvent::Bookmark(bookmark)) => version = moment_of(bookmark)?,
                 Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status).into()),
                 // It had its time, or is silent.
                 None if opened.elapsed() < SHORTEST => return Err(Error::Watch("ended as soon as it had begun")),
@@ -357,7 +358,7 @@ impl Watch {
                 }
                 Some(WatchEvent::Bookmark(bookmark)) => {
                     if bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END) {
-                        return Ok((bookmark.metadata.resource_version, events));
+                        return Ok((moment_of(bookmark)?, events));
                     }
                 }
                 Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status).into()),
@@ -394,6 +395,12 @@ fn version_of<T: Tolerant>(object: &T) -> Result<String, Error> {
         return Err(Error::Watch("brought an object without a name or a version"));
     }
     Ok(object.resource_version().to_owned())
+}
+
+/// The version that a bookmark is for: from none, a watch would go on from some other.
+fn moment_of(bookmark: Bookmark) -> Result<String, Error> {
+    let version = bookmark.metadata.resource_version;
+    if version.is_empty() { Err(Error::Watch("brought a bookmark without a version")) } else { Ok(version) }
 }
 
 /// The lines of a watch.

@@ -4,6 +4,7 @@
 //! What the index leaves out does not match, for certain; what it finds is still to be matched.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::matcher::{Part, RequestorMatcher};
@@ -20,13 +21,26 @@ pub(super) struct Index {
     /// Every signer of a domain.
     domains: HashMap<String, Requestors>,
     any_signer: Requestors,
+    hasher: RandomState,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Requestors {
-    users: HashMap<String, Vec<usize>>,
-    groups: HashMap<String, Vec<usize>>,
-    any: Vec<usize>,
+    users: Places,
+    groups: Places,
+    any: Vec<u32>,
+}
+
+/// Positions by the hash of a name, in order: an object may have a thousand places, and each of its names 256 characters.
+#[derive(Debug, Clone, Default)]
+struct Places(Vec<(u64, u32)>);
+
+impl Places {
+    /// The positions for a name that has this hash, or for others that have it.
+    fn of(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let begin = self.0.partition_point(|(other, _)| *other < hash);
+        self.0.iter().skip(begin).take_while(move |(other, _)| *other == hash).map(|(_, position)| *position)
+    }
 }
 
 /// Something that a request must have, or nothing in particular.
@@ -40,23 +54,30 @@ enum Needs<'a> {
 impl Index {
     pub(super) fn new(objects: &[Arc<Compiled>]) -> Self {
         let mut index = Self::default();
-        for (position, object) in objects.iter().enumerate() {
+        for (position, object) in (0..).zip(objects) {
             index.add(position, object);
+        }
+        let Self { signers, domains, any_signer, .. } = &mut index;
+        for requestors in signers.values_mut().chain(domains.values_mut()).chain([any_signer]) {
+            requestors.users.0.sort_unstable();
+            requestors.groups.0.sort_unstable();
         }
         index
     }
 
     /// The positions of the objects that may speak about `request`, in order.
-    pub(super) fn find(&self, request: &Envelope) -> Vec<usize> {
+    pub(super) fn find(&self, request: &Envelope) -> Vec<u32> {
         let signer = request.signer_name.as_str();
+        let user = self.hasher.hash_one(request.username.as_str());
         let domain = signer.split_once('/').map(|(domain, _)| domain);
         let domains = domain.and_then(|domain| self.domains.get(domain));
         let mut found = Vec::new();
         for requestors in self.signers.get(signer).into_iter().chain(domains).chain([&self.any_signer]) {
             found.extend(&requestors.any);
-            found.extend(requestors.users.get(&request.username).into_iter().flatten());
-            if !requestors.groups.is_empty() {
-                found.extend(request.groups.iter().filter_map(|group| requestors.groups.get(group)).flatten());
+            found.extend(requestors.users.of(user));
+            if !requestors.groups.0.is_empty() {
+                let groups = request.groups.iter().map(|group| self.hasher.hash_one(group.as_str()));
+                found.extend(groups.flat_map(|group| requestors.groups.of(group)));
             }
         }
         found.sort_unstable();
@@ -64,7 +85,7 @@ impl Index {
         found
     }
 
-    fn add(&mut self, position: usize, object: &Compiled) {
+    fn add(&mut self, position: u32, object: &Compiled) {
         let mut accounts = Vec::new();
         let mut needs = match &object.matcher.requestors {
             Part::Stated(entries) => {
@@ -89,8 +110,8 @@ impl Index {
             };
             for need in &needs {
                 match need {
-                    Needs::User(name) => requestors.users.entry((*name).to_owned()).or_default().push(position),
-                    Needs::Group(name) => requestors.groups.entry((*name).to_owned()).or_default().push(position),
+                    Needs::User(name) => requestors.users.0.push((self.hasher.hash_one(*name), position)),
+                    Needs::Group(name) => requestors.groups.0.push((self.hasher.hash_one(*name), position)),
                     Needs::Anything => requestors.any.push(position),
                 }
             }
@@ -251,7 +272,7 @@ mod tests {
         // Under one signer: by how many user names, and how often without regard to any.
         let places = |index: &Index| {
             let requestors = &index.signers["a.com/s-0"];
-            (requestors.users.len(), requestors.any.len())
+            (requestors.users.0.len(), requestors.any.len())
         };
         assert_eq!(places(&index(64, 16, false)), (64, 0));
         assert_eq!(places(&index(64, 17, false)), (0, 1));

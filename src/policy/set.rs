@@ -131,12 +131,12 @@ impl PolicySet {
 
     /// The policies that may speak about `request`, sorted by name. All others do not match it.
     pub fn policies_for(&self, request: &Envelope) -> impl Iterator<Item = &Arc<Compiled>> {
-        self.policy_index.find(request).into_iter().filter_map(|position| self.policies.get(position))
+        self.policy_index.find(request).into_iter().filter_map(|position| self.policies.get(position as usize))
     }
 
     /// The guardrails that may speak about `request`, sorted by name. All others do not match it.
     pub fn guardrails_for(&self, request: &Envelope) -> impl Iterator<Item = &Arc<Compiled>> {
-        self.guardrail_index.find(request).into_iter().filter_map(|position| self.guardrails.get(position))
+        self.guardrail_index.find(request).into_iter().filter_map(|position| self.guardrails.get(position as usize))
     }
 
     /// Whether any object only reports (`mode: Audit`), so that two verdicts may differ.

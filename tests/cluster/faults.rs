@@ -258,6 +258,23 @@ fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
     });
 }
 
+/// Its age counts from its beginning.
+#[test]
+fn a_consistent_read_that_takes_seconds_is_relied_on() {
+    let bench = Bench::start();
+    let table = [("three-seconds", 3), ("six-seconds", 6), ("seven-seconds", 7)];
+    bench.each(&table, |case, seconds| {
+        case.is_approved(&case.file("before"));
+        let _injected = case.proxy.inject(lists_policies, Fault::Delay(Duration::from_secs(*seconds)));
+        std::thread::sleep(UNTIL_NEXT_READ);
+        for during in ["one", "two", "three"] {
+            case.is_approved(&case.file(during));
+        }
+        let told = case.story().contains("decisions wait for it");
+        assert_eq!(told, *seconds > 4, "{}", case.story());
+    });
+}
+
 /// All of them together would be the guardrails that there are.
 #[test]
 fn pages_that_are_of_no_one_list_are_not_relied_on() {
@@ -353,6 +370,7 @@ fn an_event_that_cannot_be_read_stops_approvals_until_a_complete_list() {
         ("deleted-number", (policy, r#"{"type":"DELETED","object":7}"#.to_owned())),
         ("unknown-type", (guardrail, r#"{"type":"REVISED","object":{"metadata":{"name":"x"}}}"#.to_owned())),
         ("no-json", (policy, "The API server is being upgraded.".to_owned())),
+        ("bookmark", (policy, r#"{"type":"BOOKMARK","object":{"kind":"CSRPolicy","metadata":{}}}"#.to_owned())),
         ("expired", (guardrail, gone.to_owned())),
         ("spec-number", (guardrail, undecodable("CSRGuardrail", "5"))),
         ("spec-null", (guardrail, undecodable("CSRGuardrail", "null"))),

@@ -528,8 +528,10 @@ fn without_the_nodes_nothing_that_rests_on_one_is_approved_until_they_are_back()
     let watches = |call: &Call| call.watches("nodes");
     let reads = |call: &Call| call.method == "GET" && call.path.starts_with("/api/v1/nodes/worker");
     let answers = |status| Fault::Answer(status, None);
-    let faults: [(&str, OnCall, Fault); 7] = [
+    let faults: [(&str, OnCall, Fault); 9] = [
         ("watch-500", watches, answers(500)),
+        ("watch-410", watches, answers(410)),
+        ("watch-undecodable", watches, Fault::Hold),
         ("watch-reset", watches, Fault::Reset),
         ("read-500", reads, answers(500)),
         ("read-403", reads, answers(403)),
@@ -539,7 +541,11 @@ fn without_the_nodes_nothing_that_rests_on_one_is_approved_until_they_are_back()
     ];
     for (name, on, fault) in faults {
         let injected = proxy.inject(on, fault);
-        let cut = proxy.inject_times(watches, Fault::CutInLine, u32::from(name.starts_with("watch")));
+        let ends = match name {
+            "watch-undecodable" => Fault::Insert(r#"{"type":"MODIFIED","object":5}"#.to_owned()),
+            _ => Fault::CutInLine,
+        };
+        let ended = proxy.inject_times(watches, ends, u32::from(name.starts_with("watch")));
         let since = Instant::now();
         machine.claims(&[("InternalIP", "192.0.2.7"), ("Hostname", name)]);
         let again = eventually("it asks the API server", LIMIT, || {
@@ -552,7 +558,7 @@ fn without_the_nodes_nothing_that_rests_on_one_is_approved_until_they_are_back()
         let sent = proxy.calls_since(since, Call::approves);
         assert!(sent.is_empty(), "{name}: {sent:?}\n{}", controller.log());
         assert!(cluster.csr(name)["status"]["conditions"].is_null(), "{name}");
-        drop((injected, cut));
+        drop((injected, ended));
         cluster.is_approved(name);
     }
 }

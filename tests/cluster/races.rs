@@ -267,6 +267,7 @@ fn no_request_is_approved_in_place_of_another_under_its_name() {
     );
     assert_eq!(approved, 0, "{}", running.log());
     assert_eq!(seen, swapped.into_inner());
+    assert!(refused > 0, "no approval came too late");
 }
 
 /// Deletes what somebody files meanwhile.
@@ -407,7 +408,7 @@ fn two_replicas_that_both_believe_they_lead_decide_everything_once() {
     let bench = Bench::start();
     create_policy(&bench, "both");
     let replicas = [controller(&bench, &[]), controller(&bench, &["--no-opinion-events=true"])];
-    let total = races();
+    let (total, refused) = (races(), refused_decisions(&bench));
     let names: Vec<String> = (0..total).map(|number| format!("both-{number}")).collect();
     for name in &names {
         bench.file(name, "example.com/both");
@@ -424,8 +425,12 @@ fn two_replicas_that_both_believe_they_lead_decide_everything_once() {
     for name in &names {
         assert_eq!(lines.get(name), Some(&1), "{name}");
     }
-    let conflicts: Vec<usize> = replicas.iter().map(|replica| replica.decisions().len()).collect();
-    println!("two leaders: {total} requests, decided by one and the other {conflicts:?}");
+    let decided: Vec<usize> = replicas.iter().map(|replica| replica.decisions().len()).collect();
+    let refused = refused_decisions(&bench) - refused;
+    println!(
+        "two leaders: {total} requests, decided by one and the other {decided:?}, {refused} were refused to the second"
+    );
+    assert!(refused > 0, "one was always too late to decide anything");
 }
 
 #[test]
@@ -465,6 +470,7 @@ fn an_approver_of_the_opposite_opinion_is_never_contradicted() {
     assert_eq!((approved, total - approved), (lost, denied));
     assert_eq!(running.decisions().iter().filter(|line| line["decision"] == "Approve").count(), approved);
     println!("opposite opinions: {total} requests, {approved} approved here, {denied} denied by the other");
+    assert!(denied > 0 && lost > 0, "one of them was always the first");
 }
 
 #[test]

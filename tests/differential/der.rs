@@ -74,6 +74,38 @@ impl Node {
         Self { tag: 0, content: Content::Whole(bytes.into()), form: Form::Der }
     }
 
+    /// What is encoded in these bytes, down to what has no parts, also inside a BIT STRING.
+    pub fn decoded(bytes: &[u8]) -> Self {
+        Self::parsed(bytes).filter(|(_, rest)| rest.is_empty()).map_or_else(|| Self::whole(bytes), |(node, _)| node)
+    }
+
+    /// The first element of these bytes, if it is DER with a tag of one byte, and what comes after it.
+    fn parsed(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (&tag, rest) = bytes.split_first()?;
+        let (&first, rest) = rest.split_first()?;
+        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f) * usize::from(first >> 7))?;
+        let long = digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit));
+        let stated = if first < 0x80 { usize::from(first) } else { long };
+        let (content, rest) = rest.split_at_checked(stated)?;
+        let inside = |mut bytes: &[u8]| {
+            let mut parts = Vec::new();
+            while !bytes.is_empty() {
+                let (part, rest) = Self::parsed(bytes)?;
+                parts.push(part);
+                bytes = rest;
+            }
+            Some(parts)
+        };
+        let node = match (tag, content) {
+            (BIT_STRING, [0, key @ ..]) if key.first() == Some(&SEQUENCE) => {
+                Self::of(tag, [vec![Self::whole([0])], inside(key)?].concat())
+            }
+            _ if tag & 0x20 != 0 => Self::of(tag, inside(content)?),
+            _ => Self::leaf(tag, content),
+        };
+        Some((node, rest))
+    }
+
     /// An OBJECT IDENTIFIER from its arcs: `2.5.4.3`.
     pub fn oid(arcs: &str) -> Self {
         Self::leaf(OID, oid(arcs))
@@ -92,6 +124,11 @@ impl Node {
     pub fn in_parts(mut self) -> Self {
         self.form = Form::Constructed;
         self
+    }
+
+    /// What it consists of, if of parts.
+    pub fn into_parts(self) -> Vec<Self> {
+        if let Content::Parts(parts) = self.content { parts } else { Vec::new() }
     }
 
     fn parts(&mut self) -> &mut [Self] {

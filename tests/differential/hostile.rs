@@ -158,7 +158,7 @@ impl Generator {
 
     fn encode(&mut self, plan: &Plan, rng: &mut Rng) -> Vec<u8> {
         let key = &self.keys[plan.key];
-        let info = plan.info.clone().unwrap_or_else(|| Node::whole(key.info.clone()));
+        let info = plan.info.clone().unwrap_or_else(|| Node::decoded(&key.info));
         let mut attributes = plan.attributes.clone();
         if !plan.extensions.is_empty() {
             let values = Node::set([Node::sequence(plan.extensions.clone())]);
@@ -188,7 +188,7 @@ impl Generator {
             SignatureForm::Longer => signature.push(0),
         }
         let tag = if matches!(plan.signature, SignatureForm::OtherTag) { der::OCTET_STRING } else { der::BIT_STRING };
-        let signature = Node::leaf(tag, [&[unused], &signature[..]].concat());
+        let signature = Node::decoded(&Node::leaf(tag, [&[unused], &signature[..]].concat()).encode());
         let algorithm = plan.algorithm.clone().unwrap_or_else(|| algorithm(key, plan.hash, plan.salt));
         let mut tree = Node::sequence([Node::whole(info), algorithm, signature]);
         change(&mut tree, &plan.after, &self.last, rng)
@@ -241,7 +241,7 @@ pub fn algorithm(key: &Key, hash: &str, salt: Option<usize>) -> Node {
 }
 
 pub fn extension(kind: &str, content: &Node) -> Node {
-    Node::sequence([Node::oid(kind), Node::leaf(der::OCTET_STRING, content.encode())])
+    Node::sequence([Node::oid(kind), Node::of(der::OCTET_STRING, [content.clone()])])
 }
 
 fn names(sans: Vec<Node>) -> Node {
@@ -413,6 +413,22 @@ impl Plan {
         self.subject.insert(at, rdn);
     }
 
+    /// The key that signs, and a signature that it would verify, in a form that Go does not read: P-256 by its parameters (SEC 2,
+    /// 2.4.2) in place of its name, RSA as RSASSA-PSS (RFC 4055, 1.2).
+    fn say_key_otherwise(&mut self, rng: &mut Rng, keys: &[Key]) {
+        if rng.bool() {
+            self.key = 0;
+            self.info = Some(ec_key(vec![p256_parameters()], &point(&keys[0])));
+            return;
+        }
+        self.key = keys.iter().position(|key| key.name == "rsa-2048").unwrap();
+        self.salt = Some(32);
+        let mut parts = Node::decoded(&keys[self.key].info).into_parts();
+        let said = algorithm(&keys[self.key], "SHA256", self.salt);
+        parts[0] = if rng.bool() { said } else { Node::sequence([Node::oid("1.2.840.113549.1.1.10")]) };
+        self.info = Some(Node::sequence(parts));
+    }
+
     fn push_extension(&mut self, rng: &mut Rng, extension: Node) {
         let at = rng.usize(..=self.extensions.len());
         self.extensions.insert(at, extension);
@@ -437,7 +453,7 @@ fn replace_attributes(plan: &mut Plan, rng: &mut Rng, _: &[Key]) {
 }
 
 /// Every way in which a request may be wrong that is worth its own line.
-const DEFECTS: [Defect; 47] = [
+const DEFECTS: [Defect; 48] = [
     distort_before,
     distort_before,
     distort_before,
@@ -492,8 +508,9 @@ const DEFECTS: [Defect; 47] = [
     |plan, rng, keys| {
         // Another's key, for which the requestor cannot sign.
         let other = rng.usize(..keys.len());
-        plan.info = Some(Node::whole(keys[other].info.clone()));
+        plan.info = Some(Node::decoded(&keys[other].info));
     },
+    |plan, rng, keys| plan.say_key_otherwise(rng, keys),
     |plan, rng, keys| plan.info = Some(odd_key(rng, keys)),
     // PKCS#10 attributes.
     |plan, rng, _| {
@@ -688,13 +705,39 @@ const DEFECTS: [Defect; 47] = [
     },
 ];
 
+const EC: &str = "1.2.840.10045.2.1";
+
+fn ec_key(parameters: Vec<Node>, point: &[u8]) -> Node {
+    Node::sequence([Node::sequence([vec![Node::oid(EC)], parameters].concat()), Node::bits(point)])
+}
+
+/// The public key of one on P-256.
+fn point(key: &Key) -> Vec<u8> {
+    key.info[key.info.len() - 65..].to_vec()
+}
+
+/// P-256 as `ECParameters` (RFC 3279, 2.3.5), of which RFC 5480 lets there be none in a certificate.
+fn p256_parameters() -> Node {
+    const PRIME: &str = "00ffffffff00000001000000000000000000000000ffffffffffffffffffffffff";
+    const A: &str = "ffffffff00000001000000000000000000000000fffffffffffffffffffffffc";
+    const B: &str = "5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b";
+    const BASE: &str = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+    const ORDER: &str = "00ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let bytes = |digits: &str| -> Vec<u8> {
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    };
+    let octets = |digits| Node::leaf(der::OCTET_STRING, bytes(digits));
+    let integer = |digits| Node::leaf(der::INTEGER, bytes(digits));
+    let field = Node::sequence([Node::oid("1.2.840.10045.1.1"), integer(PRIME)]);
+    let curve = Node::sequence([octets(A), octets(B)]);
+    Node::sequence([integer("01"), field, curve, octets(BASE), integer(ORDER), integer("01")])
+}
+
 /// A SubjectPublicKeyInfo for which nobody here has the private key, or that says it oddly.
 fn odd_key(rng: &mut Rng, keys: &[Key]) -> Node {
-    const EC: &str = "1.2.840.10045.2.1";
     const RSA: &str = "1.2.840.113549.1.1.1";
     const P256: &str = "1.2.840.10045.3.1.7";
     let info = |algorithm: Vec<Node>, key: &[u8]| Node::sequence([Node::sequence(algorithm), Node::bits(key)]);
-    let point = |key: &Key| key.info[key.info.len() - 65..].to_vec();
     let p256 = &keys[0];
     match rng.u8(..14) {
         // Curves and algorithms by name.
@@ -716,17 +759,9 @@ fn odd_key(rng: &mut Rng, keys: &[Key]) -> Node {
             info(vec![Node::oid(rng.choice(&kinds).unwrap())], &[4; 32])
         }
         // Explicit curve parameters, implicit ones, and none.
-        2 => {
-            let field = Node::sequence([Node::oid("1.2.840.10045.1.1"), Node::leaf(der::INTEGER, [7; 32])]);
-            let curve =
-                Node::sequence([Node::leaf(der::OCTET_STRING, [1; 32]), Node::leaf(der::OCTET_STRING, [2; 32])]);
-            let base = Node::leaf(der::OCTET_STRING, point(p256));
-            let order = Node::leaf(der::INTEGER, [7; 32]);
-            let explicit = Node::sequence([Node::leaf(der::INTEGER, [1]), field, curve, base, order]);
-            info(vec![Node::oid(EC), explicit], &point(p256))
-        }
-        3 => info(vec![Node::oid(EC), Node::null()], &point(p256)),
-        4 => info(vec![Node::oid(EC)], &point(p256)),
+        2 => ec_key(vec![p256_parameters()], &point(p256)),
+        3 => ec_key(vec![Node::null()], &point(p256)),
+        4 => ec_key(vec![], &point(p256)),
         // Points: compressed, hybrid, at infinity, off the curve, cut.
         5 => {
             let mut key = point(p256);

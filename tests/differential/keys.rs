@@ -15,9 +15,11 @@ use super::der::Node;
 use super::go::Go;
 
 /// What `openssl genpkey` is asked for, by name. Go signs with these.
-const MADE: [(&str, &[&str]); 15] = [
+const MADE: [(&str, &[&str]); 17] = [
     ("rsa-1024", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"]),
     ("rsa-2040", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2040"]),
+    ("rsa-2047", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2047"]),
+    ("rsa-2049", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2049"]),
     ("rsa-2048", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
     ("rsa-2048-e3", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-pkeyopt", "rsa_keygen_pubexp:3"]),
     ("rsa-2048-e17", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-pkeyopt", "rsa_keygen_pubexp:17"]),
@@ -87,6 +89,7 @@ impl Key {
                 | "rsa-2048"
                 | "rsa-2048-e65539"
                 | "rsa-2048-e31"
+                | "rsa-2049"
                 | "rsa-2056"
                 | "rsa-3072"
                 | "rsa-4096"

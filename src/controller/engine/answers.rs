@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Decided, Done, Engine, LAG, Late, SCHEMA_SETTLES};
+use super::decide::is_slow;
+use super::{Decided, Done, Engine, LAG, Late, SCHEMA_SETTLES, TURN_OF_DECISIONS};
 use crate::controller::Error;
 use crate::controller::approval::{Sent, is_written, message};
 use crate::controller::confirm::Current;
@@ -28,7 +29,7 @@ impl Engine {
         match done {
             Done::Sent { name, decided, request, sent } => self.sent(&name, decided, request.as_deref(), sent),
             Done::Read { filed, read } => self.read(&filed, read),
-            Done::Confirmed(Ok(current)) => self.confirmed(current),
+            Done::Confirmed(Ok(current)) => self.read = Some(current),
             Done::Confirmed(Err(error)) => {
                 self.end_confirming();
                 self.gate.doubt();
@@ -50,7 +51,8 @@ impl Engine {
         self.policies.reads(false);
     }
 
-    fn confirmed(&mut self, current: Current) {
+    /// Compares what was read with what has been taken in, also while it was under way.
+    pub(super) fn confirmed(&mut self, current: Current) {
         // What is newer than the read was not compared with it: then nothing may have been pruned.
         let may_be_ahead = current.right == self.right_schema.0 && self.right_schema.1.elapsed() > SCHEMA_SETTLES;
         let seen = self.policies.has_seen(Kind::CSRPolicy, &current.policies, may_be_ahead)
@@ -69,9 +71,20 @@ impl Engine {
         }
         if seen {
             self.lagging_since = None;
+            let took = current.since.elapsed();
+            if is_slow(took) && !is_slow(self.reading_took) {
+                tracing::warn!(
+                    seconds = took.as_secs_f64(),
+                    "reading all policies consistently takes so long that decisions wait for it"
+                );
+            }
+            self.reading_took = took;
             // What changes is read once more when it has settled: a CRD that takes its objects with it is noticed by then.
-            if self.settling.until(Instant::now()).is_none() {
+            let now = Instant::now();
+            if self.settling.until(now).is_none() {
                 self.gate.confirm(self.gate.revision(), current.since);
+                // The next change is there already perhaps.
+                self.turn_until = self.settling.is_without_end(now).then_some(now + TURN_OF_DECISIONS);
             }
             return;
         }
@@ -98,7 +111,8 @@ impl Engine {
             (Sent::Gone | Sent::Unanswered(_), Some(shown)) if is_written(&shown, review, decided.at) => {
                 Sent::Written(Box::new(CsrObject::clone(&shown)))
             }
-            (sent @ (Sent::Gone | Sent::Failed(_) | Sent::Unanswered(_)), Some(shown)) => {
+            // Or of an earlier one.
+            (sent, Some(shown)) if !matches!(sent, Sent::Accepted | Sent::Written(_)) => {
                 self.answer(&Filed::Whole(shown), false);
                 sent
             }
@@ -163,8 +177,8 @@ impl Engine {
         self.dequeue(name);
     }
 
-    /// A decision about the request with `uid` was written, so that no other was or will be.
-    fn close(&mut self, name: &str, uid: &str) {
+    /// No other decision about the request with `uid` was written, or will be.
+    pub(super) fn close(&mut self, name: &str, uid: &str) {
         self.late.remove(uid);
         if let Some(open) = self.unanswered.get_mut(name) {
             open.retain(|one| one.filed.uid() != uid);
@@ -210,7 +224,8 @@ impl Engine {
         }
         let ours = same && is_written(now, review, decided.at);
         let now = Filed::from(now.clone());
-        if !self.answer(&now, false) && settled && !ours && still_here {
+        let on_its_way = self.flight.is_about(now.uid());
+        if !self.answer(&now, on_its_way) && settled && !ours && still_here {
             tracing::info!(
                 name = crate::escape::printable(name),
                 uid = crate::escape::printable(uid),
@@ -296,9 +311,8 @@ impl Engine {
         }
         let late =
             if filed.settled().is_some() && !on_its_way { self.late.remove(uid) } else { None }.unwrap_or_default();
-        let object = filed.whole().filter(|_| self.gate.is_leader());
-        let Some(object) = object else {
-            // It is looked at once more, by whoever leads again; a look that is on its way tells when it comes.
+        let Some(object) = filed.whole() else {
+            // It is looked at once more, by whoever leads; a look that is on its way tells when it comes.
             let (looked_for, open): (Vec<Late>, Vec<Late>) = late.into_iter().partition(|one| one.looked_for);
             if !looked_for.is_empty() {
                 self.late.insert(uid.to_owned(), looked_for);

@@ -10,6 +10,7 @@ use super::{Decided, Done, Engine, Late};
 use crate::controller::Error;
 use crate::controller::approval::Sent;
 use crate::controller::filed::Filed;
+use crate::controller::gate::FRESH;
 use crate::controller::nodes::Concern;
 use crate::controller::pending::age;
 use crate::controller::{approval, confirm};
@@ -20,8 +21,21 @@ use crate::review::{Decision, Facts, Holder, ReasonCode, review};
 const TURN: Duration = Duration::from_millis(20);
 /// After how long a consistent read is repeated while there is something to decide, beside which decisions go on.
 const CONFIRM_AFTER: Duration = Duration::from_secs(4);
-/// After how long decisions wait for it: early enough that what is sent rests on one within [`crate::controller::gate::FRESH`].
-const WAIT_AFTER: Duration = Duration::from_secs(5);
+/// How much longer than the last one it may take before decisions wait for it.
+const LEEWAY: Duration = Duration::from_secs(1);
+/// How much time there is at least between a review and the end of [`FRESH`].
+const TO_SEND: Duration = Duration::from_secs(1);
+
+/// How old a consistent read that took `took` may become before decisions wait for the next: its age counts from its beginning,
+/// and what is sent rests on one within [`FRESH`].
+fn wait_after(took: Duration) -> Duration {
+    (CONFIRM_AFTER + took + LEEWAY).min(FRESH.saturating_sub(TO_SEND))
+}
+
+/// Whether a consistent read takes longer than decisions go on beside it.
+pub(super) fn is_slow(took: Duration) -> bool {
+    took > CONFIRM_AFTER
+}
 
 impl Engine {
     /// Reviews what is due, if anything may be decided now; whether there is more to do at once.
@@ -47,6 +61,7 @@ impl Engine {
         let missing = self.gates().into_iter().filter(|(_, why_not)| why_not.is_some()).map(|(gate, _)| gate);
         let missing: Vec<&str> = missing.collect();
         if self.stopping
+            || self.policies.are_stale()
             || missing.iter().any(|gate| *gate != "requests")
             || !self.gate.is_leader()
             || self.settling.until(Instant::now()).is_some()
@@ -58,7 +73,13 @@ impl Engine {
         if confirmed.is_none_or(|ago| ago > CONFIRM_AFTER) {
             self.confirm(Duration::ZERO);
         }
-        missing.is_empty() && confirmed.is_some_and(|ago| ago <= WAIT_AFTER)
+        missing.is_empty() && confirmed.is_some_and(|ago| ago <= wait_after(self.reading_took))
+    }
+
+    /// Decisions have had their turn, or nothing is left to decide.
+    pub(super) fn end_turn(&mut self) {
+        let idle = self.queue.is_empty() && self.flight.is_empty();
+        self.turn_until = self.turn_until.filter(|until| !idle && *until > Instant::now());
     }
 
     pub(super) fn confirm(&mut self, after: Duration) {
@@ -209,4 +230,16 @@ impl Engine {
 /// What becomes of `call`, unless it is given up before it tells.
 async fn unless(given_up: CancellationToken, call: impl Future<Output = Sent>) -> Sent {
     given_up.run_until_cancelled(call).await.unwrap_or_else(|| Sent::Unanswered(Error::GivenUp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, wait_after};
+
+    #[test]
+    fn there_is_time_for_decisions_however_long_a_read_takes_that_is_waited_for() {
+        for (took, waits_after) in [(0, 5_000), (80, 5_080), (3_000, 8_000), (6_000, 9_000), (8_000, 9_000)] {
+            assert_eq!(wait_after(Duration::from_millis(took)), Duration::from_millis(waits_after), "{took} ms");
+        }
+    }
 }

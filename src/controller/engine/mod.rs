@@ -46,6 +46,12 @@ use crate::review::Review;
 
 /// How many events of watches are taken in before other work gets its turn.
 const BATCH: usize = 64;
+/// After how long taking them in connections, the lease and the probes have their turn, whether or not more is there.
+const LONG: Duration = Duration::from_millis(5);
+/// How many may wait to be taken in.
+pub(super) const MOST_WAITING: usize = 256;
+/// For how long decisions have their turn under policies that were just confirmed and change without end.
+const TURN_OF_DECISIONS: Duration = Duration::from_millis(100);
 /// How often what changes with time alone is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long calls on their way are waited for at the end, so that there is time to say which of them tell nothing.
@@ -146,6 +152,12 @@ pub(super) struct Engine {
     policies_seen: bool,
     settling: Settling,
     confirming: bool,
+    /// What a consistent read brought, until everything is taken in that was there when it came.
+    read: Option<Current>,
+    /// Until when decisions have their turn before anything else is taken in.
+    turn_until: Option<Instant>,
+    /// How long the last consistent read took that showed what is in memory.
+    reading_took: Duration,
     /// Since when consistent reads and the watch disagree.
     lagging_since: Option<Instant>,
     flight: Flight,
@@ -196,6 +208,9 @@ impl Engine {
             policies_seen: false,
             settling: Settling::new(config.policy_settle),
             confirming: false,
+            read: None,
+            turn_until: None,
+            reading_took: Duration::ZERO,
             lagging_since: None,
             flight: Flight::default(),
             unanswered: HashMap::new(),
@@ -218,28 +233,39 @@ impl Engine {
         let mut received = Vec::new();
         loop {
             // However much there is to send and to answer: what was seen comes before what is decided.
-            while received.len() < BATCH
+            let most = if self.read.is_some() { MOST_WAITING } else { BATCH };
+            while received.len() < most
+                && self.turn_until.is_none()
                 && let Ok(input) = inputs.try_recv()
             {
                 received.push(input);
             }
+            let began = Instant::now();
             self.take_in(&mut received);
+            if began.elapsed() > LONG {
+                tokio::task::yield_now().await;
+            }
+            if self.turn_until.is_none()
+                && let Some(current) = self.read.take()
+            {
+                self.confirmed(current);
+            }
             if self.ticks_at <= Instant::now() {
                 self.tick();
                 self.ticks_at = Instant::now() + TICK;
             }
             let more = self.work();
+            self.end_turn();
             self.recorder.events.give_way(!self.flight.is_empty());
             let wake = self.next_wake();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.done(done),
-                number = inputs.recv_many(&mut received, BATCH) => {
+                number = inputs.recv_many(&mut received, BATCH), if self.turn_until.is_none() => {
                     if number == 0 {
                         break;
                     }
-                    self.take_in(&mut received);
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
                 // Whatever else there is has its turn.
@@ -263,13 +289,6 @@ impl Engine {
                 Some(done) = self.calls.next() => self.done(done),
                 else => break,
             }
-        }
-    }
-
-    fn take_in(&mut self, received: &mut Vec<Input>) {
-        if !received.is_empty() {
-            received.drain(..).for_each(|input| self.input(input));
-            self.show_readiness();
         }
     }
 
@@ -309,7 +328,10 @@ impl Engine {
     fn next_wake(&self) -> Instant {
         let settles = self.settling.until(Instant::now()).filter(|_| !self.queue.is_empty());
         let paced = self.flight.waits_until().filter(|_| !self.queue.is_empty());
-        [settles, paced, self.queue.next_wake()].into_iter().flatten().fold(self.ticks_at, Instant::min)
+        [settles, paced, self.queue.next_wake(), self.turn_until]
+            .into_iter()
+            .flatten()
+            .fold(self.ticks_at, Instant::min)
     }
 
     fn tick(&mut self) {

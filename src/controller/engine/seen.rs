@@ -14,8 +14,46 @@ use crate::node::Node;
 use crate::policy::{Kind, ServedPolicy};
 use crate::review::Holder;
 
+/// A policy changed, under this name.
+fn changed(input: &Input) -> Option<(Kind, &str)> {
+    match input {
+        Input::Policy(kind, Seen::Changed(served)) => Some((*kind, &served.object.name)),
+        _ => None,
+    }
+}
+
+/// Leaves out the changes of policies after which the same one changes again, and nothing else became of its kind: each would be
+/// compiled, and none be in force. Whoever may write one policy would keep others waiting.
+pub(super) fn drop_superseded(received: &mut Vec<Input>) {
+    let mut later = HashSet::new();
+    let mut keep: Vec<bool> = received
+        .iter()
+        .rev()
+        .map(|input| match (changed(input), input) {
+            (Some((kind, name)), _) => later.insert((kind, name)),
+            (None, Input::Policy(of, _)) => {
+                later.retain(|(kind, _)| kind != of);
+                true
+            }
+            _ => true,
+        })
+        .collect();
+    received.retain(|_| keep.pop().unwrap_or(true));
+}
+
 impl Engine {
-    pub(super) fn input(&mut self, input: Input) {
+    /// Takes in what was received, in its order.
+    pub(super) fn take_in(&mut self, received: &mut Vec<Input>) {
+        if received.is_empty() {
+            return;
+        }
+        drop_superseded(received);
+        received.drain(..).for_each(|input| self.see(input));
+        self.put_policies_together();
+        self.show_readiness();
+    }
+
+    fn see(&mut self, input: Input) {
         match input {
             Input::Request(seen) => self.request(seen),
             Input::Policy(kind, seen) => self.policy(kind, seen),
@@ -85,7 +123,7 @@ impl Engine {
                 self.answer(&filed, self.flight.is_about(filed.uid()));
                 if filed.settled().is_none() {
                     // Pending as it was when it went, it has none of them.
-                    self.late.remove(filed.uid());
+                    self.close(filed.name(), filed.uid());
                 }
                 let fewer = self.counted.gone(&filed);
                 self.forget(filed.name(), filed.uid());
@@ -130,24 +168,30 @@ impl Engine {
         if change == Change::None {
             return;
         }
+        // What was reviewed before is not sent any more, and nothing is reviewed before it is under all of this.
         self.gate.advance();
-        if change == Change::Content {
-            self.metrics.policies(self.policies.set());
-            if self.nodes.need(self.policies.set().needs_nodes()) {
-                self.prompts.restart_nodes.notify_one();
-            }
-            let set = self.policies.set();
-            if set.counts_managed() && self.counted.need(&set.settings().managed_signers) {
-                self.list_requests_again();
-            }
-            if self.policies_seen && self.settling.changed(Instant::now()) {
-                tracing::warn!(
-                    "policies change without end: decisions go on, and further changes do not settle before them"
-                );
-            }
-            self.review_all();
+        if change == Change::Content && self.policies_seen && self.settling.changed(Instant::now()) {
+            tracing::warn!(
+                "policies change without end: decisions go on, and further changes do not settle before them"
+            );
         }
         self.policies_seen |= Kind::ALL.into_iter().all(|kind| self.policies.synced(kind));
+    }
+
+    /// Everything is reviewed under the policies that were seen.
+    fn put_policies_together(&mut self) {
+        if !self.policies.put_together() {
+            return;
+        }
+        self.metrics.policies(self.policies.set());
+        if self.nodes.need(self.policies.set().needs_nodes()) {
+            self.prompts.restart_nodes.notify_one();
+        }
+        let set = self.policies.set();
+        if set.counts_managed() && self.counted.need(&set.settings().managed_signers) {
+            self.list_requests_again();
+        }
+        self.review_all();
     }
 
     fn node(&mut self, seen: Seen<Node>) {

@@ -39,6 +39,11 @@ impl Settling {
         too_many && !std::mem::replace(&mut self.said, true)
     }
 
+    /// Whether changes follow one another at `now` that are not waited for any more.
+    pub(super) fn is_without_end(&self, now: Instant) -> bool {
+        self.said && self.changes.is_some_and(|(_, last)| now < last + self.settle * APART)
+    }
+
     /// Until when nothing is decided, if that is after `now`.
     pub(super) fn until(&self, now: Instant) -> Option<Instant> {
         let (began, last) = self.changes?;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::seen::drop_superseded;
 use super::{Decided, Done, Engine, Input, Late, Prompts, SCHEMA_SETTLES, Settling};
 use crate::controller::approval::{self, Sent, condition};
 use crate::controller::confirm::Current;
@@ -33,11 +34,17 @@ use crate::controller::server::Readiness;
 use crate::controller::skew::Skew;
 use crate::controller::watch::Seen;
 use crate::controller::{Config, Error, Log};
-use crate::policy::{Kind, ServedPolicy, Settings, SignerPattern};
+use crate::policy::{Compiled, Kind, ServedPolicy, Settings, SignerPattern};
 use crate::request::CsrObject;
 use crate::review::{Approvals, Facts, Holder, NodeFact, Review, review};
 
 const SIGNER: &str = "example.com/x";
+
+impl Engine {
+    fn input(&mut self, input: Input) {
+        self.take_in(&mut vec![input]);
+    }
+}
 
 /// A client whose calls `answer` answers, with a status and a body.
 fn client<F>(mut answer: impl FnMut(Request<Body>) -> F + Send + 'static) -> Client
@@ -795,10 +802,10 @@ async fn a_decision_that_may_have_landed_is_kept_as_long_as_its_request() {
         engine.input(Input::Request(Seen::Deleted(pending("a").into())));
         assert!(engine.late.is_empty() && engine.unanswered.is_empty());
     }
-    // Whoever does not lead finds out later.
+    // Nobody else records it, whoever leads.
     let (mut engine, written) = late(Leadership::never());
     engine.input(Input::Request(Seen::Changed(written.into())));
-    assert!(engine.late.is_empty() && engine.unanswered.len() == 1 && engine.queue.next_wake().is_some());
+    assert!(engine.late.is_empty() && engine.unanswered.is_empty() && denials(&engine) == 1);
 }
 
 #[tokio::test]
@@ -913,7 +920,7 @@ async fn of_two_decisions_without_an_answer_the_one_that_landed_is_recorded_once
             engine.gate = Arc::new(Gate::new(Leadership::always()));
             engine.gate.confirm(engine.gate.revision(), Moment::now());
         }
-        assert_eq!(denials(&engine), u64::from(!lease_lost));
+        assert_eq!(denials(&engine), 1, "{lease_lost}");
         // Something else about it changes, as when the certificate is issued.
         written["metadata"]["resourceVersion"] = json!("3");
         brought(&mut engine, &written);
@@ -959,6 +966,57 @@ async fn what_the_watch_has_shown_of_a_decision_on_its_way_is_recorded_though_no
         }
         assert_eq!(denials(&engine), u64::from(ours), "{sent} {ours} {looked_for}");
         assert!(engine.flight.is_empty() && engine.late.is_empty() && engine.unanswered.is_empty() == ours);
+    }
+}
+
+/// It was looked for, and lands before its request is deleted and filed again, while the next decision is on its way.
+#[tokio::test]
+async fn what_the_watch_has_shown_of_an_earlier_decision_is_recorded_when_the_next_finds_another_request() {
+    let found = Arc::new(Mutex::new(pending_value("a")));
+    let api = {
+        let found = Arc::clone(&found);
+        client(move |call| {
+            let refused = (409, json!({ "kind": "Status", "code": 409 }));
+            let answer = if call.method() == Method::PATCH { refused } else { (200, found.lock().unwrap().clone()) };
+            async { answer }
+        })
+    };
+    let (mut engine, written) = with_the_next_on_its_way(api).await;
+    found.lock().unwrap()["metadata"]["uid"] = json!("another");
+    for seen in [Seen::Changed, Seen::Deleted] {
+        engine.input(Input::Request(seen(object(written.clone()).into())));
+    }
+    let done = engine.calls.next().await.unwrap();
+    engine.done(done);
+    assert_eq!(denials(&engine), 1);
+    assert!(engine.late.is_empty() && engine.unanswered.is_empty() && engine.flight.is_empty());
+}
+
+/// The answer did not come, and the watch says that the request was pending when it went.
+#[tokio::test]
+async fn of_a_request_that_was_deleted_before_it_was_decided_nothing_is_left() {
+    let mut engine = engine(unused(), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    let decided = decided(&engine, pending("a"));
+    sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
+    assert_eq!(engine.unanswered.len(), 1);
+    engine.input(Input::Request(Seen::Deleted(pending("a").into())));
+    assert!(engine.unanswered.is_empty() && is_idle(&engine));
+}
+
+/// Nobody else knows of it.
+#[tokio::test]
+async fn what_was_written_without_an_answer_is_recorded_by_who_wrote_it_though_another_leads_now() {
+    for last in [Seen::Changed as fn(_) -> _, Seen::Deleted as fn(_) -> _] {
+        let mut engine = engine(unused(), Leadership::always());
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        let decided = decided(&engine, pending("a"));
+        let written = object(request("a", &json!([condition(&decided.review, decided.at)])));
+        sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
+        engine.gate = Arc::new(Gate::new(Leadership::never()));
+        engine.input(Input::Request(last(written.into())));
+        assert_eq!(denials(&engine), 1);
+        assert!(engine.unanswered.is_empty() && engine.late.is_empty() && is_idle(&engine));
     }
 }
 
@@ -1024,7 +1082,7 @@ async fn after_another_schema_was_seen_a_read_must_show_what_is_in_memory() {
         let right = Some(SCHEMA.to_owned());
         let (policies, guardrails) = (snapshot(versions), snapshot(none));
         let current = Current { since: Moment::now(), policies, guardrails, skew: Skew::None, right };
-        engine.done(Done::Confirmed(Ok(current)));
+        engine.confirmed(current);
         assert_eq!(engine.gate.confirmed_ago().is_some(), !seen);
     }
 }
@@ -1040,7 +1098,7 @@ async fn what_is_read_before_a_change_has_settled_confirms_nothing() {
         let policies = Snapshot { versions: versions.collect(), resource_version: "7".to_owned() };
         let guardrails = Snapshot { versions: BTreeMap::new(), resource_version: "7".to_owned() };
         let current = Current { since: Moment::now(), policies, guardrails, skew: Skew::None, right: None };
-        engine.done(Done::Confirmed(Ok(current)));
+        engine.confirmed(current);
         assert_eq!(engine.gate.confirmed_ago().is_some(), settle.is_zero());
     }
 }
@@ -1105,15 +1163,24 @@ async fn at_the_end_what_is_on_its_way_is_given_up_so_that_it_can_be_told() {
     assert_eq!(engine.unanswered["b"].iter().map(|one| one.filed.uid()).collect::<Vec<_>>(), ["uid-of-b"]);
 }
 
-/// Whoever may write one policy changes it faster than all of them can be read.
-#[tokio::test]
+/// Expressions that take as long to compile as may be, or some.
+fn expressions(number: usize) -> Value {
+    let expression = |index| format!(r"csr.dnsNames.all(d, d.matches('^{index}\\pL{{2}}$'))");
+    let validation = |index| json!({ "name": format!("v-{index}"), "expression": expression(index), "message": "no" });
+    (0..number).map(validation).collect()
+}
+
+/// Whoever may write one policy changes it faster than all of them can be read, or than it can be compiled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being_decided() {
     const SCHEMA: &str = "/openapi/v3/right";
     let (now, sent) = (Arc::new(AtomicI64::new(1)), Arc::new(Notify::new()));
+    let spec = Arc::new(Mutex::new(Value::Null));
     let api = {
-        let (now, sent) = (Arc::clone(&now), Arc::clone(&sent));
+        let (now, sent, spec) = (Arc::clone(&now), Arc::clone(&sent), Arc::clone(&spec));
         client(move |call| {
             let (now, sent, path) = (now.load(Ordering::SeqCst), Arc::clone(&sent), call.uri().path().to_owned());
+            let spec = spec.lock().unwrap().clone();
             async move {
                 let list = |kind: &str, items: Value| json!({ "kind": kind, "metadata": { "resourceVersion": now.to_string() }, "items": items });
                 let answer = if path.ends_with("/approval") {
@@ -1121,7 +1188,6 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
                     request_with("a", "Denied")
                 } else if path.ends_with("/csrpolicies") {
                     tokio::time::sleep(Duration::from_millis(80)).await;
-                    let spec = policy().object.spec;
                     let metadata =
                         json!({ "name": "all", "uid": "all", "generation": now, "resourceVersion": now.to_string() });
                     list("CSRPolicyList", json!([{ "metadata": metadata, "spec": spec }]))
@@ -1137,11 +1203,22 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
             }
         })
     };
-    for long_right in [true, false] {
+    for (long_right, heavy) in [(true, 0), (false, 0), (true, 6)] {
+        let mut policy = policy();
+        if heavy > 0 {
+            policy.object.spec.as_mut().unwrap()["allow"]["validations"] = expressions(heavy);
+        }
+        let began = Instant::now();
+        let compiled = Compiled::new(&policy.object);
+        let compiled_in = began.elapsed();
+        assert!(compiled.is_ready(), "{:?}", compiled.problems());
+        let pause = if heavy > 0 { compiled_in / 3 } else { Duration::from_millis(20) };
+        *spec.lock().unwrap() = json!(policy.object.spec);
         let _ = sent.notified().now_or_never();
         let mut engine = engine(api.clone(), Leadership::always());
         let since = if long_right { SCHEMA_SETTLES + Duration::from_secs(1) } else { Duration::ZERO };
         engine.right_schema = (Some(SCHEMA.to_owned()), Instant::now().checked_sub(since).unwrap());
+        engine.settling = Settling::new(Duration::from_millis(200));
         engine.gate.doubt();
         let (sender, inputs) = mpsc::channel(256);
         let stop = CancellationToken::new();
@@ -1150,9 +1227,11 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
         let changes = async {
             loop {
                 let version = now.fetch_add(1, Ordering::SeqCst) + 1;
-                let seen = Seen::Changed(policy_with(version, None));
-                sender.send(Input::Policy(Kind::CSRPolicy, seen)).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                let mut changed = policy.clone();
+                changed.object.generation = Some(version);
+                changed.resource_version = version.to_string();
+                sender.send(Input::Policy(Kind::CSRPolicy, Seen::Changed(changed))).await.unwrap();
+                tokio::time::sleep(pause).await;
             }
         };
         let limit = Duration::from_secs(if long_right { 20 } else { 1 });
@@ -1161,10 +1240,44 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
             decided = tokio::time::timeout(limit, sent.notified()) => decided.is_ok(),
         };
         // Soon after a change of the schema what is read must be what is in memory.
-        assert_eq!(is_decided, long_right);
+        assert_eq!(is_decided, long_right, "compiled in {compiled_in:?}");
         stop.cancel();
         running.await.unwrap();
     }
+}
+
+#[test]
+fn of_changes_that_follow_one_another_only_the_last_is_compiled() {
+    let changed = |name: &str, version| {
+        let served = served(Kind::CSRPolicy, name, version, &json!(policy().object.spec));
+        Input::Policy(Kind::CSRPolicy, Seen::Changed(served))
+    };
+    let guardrail = |version| {
+        Input::Policy(Kind::CSRGuardrail, Seen::Changed(served(Kind::CSRGuardrail, "a", version, &json!({}))))
+    };
+    let gone = || Input::Policy(Kind::CSRPolicy, Seen::Deleted(policy()));
+    let mut received = vec![
+        changed("a", 1),
+        changed("b", 2),
+        guardrail(3),
+        Input::Request(Seen::Changed(pending("a").into())),
+        changed("a", 4),
+        changed("a", 5),
+        gone(),
+        guardrail(6),
+        changed("b", 7),
+        changed("a", 8),
+    ];
+    drop_superseded(&mut received);
+    let kept: Vec<String> = received
+        .iter()
+        .map(|input| match input {
+            Input::Policy(_, Seen::Changed(served)) => served.resource_version.clone(),
+            Input::Policy(_, Seen::Deleted(_)) => "gone".to_owned(),
+            _ => "request".to_owned(),
+        })
+        .collect();
+    assert_eq!(kept, ["2", "request", "5", "gone", "6", "7", "8"]);
 }
 
 #[tokio::test]
