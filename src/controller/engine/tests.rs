@@ -982,7 +982,7 @@ async fn what_the_watch_has_shown_of_an_earlier_decision_is_recorded_when_the_ne
         })
     };
     let (mut engine, written) = with_the_next_on_its_way(api).await;
-    found.lock().unwrap()["metadata"]["uid"] = json!("another");
+    found.lock().unwrap()["metadata"] = json!({ "name": "a", "uid": "another", "resourceVersion": "9" });
     for seen in [Seen::Changed, Seen::Deleted] {
         engine.input(Input::Request(seen(object(written.clone()).into())));
     }
@@ -990,6 +990,26 @@ async fn what_the_watch_has_shown_of_an_earlier_decision_is_recorded_when_the_ne
     engine.done(done);
     assert_eq!(denials(&engine), 1);
     assert!(engine.late.is_empty() && engine.unanswered.is_empty() && engine.flight.is_empty());
+}
+
+/// What became of an earlier request's decision is found out while this one's is on its way again.
+#[tokio::test]
+async fn what_a_look_at_another_request_shows_of_a_decision_on_its_way_is_recorded_once() {
+    let api = client(|call| {
+        let is_sent = call.method() == Method::PATCH;
+        async move { (200, if is_sent { request_with("a", "Denied") } else { pending_value("a") }) }
+    });
+    let (mut engine, written) = with_the_next_on_its_way(api).await;
+    let mut earlier = pending_value("a");
+    earlier["metadata"]["uid"] = json!("earlier");
+    let decided = decided(&engine, object(earlier));
+    let sent = Sent::Found(Box::new(object(written)));
+    engine.done(Done::Sent { name: "a".to_owned(), decided, request: None, sent });
+    assert_eq!(denials(&engine), 0);
+    while let Some(done) = engine.calls.next().await {
+        engine.done(done);
+    }
+    assert_eq!(denials(&engine), 1);
 }
 
 /// The answer did not come, and the watch says that the request was pending when it went.
@@ -1244,6 +1264,76 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
         stop.cancel();
         running.await.unwrap();
     }
+}
+
+/// A moment after which policies change without end, and go on to.
+fn changes_without_end() -> Settling {
+    let (mut settling, now) = (Settling::new(Duration::from_millis(100)), Instant::now());
+    for ago in (0..10).rev() {
+        settling.changed(now.checked_sub(Duration::from_millis(ago * 100)).unwrap());
+    }
+    assert!(settling.until(now).is_none());
+    settling
+}
+
+/// What a consistent read brings that shows just what is in memory.
+fn current(engine: &Engine) -> Current {
+    let of = |kind: Kind| {
+        let held = engine.policies.held().filter(|held| held.object.kind == kind);
+        let versions = held.map(|held| (held.object.name.clone(), Version::from(&held.object))).collect();
+        Snapshot { versions, resource_version: "7".to_owned() }
+    };
+    let (policies, guardrails) = (of(Kind::CSRPolicy), of(Kind::CSRGuardrail));
+    Current { since: Moment::now(), policies, guardrails, skew: Skew::None, right: None }
+}
+
+/// The next change is there already, and would make all that was reviewed come to nothing.
+#[tokio::test]
+async fn decisions_have_their_turn_under_policies_that_change_without_end() {
+    let mut engine = engine(client(|_| std::future::pending()), Leadership::always());
+    engine.confirmed(current(&engine));
+    assert!(engine.turn_until.is_none());
+    engine.settling = changes_without_end();
+    engine.confirmed(current(&engine));
+    assert!(engine.turn_until.is_some_and(|until| until > Instant::now()));
+    engine.end_turn();
+    assert!(engine.turn_until.is_none(), "nothing is left to decide");
+
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    engine.turn_until = Some(Instant::now() + Duration::from_secs(2));
+    let (sender, inputs) = mpsc::channel(1);
+    let changed = || Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(2, None)));
+    sender.send(changed()).await.unwrap();
+    let (stop, began) = (CancellationToken::new(), Instant::now());
+    let running = tokio::spawn(engine.run(inputs, stop.clone()));
+    sender.send(changed()).await.unwrap();
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(1500), "{took:?}");
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// Otherwise memory would always be behind where there is more to take in than there is time between.
+#[tokio::test]
+async fn a_consistent_read_is_compared_with_what_was_there_when_it_came() {
+    let mut engine = engine(client(|_| std::future::pending()), Leadership::always());
+    let gate = Arc::clone(&engine.gate);
+    let mut current = current(&engine);
+    let changed = policy_with(2, None);
+    current.policies.versions.insert("all".to_owned(), Version::from(&changed.object));
+    gate.doubt();
+    engine.done(Done::Confirmed(Ok(current)));
+    let (sender, inputs) = mpsc::channel(1);
+    sender.send(Input::Policy(Kind::CSRPolicy, Seen::Changed(changed))).await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(engine.run(inputs, stop.clone()));
+    let began = Instant::now();
+    while gate.confirmed_ago().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(5), "it was compared before");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[test]
