@@ -83,6 +83,8 @@ codes! {
         ExtensionMalformed => "extension-malformed",
         /// The request asks for a certificate authority.
         CertificateAuthority => "certificate-authority",
+        /// An annotation asks cert-manager for another lifetime than `spec.expirationSeconds`.
+        DurationAnnotation => "duration-annotation",
         /// More than 100 SANs.
         SansTooMany => "sans-too-many",
         /// A SAN that is no DNS name, IP address, URI or email address.

@@ -5,6 +5,7 @@
 //! two ways is refused here, with a stable code, before any policy looks at it. Everything in this
 //! module is pure: no clock, no client, no I/O.
 
+mod annotations;
 mod der;
 mod error;
 mod extensions;

@@ -11,6 +11,7 @@ use serde::de::{self, DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::annotations::{self, Annotations, RawAnnotations};
 use super::{DecodeCode, DecodeError, MAX_REQUEST_BYTES, Pkcs10, Usage, masters, pem};
 use crate::bounded::Bounded;
 
@@ -129,6 +130,7 @@ pub struct CsrObject {
     deleting: bool,
     envelope: Envelope,
     request: Request,
+    annotations: Annotations,
     /// A field whose type it cannot have.
     malformed: Option<&'static str>,
 }
@@ -218,7 +220,7 @@ impl CsrObject {
         self.created
     }
 
-    /// A field of `spec` whose value is not of the type that the API server would take.
+    /// A field whose value is not of the type that the API server would take.
     #[must_use]
     pub const fn malformed(&self) -> Option<&'static str> {
         self.malformed
@@ -232,7 +234,8 @@ impl CsrObject {
         let extra: usize = extra.iter().map(|(key, values)| 160 + key.len() + weights(values)).sum();
         let request = if let Request::Bytes(pem) = &self.request { pem.len() } else { 0 };
         let conditions: usize = self.conditions.iter().map(weight).sum();
-        size_of::<Self>() + weights(identity) + weights(groups) + weights(usages) + extra + request + conditions
+        let texts = weights(identity) + weights(groups) + weights(usages) + weights(self.annotations.values());
+        size_of::<Self>() + texts + extra + request + conditions
     }
 
     /// What the API server vouches for; offline it can be completed before a review.
@@ -255,7 +258,8 @@ impl CsrObject {
             let message = format!(
                 "{field} has a type that it cannot have, or more in it than is read: write it as the Kubernetes API says"
             );
-            let error = DecodeError::new(DecodeCode::ObjectMalformed, "spec", field, message);
+            let part = field.split_once('.').map_or(field, |(part, _)| part);
+            let error = DecodeError::new(DecodeCode::ObjectMalformed, part, field, message);
             return SigningRequest { envelope, content: Err(error), asks_for_masters, usages: Vec::new() };
         }
         let refused = |envelope, error| SigningRequest {
@@ -265,7 +269,11 @@ impl CsrObject {
             usages: Vec::new(),
         };
         match &self.request {
-            Request::Bytes(pem) => SigningRequest::decode(envelope, pem),
+            Request::Bytes(pem) => {
+                let request = SigningRequest::decode(envelope, pem);
+                let fit = self.annotations.fit(request.envelope.expiration_seconds);
+                SigningRequest { content: request.content.and_then(|pkcs10| fit.map(|()| pkcs10)), ..request }
+            }
             Request::TooLarge(bytes) => refused(envelope, pem::too_large(*bytes)),
             Request::NotBase64 => {
                 let message =
@@ -326,8 +334,8 @@ fn usages_fit(usages: &[String]) -> Result<(), DecodeError> {
 }
 
 /// The object as it comes, every part optional and of any type where a type does not decide what
-/// is read. Labels, annotations and the like are not among them, of which a requestor may write as much as the API server
-/// takes, nor is `managedFields`, which alone can make a typed list fail.
+/// is read. Labels, annotations but two and the like are not among them, of which a requestor may write as much as the API
+/// server takes, nor is `managedFields`, which alone can make a typed list fail.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Raw {
@@ -344,6 +352,7 @@ struct RawMetadata {
     resource_version: Bounded<1>,
     creation_timestamp: Bounded<1>,
     deletion_timestamp: Bounded<1>,
+    annotations: RawAnnotations,
 }
 
 #[derive(Deserialize, Default)]
@@ -478,6 +487,10 @@ impl From<Raw> for CsrObject {
             resource_version: metadata.resource_version.text(),
         };
         let conditions: Value = reader.read("status.conditions", status.conditions);
+        let annotations = metadata.annotations.0.unwrap_or_else(|| {
+            reader.malformed.get_or_insert(annotations::FIELD);
+            Annotations::default()
+        });
         Self {
             metadata: identity,
             conditions: if let Value::Array(conditions) = conditions { conditions } else { Vec::new() },
@@ -486,6 +499,7 @@ impl From<Raw> for CsrObject {
             deleting: metadata.deletion_timestamp != Bounded::default(),
             envelope,
             request,
+            annotations,
             malformed: reader.malformed,
         }
     }
@@ -587,6 +601,7 @@ mod tests {
         let few = read(json!({ "name": "a", "uid": "u" }));
         for field in ["labels", "annotations", "finalizers", "ownerReferences", "generateName", "managedFields"] {
             assert_eq!(read(json!({ "name": "a", "uid": "u", field: vec!["a/b"; 100_000] })), few, "{field}");
+            assert_eq!(read(json!({ "name": "a", "uid": "u", field: { "a/b": "x".repeat(100_000) } })), few, "{field}");
         }
     }
 

@@ -366,6 +366,7 @@ fn every_defect_has_its_code() {
         DecodeCode::ObjectMalformed,
         DecodeCode::RequestTooLarge,
         DecodeCode::PemMalformed,
+        DecodeCode::DurationAnnotation,
         DecodeCode::UsagesMissing,
         DecodeCode::UsageUnknown,
         DecodeCode::UsageNeverAllowed,

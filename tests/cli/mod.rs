@@ -79,6 +79,24 @@ fn the_exit_status_tells_the_verdict() {
 }
 
 #[test]
+fn what_a_manifest_asks_cert_manager_for_in_annotations_is_denied() {
+    let amy = fs::read_to_string("examples/requests/amy.yaml").unwrap();
+    for (annotation, code) in [
+        ("request-is-ca: \"false\"", None),
+        ("request-duration: 720h0m0s", None),
+        ("request-is-ca: \"true\"", Some("certificate-authority")),
+        ("request-duration: 87600h", Some("duration-annotation")),
+    ] {
+        let annotations = format!("metadata:\n  annotations: {{ experimental.cert-manager.io/{annotation} }}\n");
+        let manifest = amy.replace("metadata:\n", &annotations);
+        let Ended(status, out, err) = review(&["-o", "json", "-"], manifest.as_bytes());
+        let list: Value = serde_json::from_str(&out).unwrap();
+        let found = list["reviews"][0]["violations"][0]["code"].as_str();
+        assert_eq!((status, found, err.as_str()), (i32::from(code.is_some()), code, ""), "{annotation}");
+    }
+}
+
+#[test]
 fn json_says_what_is_asked_for_and_why_it_is_refused() {
     let Ended(_, out, _) = review(&["-o", "json", "examples/requests/a-year.yaml"], b"");
     let list: Value = serde_json::from_str(&out).unwrap();

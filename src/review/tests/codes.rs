@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::{Decision, Facts, ViolationCode, review};
 use crate::node::{Node, Nodes};
 use crate::policy::{Kind, PolicyObject, PolicySet, Settings, SignerPattern};
-use crate::request::{Curve, Envelope, Key, Pkcs10, Sans, SigningRequest, Subject, SubjectAttribute, Usage};
+use crate::request::{
+    CsrObject, Curve, DecodeCode, Envelope, Key, Pkcs10, Sans, SigningRequest, Subject, SubjectAttribute, Usage,
+};
 
 const SIGNER: &str = "example.com/a";
 
@@ -318,6 +322,55 @@ fn each_violation_has_its_code_and_is_found_alone() {
         seen.insert(expected);
     }
     assert_eq!(seen, ViolationCode::ALL.iter().copied().collect::<BTreeSet<_>>());
+}
+
+/// cert-manager would issue a certificate authority, or one for ten years.
+#[test]
+fn what_annotations_ask_cert_manager_for_no_policy_permits() {
+    const SIGNER: &str = "clusterissuers.cert-manager.io/leaves";
+    let policy = json!({
+        "apiVersion": crate::api::API_VERSION,
+        "metadata": { "name": "leaves" },
+        "spec": {
+            "match": { "signerNames": ["clusterissuers.cert-manager.io/*"], "requestors": [{ "users": ["amy"] }] },
+            "allow": {
+                "subject": { "commonName": { "allowed": ["oidc:*"] }, "organizations": { "allowed": ["*"] } },
+                "usages": { "allowed": ["client auth"] },
+                "expirationSeconds": { "max": 3600, "whenUnset": "Allow" },
+                "dnsNames": { "allowed": ["*.dev.example.com"] },
+                "ipAddresses": { "allowed": ["10.0.0.0/8"] },
+            },
+        },
+    });
+    let settings = Settings { managed_signers: vec![SignerPattern::new(SIGNER).unwrap()], ..Settings::default() };
+    let set = PolicySet::compile([&PolicyObject::new(Kind::CSRPolicy, policy)], settings);
+    for (annotations, expiration_seconds, refused) in [
+        (json!({}), Some(3600), None),
+        (json!({ "request-is-ca": "false", "request-duration": "1h0m0s" }), Some(3600), None),
+        (json!({ "request-is-ca": "true" }), Some(3600), Some(DecodeCode::CertificateAuthority)),
+        (json!({ "request-duration": "87600h" }), Some(3600), Some(DecodeCode::DurationAnnotation)),
+        (json!({ "request-duration": "87600h" }), None, Some(DecodeCode::DurationAnnotation)),
+    ] {
+        let annotations: serde_json::Map<String, Value> = annotations
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(key, value)| (format!("experimental.cert-manager.io/{key}"), value.clone()))
+            .collect();
+        let object: CsrObject = serde_json::from_value(json!({
+            "metadata": { "annotations": annotations },
+            "spec": {
+                "signerName": SIGNER, "username": "amy", "usages": ["client auth"],
+                "request": STANDARD.encode(include_str!("../../../benches/requests/p256.pem")),
+                "expirationSeconds": expiration_seconds,
+            },
+        }))
+        .unwrap();
+        let review = review(&set, &object.signing_request(), &Facts::default());
+        let codes: Vec<ViolationCode> = review.violations.iter().map(|violation| violation.code).collect();
+        let decision = if refused.is_some() { Decision::Deny } else { Decision::Approve };
+        assert_eq!((review.decision, codes), (decision, refused.map(ViolationCode::Request).into_iter().collect()));
+    }
 }
 
 #[test]
