@@ -30,6 +30,20 @@ pub fn fold_apart(text: &str) -> String {
     apart.trim().to_owned()
 }
 
+/// The first `length` characters of what [`fold_apart`] makes of `text`, of which no more is looked at than that takes. White
+/// space at the end is left.
+pub(crate) fn fold_beginning(text: &str, length: usize) -> String {
+    if text.is_ascii() {
+        return text.trim_start().chars().take(length).map(|c| c.to_ascii_lowercase()).collect();
+    }
+    let without_case = |c| {
+        let mut folded = Vec::new();
+        push_without_case(c, &mut folded);
+        folded
+    };
+    text.nfkd().flat_map(without_case).nfkd().skip_while(|c| c.is_whitespace()).take(length).collect()
+}
+
 /// `text` without iota subscripts, which are marks as long as they are not folded, and letters then.
 pub(crate) fn without_iota_subscripts(text: &str) -> Cow<'_, str> {
     const IOTA_SUBSCRIPT: char = '\u{345}';
@@ -46,7 +60,7 @@ pub(crate) fn split_marks(text: &str) -> (&str, &str) {
 }
 
 /// How many marks in a row are looked through: more than any letter has (UAX 15 allows 30 in its Stream-Safe Text Format).
-const MOST_MARKS: usize = 64;
+pub(crate) const MOST_MARKS: usize = 64;
 
 /// Whether `marks` are among those that `text` begins with, or whether these are too many to say.
 pub(crate) fn has_marks(text: &str, marks: &str) -> bool {
@@ -75,9 +89,10 @@ pub(crate) fn push_without_case(c: char, folded: &mut impl Extend<char>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use unicode_normalization::UnicodeNormalization;
 
-    use super::fold;
+    use super::{fold, fold_apart, fold_beginning};
 
     #[test]
     fn case_is_folded_and_not_only_lowered() {
@@ -117,5 +132,18 @@ mod tests {
             assert_eq!(fold(text), lower.nfkc().collect::<String>().trim(), "{text:?}");
         }
         assert_eq!(fold(" \u{ff33}ystem:Masters\t"), "system:masters");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Of texts in which white space, marks, letters that become several, and some that are not seen stand anywhere.
+        #[test]
+        fn a_beginning_is_what_all_of_a_text_begins_with(text in "([ \u{9}\u{b4}\u{2003}]{0,3}([sSeE\u{17f}\u{df}\u{130}\u{149}\u{e9}\u{ac01}\u{fb03}\u{fdfa}\u{ff33}]|[\u{300}\u{323}\u{327}\u{344}\u{345}]{1,3}|[\u{ad}\u{34f}\u{200b}\u{1fb4}]|\\PC|[a-z:]{1,3})){0,8}[ \u{a0}]{0,2}", length in 0..30_usize) {
+            let whole: String = fold_apart(&text).chars().take(length).collect();
+            let beginning = fold_beginning(&text, length);
+            prop_assert!(beginning.chars().count() <= length);
+            prop_assert_eq!(beginning.trim_end(), whole.trim_end());
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod cel;
 mod compile;
+mod folded;
 mod hazards;
 mod index;
 mod matcher;
@@ -20,6 +21,7 @@ mod ways;
 
 pub use cel::{Bindings, Expression, expression_functions};
 pub use compile::network;
+pub use folded::FieldValue;
 pub use hazards::{Hazard, HazardCode, Severity, hazards};
 pub use matcher::{Matcher, SignerPattern, signer_name};
 pub use object::{Kind, ObjectRef, PolicyObject};

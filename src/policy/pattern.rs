@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr3, memmem};
 
+use super::folded::FieldValue;
 use super::ways::{self, lead_through};
 use crate::fold::{fold_apart, has_marks, is_mark, split_marks, without_iota_subscripts};
 
@@ -213,32 +214,23 @@ impl WidePattern {
     /// or, for DNS names, as a wildcard name that covers something that matches.
     #[must_use]
     pub fn hits(&self, value: &str) -> bool {
-        Self::first_hit(std::slice::from_ref(self), value).is_some()
+        Self::first_hit(std::slice::from_ref(self), &FieldValue::new(self.field, value)).is_some()
     }
 
-    /// The first of `patterns`, all of one field, that [hits](Self::hits) `value`, which is folded once for all of them.
+    /// The first of `patterns`, all of the field of `value`, that [hits](Self::hits) it.
     #[must_use]
-    pub fn first_hit<'a>(patterns: &'a [Self], value: &str) -> Option<&'a Self> {
-        let field = patterns.first()?.field;
-        let value = field.normalize(value);
-        let folded = Some(fold_apart(&value)).filter(|folded| !folded.is_ascii() || *folded != value);
-        let covers = field == Field::DnsName && value.contains('*');
+    pub fn first_hit<'a>(patterns: &'a [Self], value: &FieldValue<'_>) -> Option<&'a Self> {
+        let covers = value.field() == Field::DnsName && value.normal().contains('*');
         let meets = |glob: &Glob, value: &str| if covers { glob.meets(value) } else { glob.matches(value) };
-        let bare =
-            patterns.iter().any(|pattern| pattern.bare.is_some()).then(|| fold_apart(&without_iota_subscripts(&value)));
+        let meets_folded = |glob: &Glob, folded: &str| meets(glob, folded) || glob.matches_marked(folded);
         patterns.iter().find(|pattern| {
-            debug_assert_eq!(pattern.field, field, "patterns of several fields in one list");
+            debug_assert_eq!(pattern.field, value.field(), "a pattern of another field");
             let globs = [Some(&pattern.plain), pattern.folded.as_ref()];
-            globs.into_iter().flatten().any(|glob| meets(glob, &value))
-                || folded.as_ref().is_some_and(|folded| {
-                    let glob = pattern.folded.as_ref().unwrap_or(&pattern.plain);
-                    meets(glob, folded) || glob.matches_marked(folded)
-                })
-                || pattern
-                    .bare
-                    .as_ref()
-                    .zip(bare.as_ref())
-                    .is_some_and(|(glob, bare)| meets(glob, bare) || glob.matches_marked(bare))
+            globs.into_iter().flatten().any(|glob| meets(glob, value.normal()))
+                || value
+                    .folded()
+                    .is_some_and(|folded| meets_folded(pattern.folded.as_ref().unwrap_or(&pattern.plain), folded))
+                || pattern.bare.as_ref().is_some_and(|glob| meets_folded(glob, value.bare()))
         })
     }
 }
@@ -416,7 +408,7 @@ fn check_uri(source: &str) -> Result<(), String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Field, Glob, Pattern, Token, WidePattern, tokens, without_iota_subscripts};
+    use super::{Field, FieldValue, Glob, Pattern, Token, WidePattern, tokens, without_iota_subscripts};
 
     fn permits(pattern: &str, field: Field, value: &str) -> bool {
         Pattern::new(pattern, field).unwrap().matches(value, false)
@@ -726,9 +718,10 @@ mod tests {
     #[test]
     fn the_first_that_hits_is_named() {
         let patterns = ["x*", "*B*", "*b"].map(|source| WidePattern::new(source, Field::Identity).unwrap());
-        let first = |value| WidePattern::first_hit(&patterns, value).map(WidePattern::source);
+        let value = |text| FieldValue::new(Field::Identity, text);
+        let first = |text| WidePattern::first_hit(&patterns, &value(text)).map(WidePattern::source);
         assert_eq!((first("ab"), first("b"), first("xb"), first("c")), (Some("*B*"), Some("*B*"), Some("x*"), None));
-        assert_eq!(WidePattern::first_hit(&[], "a"), None);
+        assert_eq!(WidePattern::first_hit(&[], &value("a")), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::fold::{fold_apart, has_marks, split_marks};
+use crate::fold::{MOST_MARKS, fold_apart, fold_beginning, has_marks, split_marks};
 
 /// `system:masters`, whose members every authorization check lets through.
 pub const MASTERS: &str = "system:masters";
@@ -34,7 +34,12 @@ impl Reserved {
     /// Unicode compatibility normalisation.
     #[must_use]
     pub fn prefix_of(&self, name: &str) -> Option<&str> {
-        let name = fold_apart(name);
+        // No prefix has more characters than the longest has bytes, and no more marks behind it are looked at.
+        let longest = self.prefixes.first().map_or(0, |(_, folded)| folded.len());
+        self.of_folded(&fold_beginning(name, longest + MOST_MARKS + 1))
+    }
+
+    fn of_folded(&self, name: &str) -> Option<&str> {
         let begins = |folded: &str| {
             let (stem, marks) = split_marks(folded);
             name.strip_prefix(stem).is_some_and(|rest| has_marks(rest, marks))
@@ -45,7 +50,10 @@ impl Reserved {
 
 #[cfg(test)]
 mod tests {
-    use super::Reserved;
+    use proptest::prelude::*;
+
+    use super::{MOST_MARKS, Reserved};
+    use crate::fold::fold_apart;
     use crate::policy::{Field, Pattern};
 
     fn permits(reserved: &Reserved, pattern: &Pattern, name: &str) -> bool {
@@ -105,5 +113,48 @@ mod tests {
         let pattern = Pattern::new("system:**", Field::Identity).unwrap();
         assert!(!permits(&reserved, &pattern, "system:serviceaccount:a:b"));
         assert!(permits(&reserved, &pattern, "system:node:a"));
+    }
+
+    /// What prefixes and names are made of: their letters in other forms, and what may stand before, between and behind them.
+    fn text(most: usize) -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            8 => proptest::sample::select(vec![
+                "system", "SYS", "\u{17f}y\u{17f}", "tem:", "\u{ff33}ystem", "\u{ff1a}", ":", "kubeadm:", "\u{212a}ubeadm", "corp",
+                "cor\u{1e55}", "caf", "e", "\u{e9}", "\u{c9}", "\u{1eb9}", "\u{df}", "\u{130}", "\u{fb03}", "\u{fdfa}", "\u{ac01}",
+                "\u{1fb3}", "\u{1fb4}", "\u{3b1}",
+            ]).prop_map(str::to_owned),
+            4 => "[ \t\u{a0}\u{b4}\u{2003}\u{3000}]{1,3}|[\u{ad}\u{34f}\u{200b}\u{200d}\u{2060}\u{feff}]{1,3}",
+            4 => "[\u{300}\u{301}\u{323}\u{327}\u{344}\u{345}]{1,4}",
+            1 => (MOST_MARKS - 2..MOST_MARKS + 3, "[\u{300}\u{301}\u{323}\u{345}]").prop_map(|(many, mark)| mark.repeat(many)),
+            1 => "\\PC{1,4}",
+        ];
+        proptest::collection::vec(part, 0..most).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_beginning_of_a_name_says_what_all_of_it_says(more in proptest::collection::vec(text(4), 0..3), before in text(3), at in any::<usize>(), name in text(12)) {
+            let reserved = Reserved::new(more);
+            let (prefix, _) = &reserved.prefixes[at % reserved.prefixes.len()];
+            for name in [before.clone() + prefix + &name, before + &prefix.to_uppercase() + &name, name] {
+                prop_assert_eq!(reserved.prefix_of(&name), reserved.of_folded(&fold_apart(&name)), "{:?}", name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_before_a_prefix_is_looked_through_however_long_it_is() {
+        let reserved = Reserved::default();
+        for space in [" ", "\u{a0}", "\u{2003}", "\t"] {
+            assert_eq!(
+                reserved.prefix_of(&format!("{}\u{ff33}YSTEM:x", space.repeat(10_000))),
+                Some("system:"),
+                "{space:?}"
+            );
+        }
+        assert_eq!(reserved.prefix_of(&format!("system:{}", "\u{301}".repeat(20_000))), Some("system:"));
+        assert_eq!(reserved.prefix_of(&format!("system{}:", "\u{301}".repeat(20_000))), None);
     }
 }

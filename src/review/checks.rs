@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::names::{self, list, not};
+use super::names::{self, Name, list, not};
 use super::outcome::{Context, Findings};
 use super::violation::TOLD;
 use super::{Facts, Violation, ViolationCode, kubelet};
@@ -15,19 +15,18 @@ use crate::duration;
 use crate::escape::printable;
 use crate::node::Host;
 use crate::policy::{
-    Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, ObjectRef, Reserved, Rules, SignerRules, Source,
-    UsageRules, WidePattern,
+    Compiled, DnsRules, ExpirationRules, IpRules, KeyRules, Kind, ObjectRef, Rules, SignerRules, Source, UsageRules,
+    WidePattern,
 };
 use crate::request::{Envelope, Key, Pkcs10, SigningRequest, Usage};
 
 /// What `rules` find in a request that decoded.
-pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkcs10: &Pkcs10) -> Findings {
+pub(super) fn check<'a>(object: &Compiled, rules: &Rules, context: &Context<'a>, pkcs10: &'a Pkcs10) -> Findings {
     let &Context { set, request, facts, .. } = context;
     let mut checks = Checks {
         object,
         name: &object.object,
         is_policy: object.object.kind == Kind::CSRPolicy,
-        reserved: &set.settings().reserved,
         service_cidrs: &set.settings().service_cidrs,
         envelope: &request.envelope,
         pkcs10,
@@ -39,10 +38,10 @@ pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkc
         checks.signer(signers, &request.envelope.signer_name);
     }
     checks.kubelet_identity(request, pkcs10);
-    checks.common_name(rules, request, pkcs10);
-    let subject = &pkcs10.subject;
-    checks.names(&names::ORGANIZATIONS, rules.organizations.as_ref(), &subject.organizations, false);
-    let units = &subject.organizational_units;
+    let values = context.names(pkcs10);
+    checks.common_name(rules, request, values.common_name.as_ref());
+    checks.names(&names::ORGANIZATIONS, rules.organizations.as_ref(), &values.organizations, false);
+    let units = &values.organizational_units;
     checks.names(&names::ORGANIZATIONAL_UNITS, rules.organizational_units.as_ref(), units, false);
     checks.other_attributes(pkcs10);
     if let Some(usages) = &rules.usages {
@@ -55,10 +54,10 @@ pub(super) fn check(object: &Compiled, rules: &Rules, context: &Context<'_>, pkc
     if let Some(keys) = &rules.keys {
         checks.key(keys, pkcs10.key);
     }
-    checks.dns_names(rules.dns_names.as_ref(), &pkcs10.sans.dns_names);
+    checks.dns_names(rules.dns_names.as_ref(), &values.dns_names);
     checks.ip_addresses(rules.ip_addresses.as_ref(), &pkcs10.sans.ip_addresses);
-    checks.names(&names::URIS, rules.uris.as_ref(), &pkcs10.sans.uris, false);
-    checks.names(&names::EMAIL_ADDRESSES, rules.email_addresses.as_ref(), &pkcs10.sans.email_addresses, false);
+    checks.names(&names::URIS, rules.uris.as_ref(), &values.uris, false);
+    checks.names(&names::EMAIL_ADDRESSES, rules.email_addresses.as_ref(), &values.email_addresses, false);
     if let Some(node) = rules.node {
         checks.node(node);
     }
@@ -71,7 +70,6 @@ pub(super) struct Checks<'a> {
     pub(super) name: &'a ObjectRef,
     /// In a policy, what is not named is not permitted; in a guardrail, it is not checked.
     pub(super) is_policy: bool,
-    pub(super) reserved: &'a Reserved,
     pub(super) service_cidrs: &'a [IpNet],
     pub(super) envelope: &'a Envelope,
     pub(super) pkcs10: &'a Pkcs10,
@@ -163,14 +161,13 @@ impl Checks<'_> {
         }
     }
 
-    fn common_name(&mut self, rules: &Rules, request: &SigningRequest, pkcs10: &Pkcs10) {
+    fn common_name(&mut self, rules: &Rules, request: &SigningRequest, common_name: Option<&Name<'_>>) {
         const FIELD: &str = "subject.commonName";
-        let common_name = pkcs10.subject.common_name.as_deref();
         let (rules, name) = match (&rules.common_name, common_name) {
             (None, None) => return,
             (None, Some(name)) => {
                 if self.is_policy {
-                    let shown = printable(name);
+                    let shown = printable(name.text());
                     let message =
                         format!("common name (user name) \"{shown}\" is not allowed; {} permits none", self.name);
                     self.violation(ViolationCode::CommonNameNotAllowed, FIELD, &shown, "none", message);
@@ -186,13 +183,14 @@ impl Checks<'_> {
             }
             (Some(rules), Some(name)) => (rules, name),
         };
+        let &Name { ref value, reserved } = name;
+        let name = value.text();
         let shown = printable(name);
-        if let Some(pattern) = WidePattern::first_hit(&rules.denied, name) {
+        if let Some(pattern) = WidePattern::first_hit(&rules.denied, value) {
             let message =
                 format!("common name (user name) \"{shown}\" is denied by {} (\"{}\")", self.name, pattern.source());
             self.violation(ViolationCode::CommonNameDenied, FIELD, &shown, not(&rules.denied), message);
         }
-        let reserved = self.reserved.prefix_of(name);
         if rules.from_requestor {
             let username = &request.envelope.username;
             let own = printable(username);
@@ -370,11 +368,11 @@ impl Checks<'_> {
         }
     }
 
-    fn dns_names(&mut self, rules: Option<&DnsRules>, values: &[String]) {
+    fn dns_names(&mut self, rules: Option<&DnsRules>, values: &[Name<'_>]) {
         let name = self.name;
         let from_node = rules.is_some_and(|rules| rules.list.from == Some(Source::Node));
         let wildcards = rules.and_then(|rules| rules.wildcards);
-        for value in values.iter().filter(|value| value.contains('*')) {
+        for value in values.iter().map(Name::text).filter(|value| value.contains('*')) {
             let well_formed = value.strip_prefix("*.").is_some_and(|rest| !rest.is_empty() && !rest.contains('*'));
             // A guardrail that does not speak of wildcards leaves well-formed ones to its patterns; no node
             // carries one, whatever else permits it.
@@ -392,7 +390,7 @@ impl Checks<'_> {
         self.names(&names::DNS_NAMES, rules.map(|rules| &rules.list), values, covers);
         if from_node {
             // A name with a `*` is violated above.
-            let names = values.iter().filter(|value| !value.contains('*'));
+            let names = values.iter().map(Name::text).filter(|value| !value.contains('*'));
             self.carried_by_node(&names::DNS_NAMES, names.map(|name| Host::Name(name.to_ascii_lowercase())).collect());
         }
     }

@@ -7,8 +7,54 @@ use super::ViolationCode;
 use super::checks::Checks;
 use super::violation::TOLD;
 use crate::escape::printable;
-use crate::policy::{Count, ListRules, Pattern, Source, WidePattern};
-use crate::request::MAX_SANS;
+use crate::policy::{Count, Field, FieldValue, ListRules, Pattern, Reserved, Source, WidePattern};
+use crate::request::{MAX_SANS, Pkcs10};
+
+/// A name in a request.
+#[derive(Debug)]
+pub(super) struct Name<'a> {
+    pub(super) value: FieldValue<'a>,
+    /// The prefix that makes it a reserved identity, where a name can be one.
+    pub(super) reserved: Option<&'a str>,
+}
+
+impl<'a> Name<'a> {
+    fn of(field: Field, text: &'a str, reserved: &'a Reserved) -> Self {
+        let reserved = if field == Field::Identity { reserved.prefix_of(text) } else { None };
+        Self { value: FieldValue::new(field, text), reserved }
+    }
+
+    /// The name as it is.
+    pub(super) const fn text(&self) -> &'a str {
+        self.value.text()
+    }
+}
+
+/// The names in a request, with what is found out about each once for all objects.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    pub(super) common_name: Option<Name<'a>>,
+    pub(super) organizations: Vec<Name<'a>>,
+    pub(super) organizational_units: Vec<Name<'a>>,
+    pub(super) dns_names: Vec<Name<'a>>,
+    pub(super) uris: Vec<Name<'a>>,
+    pub(super) email_addresses: Vec<Name<'a>>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn of(pkcs10: &'a Pkcs10, reserved: &'a Reserved) -> Self {
+        let of = |field, texts: &'a [String]| texts.iter().map(|text| Name::of(field, text, reserved)).collect();
+        let Pkcs10 { subject, sans, .. } = pkcs10;
+        Self {
+            common_name: subject.common_name.as_ref().map(|text| Name::of(Field::Identity, text, reserved)),
+            organizations: of(Field::Identity, &subject.organizations),
+            organizational_units: of(Field::Identity, &subject.organizational_units),
+            dns_names: of(Field::DnsName, &sans.dns_names),
+            uris: of(Field::Uri, &sans.uris),
+            email_addresses: of(Field::EmailAddress, &sans.email_addresses),
+        }
+    }
+}
 
 /// How one list of names is spoken about.
 pub(super) struct ListKind {
@@ -96,14 +142,14 @@ pub(super) const EMAIL_ADDRESSES: ListKind = ListKind {
 /// or SANs, and there is room for thousands of OU and other attributes in it.
 pub(super) const MAX_VALUES: usize = MAX_SANS;
 
-impl<'a> Checks<'a> {
+impl Checks<'_> {
     /// Checks a list of names. In a policy, a list without rules must be empty, and no other has more than [`MAX_VALUES`].
-    pub(super) fn names(&mut self, kind: &ListKind, rules: Option<&ListRules>, values: &[String], wildcards: bool) {
+    pub(super) fn names(&mut self, kind: &ListKind, rules: Option<&ListRules>, values: &[Name<'_>], wildcards: bool) {
         let looked_at = &values[..values.len().min(MAX_VALUES)];
         let Some(rules) = rules else {
             if self.is_policy {
                 for value in looked_at {
-                    self.not_named(kind, value);
+                    self.not_named(kind, value.text());
                 }
                 if looked_at.len() < values.len() {
                     self.count(kind, Count { min: None, max: Some(0) }, values.len());
@@ -117,7 +163,7 @@ impl<'a> Checks<'a> {
         // Which of `required` some value matches: each is compared with each once.
         let mut met = vec![false; rules.required.len()];
         for value in looked_at {
-            let permits = self.permits(kind, value, wildcards);
+            let permits = self.permits(value, wildcards);
             let mut is_permitted = false;
             for (pattern, met) in rules.required.iter().zip(&mut met) {
                 if permits(pattern) {
@@ -137,7 +183,7 @@ impl<'a> Checks<'a> {
         }
         let others = &values[looked_at.len()..];
         for (pattern, met) in rules.required.iter().zip(met) {
-            if !met && !others.iter().any(|value| self.permits(kind, value, wildcards)(pattern)) {
+            if !met && !others.iter().any(|value| self.permits(value, wildcards)(pattern)) {
                 self.missing(kind, pattern.source());
             }
         }
@@ -149,26 +195,26 @@ impl<'a> Checks<'a> {
         &mut self,
         kind: &ListKind,
         rules: &ListRules,
-        value: &str,
+        &Name { ref value, reserved }: &Name<'_>,
         is_permitted: bool,
         (permitted, but): (&dyn Fn() -> Arc<str>, &dyn Fn() -> Arc<str>),
     ) {
         let (name, noun) = (self.name, kind.noun);
-        let found = || printable(value);
+        let found = || printable(value.text());
         if let Some(pattern) = WidePattern::first_hit(&rules.denied, value) {
             self.value(kind.denied, kind.field, found, but, |shown, _| {
                 format!("{noun} \"{shown}\" is denied by {name} (\"{}\")", pattern.source())
             });
         }
         if rules.from == Some(Source::Requestor) {
-            self.group_of_requestor(kind, value);
+            self.group_of_requestor(kind, value.text(), reserved);
         }
         if is_permitted {
             return;
         }
         if self.is_policy
             && let Some(code) = kind.reserved
-            && let Some(prefix) = self.reserved.prefix_of(value)
+            && let Some(prefix) = reserved
         {
             return self.value(code, kind.field, found, permitted, |shown, permitted| {
                 format!(
@@ -183,16 +229,15 @@ impl<'a> Checks<'a> {
     }
 
     /// Which patterns permit `value`; in a policy, a reserved name only those that spell it out.
-    fn permits<'v>(&self, kind: &ListKind, value: &'v str, wildcards: bool) -> impl Fn(&Pattern) -> bool + use<'a, 'v> {
-        let can_be_reserved = self.is_policy && kind.reserved.is_some();
-        let prefix = if can_be_reserved { self.reserved.prefix_of(value) } else { None };
-        move |pattern| pattern.matches(value, wildcards) && pattern.spells_out(prefix)
+    fn permits<'v>(&self, value: &Name<'v>, wildcards: bool) -> impl Fn(&Pattern) -> bool + use<'v> {
+        let (text, prefix) = (value.text(), value.reserved.filter(|_| self.is_policy));
+        move |pattern| pattern.matches(text, wildcards) && pattern.spells_out(prefix)
     }
 
-    fn group_of_requestor(&mut self, kind: &ListKind, value: &str) {
+    fn group_of_requestor(&mut self, kind: &ListKind, value: &str, reserved: Option<&str>) {
         let (name, noun, groups) = (self.name, kind.noun, &self.envelope.groups);
         let found = || printable(value);
-        if let Some(prefix) = self.reserved.prefix_of(value) {
+        if let Some(prefix) = reserved {
             let permitted = || "groups that are not reserved".into();
             self.value(ViolationCode::OrganizationReserved, kind.field, found, permitted, |shown, _| {
                 format!(

@@ -1,9 +1,12 @@
 //! What one object says about one request.
 
+use std::cell::OnceCell;
+
+use super::names::Names;
 use super::violation::row;
 use super::{Facts, Violation, checks};
 use crate::policy::{Bindings, Compiled, PolicySet, Problem, Truth};
-use crate::request::SigningRequest;
+use crate::request::{Pkcs10, SigningRequest};
 
 /// All that an object is held against a request with.
 #[derive(Debug)]
@@ -13,11 +16,18 @@ pub(super) struct Context<'a> {
     pub(super) facts: &'a Facts<'a>,
     /// The request, as expressions see it.
     pub(super) bindings: Bindings<'a>,
+    /// The names in it, as lists see them.
+    names: OnceCell<Names<'a>>,
 }
 
 impl<'a> Context<'a> {
     pub(super) const fn new(set: &'a PolicySet, request: &'a SigningRequest, facts: &'a Facts<'a>) -> Self {
-        Self { set, request, facts, bindings: Bindings::new(request, facts.nodes) }
+        Self { set, request, facts, bindings: Bindings::new(request, facts.nodes), names: OnceCell::new() }
+    }
+
+    /// The names in what the request decoded to.
+    pub(super) fn names(&self, pkcs10: &'a Pkcs10) -> &Names<'a> {
+        self.names.get_or_init(|| Names::of(pkcs10, &self.set.settings().reserved))
     }
 }
 

@@ -222,6 +222,39 @@ fn what_fills_a_request_takes_little_time_under_long_lists() {
     }
 }
 
+/// A name is folded once, however many objects it is compared under, and whether they decide or are only reported.
+#[test]
+fn what_fills_a_request_takes_little_time_under_many_policies() {
+    let policy = |index: usize| {
+        let texts = |texts: &[&str]| texts.iter().map(|text| text.replace('#', &index.to_string())).collect::<Vec<_>>();
+        let lists = json!({
+            "allowed": texts(&["team-#-*", "app-#:**"]),
+            "denied": texts(&["*admin#*root*", "caf\u{e9}-#*", "*-\u{1fb3}#"]),
+        });
+        let rules = json!({
+            "subject": { "commonName": lists, "organizations": lists, "organizationalUnits": lists },
+            "usages": { "allowed": ["client auth"] },
+            "expirationSeconds": { "max": 3_600 },
+        });
+        let mut policy = permitting(&rules);
+        policy.name = format!("team-{index}");
+        policy.spec.as_mut().unwrap()["mode"] = json!(["Enforce", "Audit"][index % 2]);
+        policy
+    };
+    let set = compiled(&(0..50).map(policy).collect::<Vec<_>>());
+    for unit in ["\u{fdfa}", "\u{e9}", "\u{301}", "\u{2003}", "a"] {
+        let name = || filled(1, "", unit, "");
+        let requests = [
+            ("name", with(&|content| content.subject.common_name = name().pop())),
+            ("group", with(&|content| content.subject.organizations = name())),
+            ("unit", with(&|content| content.subject.organizational_units = name())),
+        ];
+        for (what, request) in &requests {
+            takes_little(&set, &format!("{what} of {unit:?}"), request);
+        }
+    }
+}
+
 /// Patterns whose `*` can each stand for nearly anything, and such as match what they may not permit.
 #[test]
 fn what_fills_a_request_takes_little_time_under_patterns_full_of_stars() {
