@@ -157,6 +157,19 @@ pub struct UsageRules {
     pub required: BTreeSet<Usage>,
 }
 
+impl UsageRules {
+    /// The extended key usages among `allowed` and `required`.
+    pub(crate) fn extended(&self) -> impl Iterator<Item = Usage> {
+        let named: BTreeSet<Usage> = self.allowed.iter().flatten().chain(&self.required).copied().collect();
+        named.into_iter().filter(|usage| usage.is_extended())
+    }
+
+    /// The extended key usages among `denied`.
+    pub(crate) fn extended_denied(&self) -> impl Iterator<Item = Usage> {
+        self.denied.iter().copied().filter(|usage| usage.is_extended())
+    }
+}
+
 /// Rules for the lifetime asked for, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ExpirationRules {

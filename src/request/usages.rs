@@ -114,6 +114,23 @@ impl Usage {
         }
     }
 
+    /// Whether it is an extended key usage (RFC 5280 section 4.2.1.12), and no bit of keyUsage (section 4.2.1.3).
+    #[must_use]
+    pub const fn is_extended(self) -> bool {
+        !matches!(
+            self,
+            Self::DigitalSignature
+                | Self::ContentCommitment
+                | Self::KeyEncipherment
+                | Self::DataEncipherment
+                | Self::KeyAgreement
+                | Self::CertSign
+                | Self::CrlSign
+                | Self::EncipherOnly
+                | Self::DecipherOnly
+        )
+    }
+
     /// Whether no policy can ever allow it: with `cert sign` or `crl sign` the certificate would
     /// be an authority, with `any` the signer's own limits on its purposes would say nothing.
     #[must_use]

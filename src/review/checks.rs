@@ -281,9 +281,33 @@ impl Checks<'_> {
                 self.violation(ViolationCode::UsageNotAllowed, FIELD, usage.name(), permitted, message);
             }
         }
+        if !usages.iter().any(|usage| usage.is_extended()) {
+            self.any_purpose(rules);
+        }
         for usage in rules.required.iter().filter(|usage| !usages.contains(usage)) {
             let message = format!("{} requires the usage \"{usage}\", and the request does not ask for it", self.name);
             self.violation(ViolationCode::UsageMissing, FIELD, "", usage.name(), message);
+        }
+    }
+
+    /// No extended key usage is asked for. A signer that takes this leaves the extension out, so that the certificate is good for
+    /// any purpose (RFC 5280 section 4.2.1.12), as one with `any` would be.
+    fn any_purpose(&mut self, rules: &UsageRules) {
+        const FIELD: &str = "usages";
+        const WHY: &str = "no extended key usage is asked for, so that the certificate may be good for any purpose";
+        let names = |usages: &mut dyn Iterator<Item = Usage>| list(usages.map(Usage::name));
+        if let Some(denied) = rules.extended_denied().next() {
+            let permitted = format!("an extended key usage other than {}", names(&mut rules.extended_denied()));
+            let message = format!(
+                "{WHY}, also for \"{denied}\", which is denied by {}: ask for one that is permitted",
+                self.name
+            );
+            self.violation(ViolationCode::UsageDenied, FIELD, "", permitted, message);
+        }
+        if (self.is_policy || rules.allowed.is_some()) && rules.extended().next().is_some() {
+            let permitted = names(&mut rules.extended());
+            let message = format!("{WHY}, which is more than {} permits: ask for one of {permitted}", self.name);
+            self.violation(ViolationCode::UsageNotAllowed, FIELD, "", permitted, message);
         }
     }
 

@@ -44,9 +44,9 @@ codes! {
         OrganizationalUnitCount => "subject-organizational-unit-count",
         /// The subject has an attribute that no policy can allow (C, L, ST…).
         SubjectAttributeNotAllowed => "subject-attribute-not-allowed",
-        /// A usage is not allowed.
+        /// A usage is not allowed, or no extended key usage is asked for where some are.
         UsageNotAllowed => "usage-not-allowed",
-        /// A usage is denied.
+        /// A usage is denied, or no extended key usage is asked for where one is.
         UsageDenied => "usage-denied",
         /// A required usage is missing.
         UsageMissing => "usage-missing",

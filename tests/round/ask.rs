@@ -137,8 +137,9 @@ impl Ask {
         let mut usages = texts(&allow["usages"]["required"]);
         for usage in texts(&allow["usages"]["allowed"]) {
             let other = OTHER_USAGES.contains(&usage);
-            let first =
-                [CLIENT_USAGES[0], SERVING_USAGES[0]].contains(&usage) || (signer != CLIENT && usages.len() < 2);
+            let first = usages.is_empty()
+                || [CLIENT_USAGES[0], SERVING_USAGES[0]].contains(&usage)
+                || (signer != CLIENT && usages.len() < 2);
             if !usages.contains(&usage) && (first || one_in(if other { 6 } else { 2 }, rng)) {
                 usages.push(usage);
             }

@@ -42,7 +42,7 @@ pub struct Key {
 }
 
 /// The bits of keyUsage from the first (RFC 5280 section 4.2.1.3).
-const KEY_USAGES: [&str; 9] = [
+pub const KEY_USAGES: [&str; 9] = [
     "digital signature",
     "content commitment",
     "key encipherment",

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::differential::disguise::{plain, reserved_prefix};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, KEY_USAGES};
 use super::world::{KUBELET_CLIENT, NODES, SERVING};
 
 /// Under which circumstances a certificate was issued.
@@ -356,12 +356,17 @@ impl Judge<'_> {
         };
         let never = ["any", "cert sign", "crl sign"];
         self.must("usages that are never granted", never.iter().all(|usage| !usages.contains(usage)));
+        // Without extendedKeyUsage a certificate serves every purpose (RFC 5280 section 4.2.1.12), also those that are not listed.
+        let purpose = |usage: &str| !KEY_USAGES.contains(&usage);
+        let all_purposes = !usages.iter().any(|usage| purpose(usage));
         if self.is_policy || !rules["allowed"].is_null() {
             let permitted: Vec<&str> = named("allowed").chain(named("required")).collect();
-            self.hold("usages.allowed", usages.iter().all(|usage| permitted.contains(usage)));
+            let more = all_purposes && permitted.iter().any(|usage| purpose(usage));
+            self.hold("usages.allowed", !more && usages.iter().all(|usage| permitted.contains(usage)));
         }
         if !rules["denied"].is_null() {
-            self.hold("usages.denied", named("denied").all(|usage| !usages.contains(usage)));
+            let serves = |usage| usages.contains(usage) || (all_purposes && purpose(usage));
+            self.hold("usages.denied", !named("denied").any(serves));
         }
         if !rules["required"].is_null() {
             self.hold("usages.required", named("required").all(|usage| usages.contains(usage)));

@@ -166,6 +166,10 @@ fn client_policy(rng: &mut Rng) -> Value {
         subject["organizationalUnits"] = list(&["payments", "team-*", "*"], &NO_NAMES, rng);
     }
     let mut usages = CLIENT_USAGES[..if one_in(4, rng) { 2 } else { 3 }].to_vec();
+    if one_in(10, rng) {
+        // For whatever purpose.
+        usages.remove(0);
+    }
     if one_in(5, rng) {
         usages.extend(some(&OTHER_USAGES, 2, rng));
     }

@@ -158,10 +158,10 @@ fn gives_client_certificates(rules: &Rules) -> bool {
     rules.usages.as_ref().is_some_and(|usages| permits(usages, Usage::ClientAuth))
 }
 
+/// Whether a certificate may be good for `usage`, as one without any extended key usage is (RFC 5280 section 4.2.1.12).
 fn permits(usages: &super::UsageRules, usage: Usage) -> bool {
-    let listed =
-        usages.allowed.as_ref().is_some_and(|allowed| allowed.contains(&usage)) || usages.required.contains(&usage);
-    listed && !usages.denied.contains(&usage)
+    let any_purpose = usages.extended().next().is_none() && usages.extended_denied().next().is_none();
+    any_purpose || (usages.extended().any(|listed| listed == usage) && !usages.denied.contains(&usage))
 }
 
 /// Whether a pattern stands for any value.
@@ -470,6 +470,10 @@ fn forbids(limits: &Rules, policy: &Compiled, rules: &Rules) -> Option<String> {
         };
         if let Some(usage) = own.required.iter().find(forbidden) {
             return Some(format!("it forbids the usage {usage}, which the policy requires"));
+        }
+        let limited = limit.extended().chain(limit.extended_denied()).next().is_some();
+        if limited && own.extended().next().is_none() {
+            return Some("it needs an extended key usage, and the policy permits none".to_owned());
         }
     }
     if let (Some(limit), Some(own)) = (&limits.organizations, &rules.organizations) {

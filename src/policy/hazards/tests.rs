@@ -571,6 +571,40 @@ fn a_guardrail_that_permits_anything_does_not_forbid_everything() {
     }
 }
 
+/// A certificate without extended key usages is one of a client and of a server as well.
+#[test]
+fn without_extended_key_usages_a_certificate_is_good_for_any_purpose() {
+    let usages = |rules: Value| {
+        with(&[
+            ("/allow/usages", rules),
+            ("/allow/subject/commonName", json!({ "allowed": ["*"] })),
+            ("/allow/dnsNames", json!({ "allowed": ["*.example.com"], "wildcards": "Allow" })),
+        ])
+    };
+    let keys = json!({ "allowed": ["digital signature", "key encipherment"] });
+    assert_eq!(codes(&usages(keys.clone()), &[]), [HazardCode::AnyUserName, HazardCode::WildcardName]);
+    for limited in [
+        json!({ "allowed": ["digital signature", "code signing"] }),
+        json!({ "allowed": ["digital signature"], "required": ["code signing"] }),
+        json!({ "allowed": ["digital signature"], "denied": ["client auth"] }),
+    ] {
+        assert_eq!(codes(&usages(limited.clone()), &[]), [], "{limited}");
+    }
+    let forbidden = |limits: Value| {
+        let limits = json!({ "match": {}, "limits": { "usages": limits } });
+        let guardrail = object(Kind::CSRGuardrail, "limits", &limits);
+        codes(&usages(keys.clone()), &[guardrail]).contains(&HazardCode::AlwaysForbidden)
+    };
+    for (limits, expected) in [
+        (json!({ "denied": ["client auth"] }), true),
+        (json!({ "allowed": ["server auth", "digital signature"] }), true),
+        (json!({ "allowed": ["digital signature"] }), false),
+        (json!({ "denied": ["content commitment"] }), false),
+    ] {
+        assert_eq!(forbidden(limits.clone()), expected, "{limits}");
+    }
+}
+
 #[test]
 fn a_user_that_is_no_node_satisfies_no_rule_about_nodes() {
     for (user, expected) in [("amy*", true), ("system:", true), ("system:node:a", false), ("system:*", false)] {

@@ -459,3 +459,36 @@ fn that_nobody_asks_for_itself_is_said_once_and_beside_other_violations() {
     });
     assert_eq!(codes, [ViolationCode::UsageNotAllowed, ViolationCode::NodeIdentity]);
 }
+
+/// A certificate without extended key usages is good for any purpose (RFC 5280 section 4.2.1.12).
+#[test]
+fn a_request_without_extended_key_usages_asks_for_any_purpose() {
+    use Kind::{CSRGuardrail as Guardrail, CSRPolicy as Policy};
+    use ViolationCode::{UsageDenied as Denied, UsageMissing as Missing, UsageNotAllowed as NotAllowed};
+    let (client, server) = (Usage::ClientAuth, Usage::ServerAuth);
+    let (signing, encipherment) = (Usage::DigitalSignature, Usage::KeyEncipherment);
+    let keys = ["digital signature", "key encipherment"];
+    let and_server = ["server auth", "digital signature", "key encipherment"];
+    let cases: [(Kind, Value, &[Usage], &[ViolationCode]); 16] = [
+        (Guardrail, json!({ "denied": ["client auth"] }), &[signing, encipherment], &[Denied]),
+        (Guardrail, json!({ "denied": ["ocsp signing", "key agreement"] }), &[signing], &[Denied]),
+        (Guardrail, json!({ "denied": ["client auth"] }), &[signing, server], &[]),
+        (Guardrail, json!({ "denied": ["key agreement"] }), &[signing], &[]),
+        (Guardrail, json!({ "allowed": and_server }), &[signing, encipherment], &[NotAllowed]),
+        (Guardrail, json!({ "allowed": and_server }), &[signing, server], &[]),
+        (Guardrail, json!({ "allowed": keys }), &[signing, encipherment], &[]),
+        (Guardrail, json!({ "required": ["server auth"] }), &[signing], &[Missing]),
+        (Guardrail, json!({ "required": ["signing"] }), &[signing], &[]),
+        (Policy, json!({ "allowed": and_server }), &[signing, encipherment], &[NotAllowed]),
+        (Policy, json!({ "allowed": and_server }), &[signing, server], &[]),
+        (Policy, json!({ "allowed": keys }), &[signing, encipherment], &[]),
+        (Policy, json!({ "allowed": keys }), &[signing, client], &[NotAllowed]),
+        (Policy, json!({ "allowed": keys, "denied": ["client auth"] }), &[signing], &[Denied]),
+        (Policy, json!({ "allowed": keys, "required": ["server auth"] }), &[signing], &[NotAllowed, Missing]),
+        (Policy, json!({ "required": ["signing"] }), &[signing], &[]),
+    ];
+    for (kind, rules, usages, expected) in cases {
+        let codes = found(kind, &json!({ "usages": rules }), |request| request.usages = usages.to_vec());
+        assert_eq!(codes, expected, "{kind:?} {rules} {usages:?}");
+    }
+}
