@@ -100,7 +100,7 @@ impl Compiled {
     }
 
     /// The same, as if no thread could be started to parse its expressions.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "controller"))]
     pub(crate) fn without_thread(&self) -> Self {
         let problem = Problem { path: "spec".to_owned(), message: cel::NO_THREAD.to_owned() };
         Self { rules: None, problems: vec![problem], ..self.clone() }

@@ -139,8 +139,9 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
             };
             odd |= value.replace(entries.next_value::<Bounded<1>>()?).is_some();
         }
-        let mut text = |value: Option<Bounded<1>>| match value.unwrap_or_default() {
-            Bounded::Kept(Value::Null) => None,
+        let mut text = |value: Option<Bounded<1>>| match value? {
+            // As Go reads it (encoding/json).
+            Bounded::Kept(Value::Null) => Some(String::new()),
             Bounded::Kept(Value::String(text)) => Some(cut(&text, MAX_VALUE)),
             _ => {
                 odd = true;
@@ -184,7 +185,7 @@ mod tests {
         let cut = format!("{:0>1$}9h", "3600s", MAX_VALUE);
         for (key, value, expected) in [
             (IS_CA, json!("false"), None),
-            (IS_CA, json!(null), None),
+            (IS_CA, json!(null), CA),
             (IS_CA, json!("true"), CA),
             (IS_CA, json!("True"), CA),
             (IS_CA, json!("false "), CA),
@@ -197,7 +198,7 @@ mod tests {
             (DURATION, json!("1h"), None),
             (DURATION, json!("1h0m0s"), None),
             (DURATION, json!("59m60s"), None),
-            (DURATION, json!(null), None),
+            (DURATION, json!(null), LIFETIME),
             (DURATION, json!("3601s"), LIFETIME),
             (DURATION, json!("87600h"), LIFETIME),
             (DURATION, json!("3600"), LIFETIME),

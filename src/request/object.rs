@@ -253,6 +253,13 @@ impl CsrObject {
     /// Decodes the request, with `envelope` in place of the object's own.
     #[must_use]
     pub fn signing_request_with(&self, envelope: Envelope) -> SigningRequest {
+        let request = self.decoded(envelope);
+        let fit = self.annotations.fit(request.envelope.expiration_seconds);
+        SigningRequest { content: request.content.and_then(|pkcs10| fit.map(|()| pkcs10)), ..request }
+    }
+
+    /// What `spec` says, whatever annotations ask for, which may be written after somebody approved it.
+    pub(crate) fn decoded(&self, envelope: Envelope) -> SigningRequest {
         if let Some(field) = self.malformed {
             let asks_for_masters = matches!(&self.request, Request::Bytes(pem) if masters::hidden(pem));
             let message = format!(
@@ -269,11 +276,7 @@ impl CsrObject {
             usages: Vec::new(),
         };
         match &self.request {
-            Request::Bytes(pem) => {
-                let request = SigningRequest::decode(envelope, pem);
-                let fit = self.annotations.fit(request.envelope.expiration_seconds);
-                SigningRequest { content: request.content.and_then(|pkcs10| fit.map(|()| pkcs10)), ..request }
-            }
+            Request::Bytes(pem) => SigningRequest::decode(envelope, pem),
             Request::TooLarge(bytes) => refused(envelope, pem::too_large(*bytes)),
             Request::NotBase64 => {
                 let message =

@@ -39,7 +39,7 @@ impl Holder {
     pub fn of_object(object: &CsrObject) -> Option<Self> {
         match object.node() {
             Some(node) => Some(Self::new(object.signer_name(), node)),
-            None => Self::of(&object.signing_request()),
+            None => Self::of(&object.decoded(object.envelope())),
         }
     }
 }

@@ -472,8 +472,8 @@ fn forbids(limits: &Rules, policy: &Compiled, rules: &Rules) -> Option<String> {
             return Some(format!("it forbids the usage {usage}, which the policy requires"));
         }
         let limited = limit.extended().chain(limit.extended_denied()).next().is_some();
-        if limited && own.extended().next().is_none() {
-            return Some("it needs an extended key usage, and the policy permits none".to_owned());
+        if limited && own.extended().all(|usage| own.denied.contains(&usage) || forbidden(&&usage)) {
+            return Some("it needs an extended key usage, and forbids all that the policy permits".to_owned());
         }
     }
     if let (Some(limit), Some(own)) = (&limits.organizations, &rules.organizations) {

@@ -590,18 +590,21 @@ fn without_extended_key_usages_a_certificate_is_good_for_any_purpose() {
     ] {
         assert_eq!(codes(&usages(limited.clone()), &[]), [], "{limited}");
     }
-    let forbidden = |limits: Value| {
+    let forbidden = |own: &Value, limits: Value| {
         let limits = json!({ "match": {}, "limits": { "usages": limits } });
         let guardrail = object(Kind::CSRGuardrail, "limits", &limits);
-        codes(&usages(keys.clone()), &[guardrail]).contains(&HazardCode::AlwaysForbidden)
+        codes(&usages(own.clone()), &[guardrail]).contains(&HazardCode::AlwaysForbidden)
     };
-    for (limits, expected) in [
-        (json!({ "denied": ["client auth"] }), true),
-        (json!({ "allowed": ["server auth", "digital signature"] }), true),
-        (json!({ "allowed": ["digital signature"] }), false),
-        (json!({ "denied": ["content commitment"] }), false),
+    let client = json!({ "allowed": ["client auth", "digital signature"] });
+    for (own, limits, expected) in [
+        (&keys, json!({ "denied": ["client auth"] }), true),
+        (&keys, json!({ "allowed": ["server auth", "digital signature"] }), true),
+        (&keys, json!({ "allowed": ["digital signature"] }), false),
+        (&keys, json!({ "denied": ["content commitment"] }), false),
+        (&client, json!({ "denied": ["client auth"] }), true),
+        (&client, json!({ "denied": ["server auth"] }), false),
     ] {
-        assert_eq!(forbidden(limits.clone()), expected, "{limits}");
+        assert_eq!(forbidden(own, limits.clone()), expected, "{own} {limits}");
     }
 }
 

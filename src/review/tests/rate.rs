@@ -1,5 +1,7 @@
 //! `maxPerHour`: what counts, for whom and for how long.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -277,4 +279,25 @@ fn what_counts_is_every_approved_request_of_the_node_from_the_time_of_its_approv
     assert!(approvals.has(holder, "undated") && !approvals.has(holder, "a"));
     assert!(!approvals.has(Holder::new(SERVING, "w2"), "undated"));
     assert!(approvals.remove(holder, "undated") && !approvals.remove(holder, "undated") && approvals.is_empty());
+}
+
+/// Whoever may update a request could otherwise take what was approved out of the count.
+#[test]
+fn what_annotations_ask_for_changes_nothing_about_whose_certificate_it_is() {
+    let pem = include_bytes!("../../../tests/corpus/clients/kubelet-client.csr");
+    let holder = |annotations: Value| {
+        let object: CsrObject = serde_json::from_value(json!({
+            "metadata": { "name": "a", "annotations": annotations },
+            "spec": {
+                "request": STANDARD.encode(pem), "signerName": CLIENT, "usages": ["client auth"],
+                "username": "system:bootstrap:abcdef", "groups": ["system:bootstrappers"],
+            },
+        }))
+        .unwrap();
+        Holder::of_object(&object)
+    };
+    let plain = holder(json!({}));
+    assert!(plain.is_some());
+    assert_eq!(holder(json!({ "experimental.cert-manager.io/request-duration": "1h" })), plain);
+    assert_eq!(holder(json!({ "experimental.cert-manager.io/request-is-ca": "true" })), plain);
 }
