@@ -54,10 +54,17 @@ impl Engine {
     /// Compares what was read with what has been taken in, also while it was under way.
     pub(super) fn confirmed(&mut self, current: Current) {
         // What is newer than the read was not compared with it: then nothing may have been pruned.
+        let overtaken = std::mem::take(&mut self.overtaken);
         let may_be_ahead = current.right == self.right_schema.0 && self.right_schema.1.elapsed() > SCHEMA_SETTLES;
         let seen = self.policies.has_seen(Kind::CSRPolicy, &current.policies, may_be_ahead)
             && self.policies.has_seen(Kind::CSRGuardrail, &current.guardrails, may_be_ahead);
         self.end_confirming();
+        if overtaken {
+            // What it saw of the schema is older than that.
+            self.gate.doubt();
+            self.confirm(Duration::from_millis(100));
+            return;
+        }
         // An object may have been pruned, on its way in or out, since the schema was last looked at.
         if current.right != self.right_schema.0 {
             self.right_schema = (current.right, Instant::now());
@@ -84,7 +91,8 @@ impl Engine {
             if self.settling.until(now).is_none() {
                 self.gate.confirm(self.gate.revision(), current.since);
                 // The next change is there already perhaps.
-                self.turn_until = self.settling.is_without_end(now).then_some(now + TURN_OF_DECISIONS);
+                let [least, most] = TURN_OF_DECISIONS;
+                self.turn_until = self.settling.is_without_end(now).then(|| now + took.clamp(least, most));
             }
             return;
         }
@@ -212,7 +220,7 @@ impl Engine {
         let (same, settled) = (now.metadata.uid == uid, now.settled().is_some());
         if !same {
             self.lose(uid);
-        } else if !settled && self.take_late(decided) {
+        } else if self.take_late(decided) && !settled {
             let decided = Decided { filed: filed.clone().outlined(), ..decided.clone() };
             if still_here {
                 self.keep_late(decided);
@@ -328,6 +336,10 @@ impl Engine {
         let written = open.chain(late.iter().map(|one| &one.decided)).find(is_this).cloned();
         if let Some(decided) = &written {
             self.record(decided, &object.signing_request());
+        }
+        // Where it was decided otherwise nothing else lands any more. Whoever does not lead has no look to tell.
+        let otherwise = object.settled().is_some() && !on_its_way && !self.gate.is_leader();
+        if written.is_some() || otherwise {
             self.close(name, uid);
         }
         written.is_some()

@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Whether anything may be decided now. Has the policies confirmed in time.
-    fn may_decide(&mut self) -> bool {
+    pub(super) fn may_decide(&mut self) -> bool {
         let missing = self.gates().into_iter().filter(|(_, why_not)| why_not.is_some()).map(|(gate, _)| gate);
         let missing: Vec<&str> = missing.collect();
         if self.stopping
@@ -87,6 +87,7 @@ impl Engine {
             return;
         }
         self.confirming = true;
+        self.overtaken = false;
         self.policies.reads(true);
         let (client, right) = (self.client.clone(), self.right_schema.0.clone());
         self.calls.push(Box::pin(async move {

@@ -44,14 +44,13 @@ use crate::policy::{Kind, PolicySet, ServedPolicy};
 use crate::request::SigningRequest;
 use crate::review::Review;
 
-/// How many events of watches are taken in before other work gets its turn.
-const BATCH: usize = 64;
-/// After how long taking them in connections, the lease and the probes have their turn, whether or not more is there.
-const LONG: Duration = Duration::from_millis(5);
-/// How many may wait to be taken in.
+/// How many events of watches may wait to be taken in; all of them are before anything is decided.
 pub(super) const MOST_WAITING: usize = 256;
-/// For how long decisions have their turn under policies that were just confirmed and change without end.
-const TURN_OF_DECISIONS: Duration = Duration::from_millis(100);
+/// For how long they are taken in before connections, the lease and the probes have their turn.
+const LONG: Duration = Duration::from_millis(5);
+/// For how long decisions have their turn, at least and at most, under policies that were just confirmed and change without end: as
+/// long as that took, since some need a call of their own first.
+const TURN_OF_DECISIONS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 /// How often what changes with time alone is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long calls on their way are waited for at the end, so that there is time to say which of them tell nothing.
@@ -152,6 +151,8 @@ pub(super) struct Engine {
     policies_seen: bool,
     settling: Settling,
     confirming: bool,
+    /// Whether another schema was seen since the consistent read under way began.
+    overtaken: bool,
     /// What a consistent read brought, until everything is taken in that was there when it came.
     read: Option<Current>,
     /// Until when decisions have their turn before anything else is taken in.
@@ -208,6 +209,7 @@ impl Engine {
             policies_seen: false,
             settling: Settling::new(config.policy_settle),
             confirming: false,
+            overtaken: false,
             read: None,
             turn_until: None,
             reading_took: Duration::ZERO,
@@ -233,8 +235,7 @@ impl Engine {
         let mut received = Vec::new();
         loop {
             // However much there is to send and to answer: what was seen comes before what is decided.
-            let most = if self.read.is_some() { MOST_WAITING } else { BATCH };
-            while received.len() < most
+            while received.len() < MOST_WAITING
                 && self.turn_until.is_none()
                 && let Ok(input) = inputs.try_recv()
             {
@@ -246,6 +247,7 @@ impl Engine {
                 tokio::task::yield_now().await;
             }
             if self.turn_until.is_none()
+                && received.is_empty()
                 && let Some(current) = self.read.take()
             {
                 self.confirmed(current);
@@ -256,13 +258,15 @@ impl Engine {
             }
             let more = self.work();
             self.end_turn();
+            let waits = self.read.is_some() && self.turn_until.is_none();
+            let more = more || waits || !received.is_empty();
             self.recorder.events.give_way(!self.flight.is_empty());
             let wake = self.next_wake();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.done(done),
-                number = inputs.recv_many(&mut received, BATCH), if self.turn_until.is_none() => {
+                number = inputs.recv_many(&mut received, MOST_WAITING), if self.turn_until.is_none() && received.is_empty() => {
                     if number == 0 {
                         break;
                     }
@@ -285,7 +289,11 @@ impl Engine {
         while !self.flight.is_empty() {
             tokio::select! {
                 () = &mut patience, if !given_up.is_cancelled() => given_up.cancel(),
-                1.. = inputs.recv_many(&mut received, BATCH) => self.take_in(&mut received),
+                1.. = inputs.recv_many(&mut received, MOST_WAITING) => {
+                    while !received.is_empty() {
+                        self.take_in(&mut received);
+                    }
+                }
                 Some(done) = self.calls.next() => self.done(done),
                 else => break,
             }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Engine, Input};
+use super::{Engine, Input, LONG};
 use crate::controller::filed::Filed;
 use crate::controller::nodes;
 use crate::controller::policies::Change;
@@ -42,14 +42,25 @@ pub(super) fn drop_superseded(received: &mut Vec<Input>) {
 }
 
 impl Engine {
-    /// Takes in what was received, in its order.
+    /// Takes in what was received, in its order, and what takes long in several turns: what is left stays in it, and nothing is
+    /// decided before all that was received of policies is in force.
     pub(super) fn take_in(&mut self, received: &mut Vec<Input>) {
         if received.is_empty() {
             return;
         }
         drop_superseded(received);
-        received.drain(..).for_each(|input| self.see(input));
-        self.put_policies_together();
+        let began = Instant::now();
+        received.reverse();
+        while let Some(input) = received.pop() {
+            self.see(input);
+            if began.elapsed() > LONG {
+                break;
+            }
+        }
+        received.reverse();
+        if received.is_empty() {
+            self.put_policies_together();
+        }
         self.show_readiness();
     }
 
@@ -67,6 +78,7 @@ impl Engine {
         if skew == self.skew {
             return;
         }
+        self.overtaken = self.confirming;
         // Whoever saw another schema, what has been brought since was brought by it perhaps.
         self.right_schema = (None, Instant::now());
         match &skew {
