@@ -115,6 +115,7 @@ impl Engine {
         let still_here = self.pending.has(name, uid);
         let about = filed.clone();
         // The watch has told what the answer does not.
+        let told = shown.is_some();
         let sent = match (sent, shown) {
             (Sent::Gone | Sent::Unanswered(_), Some(shown)) if is_written(&shown, review, decided.at) => {
                 Sent::Written(Box::new(CsrObject::clone(&shown)))
@@ -170,7 +171,9 @@ impl Engine {
             Sent::Failed(error) => self.failed(filed, operation(review), &error),
             Sent::Unanswered(error) => {
                 self.failed(filed, operation(review), &error);
-                if request.is_some() || self.take_late(&decided) {
+                let open = request.is_some() || self.take_late(&decided);
+                // Whoever does not lead has no look to tell more.
+                if open && (self.gate.is_leader() || !told) {
                     self.unanswered.entry(name.to_owned()).or_default().push(decided);
                 }
             }

@@ -46,7 +46,7 @@ use crate::review::Review;
 
 /// How many events of watches may wait to be taken in; all of them are before anything is decided.
 pub(super) const MOST_WAITING: usize = 256;
-/// For how long they are taken in before connections, the lease and the probes have their turn.
+/// After how long taking them in connections, the lease and the probes have their turn, whether or not more is there.
 const LONG: Duration = Duration::from_millis(5);
 /// For how long decisions have their turn, at least and at most, under policies that were just confirmed and change without end: as
 /// long as that took, since some need a call of their own first.
@@ -247,7 +247,6 @@ impl Engine {
                 tokio::task::yield_now().await;
             }
             if self.turn_until.is_none()
-                && received.is_empty()
                 && let Some(current) = self.read.take()
             {
                 self.confirmed(current);
@@ -258,15 +257,14 @@ impl Engine {
             }
             let more = self.work();
             self.end_turn();
-            let waits = self.read.is_some() && self.turn_until.is_none();
-            let more = more || waits || !received.is_empty();
+            let more = more || (self.read.is_some() && self.turn_until.is_none());
             self.recorder.events.give_way(!self.flight.is_empty());
             let wake = self.next_wake();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.done(done),
-                number = inputs.recv_many(&mut received, MOST_WAITING), if self.turn_until.is_none() && received.is_empty() => {
+                number = inputs.recv_many(&mut received, MOST_WAITING), if self.turn_until.is_none() => {
                     if number == 0 {
                         break;
                     }
@@ -289,11 +287,7 @@ impl Engine {
         while !self.flight.is_empty() {
             tokio::select! {
                 () = &mut patience, if !given_up.is_cancelled() => given_up.cancel(),
-                1.. = inputs.recv_many(&mut received, MOST_WAITING) => {
-                    while !received.is_empty() {
-                        self.take_in(&mut received);
-                    }
-                }
+                1.. = inputs.recv_many(&mut received, MOST_WAITING) => self.take_in(&mut received),
                 Some(done) = self.calls.next() => self.done(done),
                 else => break,
             }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Engine, Input, LONG};
+use super::{Engine, Input};
 use crate::controller::filed::Filed;
 use crate::controller::nodes;
 use crate::controller::policies::Change;
@@ -42,25 +42,14 @@ pub(super) fn drop_superseded(received: &mut Vec<Input>) {
 }
 
 impl Engine {
-    /// Takes in what was received, in its order, and what takes long in several turns: what is left stays in it, and nothing is
-    /// decided before all that was received of policies is in force.
+    /// Takes in what was received, in its order.
     pub(super) fn take_in(&mut self, received: &mut Vec<Input>) {
         if received.is_empty() {
             return;
         }
         drop_superseded(received);
-        let began = Instant::now();
-        received.reverse();
-        while let Some(input) = received.pop() {
-            self.see(input);
-            if began.elapsed() > LONG {
-                break;
-            }
-        }
-        received.reverse();
-        if received.is_empty() {
-            self.put_policies_together();
-        }
+        received.drain(..).for_each(|input| self.see(input));
+        self.put_policies_together();
         self.show_readiness();
     }
 

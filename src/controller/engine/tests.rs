@@ -42,10 +42,7 @@ const SIGNER: &str = "example.com/x";
 
 impl Engine {
     fn input(&mut self, input: Input) {
-        let mut received = vec![input];
-        while !received.is_empty() {
-            self.take_in(&mut received);
-        }
+        self.take_in(&mut vec![input]);
     }
 }
 
@@ -1336,28 +1333,14 @@ async fn a_consistent_read_is_compared_with_what_was_there_when_it_came() {
     running.await.unwrap();
 }
 
-/// Nothing is decided before all of it is in force.
 #[tokio::test]
-async fn what_takes_long_to_take_in_is_taken_in_in_turns() {
+async fn nothing_is_decided_before_what_was_seen_is_in_force() {
     let mut engine = engine(unused(), Leadership::always());
-    let mut spec = json!(policy().object.spec);
-    spec["allow"]["validations"] = expressions(6);
-    let changed = |index| {
-        let served = served(Kind::CSRPolicy, &format!("p-{index}"), 2, &spec);
-        Input::Policy(Kind::CSRPolicy, Seen::Changed(served))
-    };
-    let mut received: Vec<Input> = (0..20).map(changed).collect();
-    engine.take_in(&mut received);
-    assert!((1..20).contains(&received.len()), "{}", received.len());
+    engine.policies.see(Kind::CSRPolicy, Seen::Changed(policy_with(2, None)));
     engine.gate.confirm(engine.gate.revision(), Moment::now());
-    assert!(!engine.may_decide() && engine.policies.set().policies().len() == 1);
-    while !received.is_empty() {
-        engine.take_in(&mut received);
-    }
-    engine.gate.confirm(engine.gate.revision(), Moment::now());
+    assert!(!engine.may_decide());
+    engine.policies.put_together();
     assert!(engine.may_decide());
-    let names: Vec<&str> = engine.policies.set().policies().iter().map(|policy| policy.object.name.as_str()).collect();
-    assert!(names.len() == 21 && names.contains(&"p-0") && names.contains(&"p-19"), "{names:?}");
 }
 
 /// The CRD is looked at beside it.
