@@ -54,12 +54,11 @@ impl Engine {
     /// Compares what was read with what has been taken in, also while it was under way.
     pub(super) fn confirmed(&mut self, current: Current) {
         // What is newer than the read was not compared with it: then nothing may have been pruned.
-        let overtaken = std::mem::take(&mut self.overtaken);
         let may_be_ahead = current.right == self.right_schema.0 && self.right_schema.1.elapsed() > SCHEMA_SETTLES;
         let seen = self.policies.has_seen(Kind::CSRPolicy, &current.policies, may_be_ahead)
             && self.policies.has_seen(Kind::CSRGuardrail, &current.guardrails, may_be_ahead);
         self.end_confirming();
-        if overtaken {
+        if self.overtaken {
             // What it saw of the schema is older than that.
             self.gate.doubt();
             self.confirm(Duration::from_millis(100));

@@ -889,12 +889,12 @@ async fn with_the_next_on_its_way(api: Client) -> (Engine, Value) {
     (engine, written)
 }
 
-/// An API server that answers no decision, and where `found` is what there is.
-fn unanswering(found: &Arc<Mutex<Value>>) -> Client {
+/// An API server that refuses each decision with `status`, and where `found` is what there is.
+fn refusing(status: u16, found: &Arc<Mutex<Value>>) -> Client {
     let found = Arc::clone(found);
     client(move |call| {
-        let unanswered = (504, json!({ "kind": "Status", "code": 504 }));
-        let answer = if call.method() == Method::PATCH { unanswered } else { (200, found.lock().unwrap().clone()) };
+        let refused = (status, json!({ "kind": "Status", "code": status }));
+        let answer = if call.method() == Method::PATCH { refused } else { (200, found.lock().unwrap().clone()) };
         async { answer }
     })
 }
@@ -904,7 +904,7 @@ fn unanswering(found: &Arc<Mutex<Value>>) -> Client {
 async fn of_two_decisions_without_an_answer_the_one_that_landed_is_recorded_once() {
     for lease_lost in [false, true] {
         let found = Arc::new(Mutex::new(pending_value("a")));
-        let (mut engine, mut written) = with_the_next_on_its_way(unanswering(&found)).await;
+        let (mut engine, mut written) = with_the_next_on_its_way(refusing(504, &found)).await;
         let brought = |engine: &mut Engine, written: &Value| {
             found.lock().unwrap().clone_from(written);
             engine.input(Input::Request(Seen::Changed(object(written.clone()).into())));
@@ -973,14 +973,7 @@ async fn what_the_watch_has_shown_of_a_decision_on_its_way_is_recorded_though_no
 #[tokio::test]
 async fn what_the_watch_has_shown_of_an_earlier_decision_is_recorded_when_the_next_finds_another_request() {
     let found = Arc::new(Mutex::new(pending_value("a")));
-    let api = {
-        let found = Arc::clone(&found);
-        client(move |call| {
-            let refused = (409, json!({ "kind": "Status", "code": 409 }));
-            let answer = if call.method() == Method::PATCH { refused } else { (200, found.lock().unwrap().clone()) };
-            async { answer }
-        })
-    };
+    let api = refusing(409, &found);
     let (mut engine, written) = with_the_next_on_its_way(api).await;
     found.lock().unwrap()["metadata"] = json!({ "name": "a", "uid": "another", "resourceVersion": "9" });
     for seen in [Seen::Changed, Seen::Deleted] {
@@ -1153,7 +1146,7 @@ async fn what_another_leader_decided_in_the_same_words_is_not_recorded_here() {
 #[tokio::test]
 async fn a_decision_that_is_sent_again_has_the_time_of_the_first() {
     let found = Arc::new(Mutex::new(pending_value("a")));
-    let (mut engine, _) = with_the_next_on_its_way(unanswering(&found)).await;
+    let (mut engine, _) = with_the_next_on_its_way(refusing(504, &found)).await;
     let done = engine.calls.next().await.unwrap();
     engine.done(done);
     let times = |engine: &Engine| -> Vec<Timestamp> { engine.unanswered["a"].iter().map(|one| one.at).collect() };
@@ -1427,17 +1420,7 @@ async fn what_the_watch_brings_twice_before_the_answer_is_recorded_once() {
 #[tokio::test]
 async fn what_a_list_brings_before_the_answer_is_recorded_when_that_comes() {
     let found = Arc::new(Mutex::new(pending_value("a")));
-    let api = {
-        let found = Arc::clone(&found);
-        client(move |call| {
-            let answer = if call.method() == Method::PATCH {
-                (409, json!({ "kind": "Status", "code": 409 }))
-            } else {
-                (200, found.lock().unwrap().clone())
-            };
-            async { answer }
-        })
-    };
+    let api = refusing(409, &found);
     let (mut engine, written) = with_the_next_on_its_way(api).await;
     found.lock().unwrap().clone_from(&written);
     list(&mut engine, [object(written)]);
