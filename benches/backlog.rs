@@ -1,7 +1,8 @@
 //! A backlog: pending requests are there, the controller starts, and all are approved. Beside it, on the same control
 //! plane, a client that only sends the same approvals, as many at a time, with nothing to decide: what the API server
 //! bears; and the same client while somebody watches the requests, as whoever decides about them has to.
-//! `cargo bench --bench backlog -- 1000 5000`; with `--alone` without that client, once.
+//! `cargo bench --bench backlog -- 1000 5000`; with `--alone` without that client, once; with `--apart` the control plane
+//! has the first processor, and whoever approves the second, as where they run on machines of their own.
 #![allow(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 
@@ -10,6 +11,7 @@ mod common;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::{EVENTS, LIMIT, REQUESTS, approved, control_plane, in_parallel, request, start};
@@ -28,9 +30,16 @@ fn main() {
     if numbers.is_empty() {
         numbers.push(1_000);
     }
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    if has("--apart") {
+        stay_on("0");
+    }
     let (plane, api) = control_plane();
+    if has("--apart") {
+        stay_on("1");
+    }
     for number in numbers {
-        if arguments.iter().any(|argument| argument == "--alone") {
+        if has("--alone") {
             let before = stored(&plane);
             let ran = controller(&plane, &api, number);
             all_are_issued(&api);
@@ -40,6 +49,13 @@ fn main() {
             compare(&plane, &api, number);
         }
     }
+}
+
+/// Binds this thread to one processor, and with it every process and thread that it starts from now on.
+fn stay_on(processor: &str) {
+    let own = std::process::id().to_string();
+    let bound = Command::new("taskset").args(["--pid", "--cpu-list", processor, &own]).stdout(Stdio::null()).status();
+    assert!(bound.unwrap().success(), "taskset, of util-linux");
 }
 
 /// The controller beside the bare client, in turns.

@@ -5,9 +5,6 @@ use testbed::hostile;
 
 use super::{Ended, countersign};
 
-/// How many hostile requests there are.
-const REQUESTS: usize = 300;
-
 fn base64(text: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(text)
@@ -18,7 +15,7 @@ fn requests() -> Value {
     let key = hostile::key().unwrap();
     let odd =
         ["a/b", "../../etc/passwd", "%2e%2e%2f", "a?b#c", "\0", "\u{1b}[2J", "", "-", "--policies"].map(str::to_owned);
-    let names = odd.into_iter().chain(["x\u{202e}".repeat(70_000)]).chain((0..REQUESTS).map(hostile::text));
+    let names = odd.into_iter().chain(["x\u{202e}".repeat(70_000)]).chain((0..hostile::number(300)).map(hostile::text));
     let items: Vec<Value> = names
         .enumerate()
         .map(|(index, name)| {

@@ -6,9 +6,6 @@ use testbed::{eventually, hostile};
 use super::faults::REQUESTS;
 use super::{Cluster, LIMIT, Request, anyhow_if};
 
-/// How many hostile subjects there are.
-const SUBJECTS: usize = 60;
-
 #[test]
 fn nothing_that_does_not_show_leaves_the_controller() {
     let mut cluster = Cluster::start();
@@ -22,7 +19,8 @@ fn nothing_that_does_not_show_leaves_the_controller() {
         api.call("POST", REQUESTS, Some(&request.manifest_with(pem))).unwrap()
     };
     let client = "kubernetes.io/kube-apiserver-client";
-    for index in 0..SUBJECTS {
+    let subjects = hostile::number(60);
+    for index in 0..subjects {
         let pem = hostile::request(&key, &hostile::text(index), &hostile::text(index * 7 + 3)).unwrap();
         let signer = if index.is_multiple_of(4) { format!("example.com/{index}") } else { client.to_owned() };
         let (status, answer) = file(&format!("subject-{index}"), &signer, &pem);
@@ -60,7 +58,7 @@ fn nothing_that_does_not_show_leaves_the_controller() {
     let events = eventually("there are Events", LIMIT, || {
         let events = api.must("GET", "/apis/events.k8s.io/v1/namespaces/default/events", None)?;
         let events = events["items"].as_array().unwrap().clone();
-        anyhow_if(events.len() > SUBJECTS, &format!("{} Events", events.len())).map(|()| events)
+        anyhow_if(events.len() > subjects, &format!("{} Events", events.len())).map(|()| events)
     });
     for event in events.unwrap() {
         for text in [&event["note"], &event["regarding"]["name"], &event["reason"]] {

@@ -85,9 +85,10 @@ impl Engine {
                 );
             }
             self.reading_took = took;
-            // What changes is read once more when it has settled: a CRD that takes its objects with it is noticed by then.
+            // What changes is read once more when it has settled, from the beginning: a CRD that takes its objects with it is
+            // noticed by then.
             let now = Instant::now();
-            if self.settling.until(now).is_none() {
+            if self.settling.until(now).is_none() && !self.unsettled {
                 self.gate.confirm(self.gate.revision(), current.since);
                 // The next change is there already perhaps.
                 let [least, most] = TURN_OF_DECISIONS;

@@ -87,12 +87,16 @@ impl Engine {
             return;
         }
         self.confirming = true;
-        self.overtaken = false;
+        (self.overtaken, self.unsettled) = (false, false);
         self.policies.reads(true);
         let (client, right) = (self.client.clone(), self.right_schema.0.clone());
-        self.calls.push(Box::pin(async move {
+        // It takes several steps, and goes on while policies are compiled, however long that takes.
+        let read = tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            Done::Confirmed(confirm::read(&client, right).await)
+            confirm::read(&client, right).await
+        });
+        self.calls.push(Box::pin(async {
+            Done::Confirmed(read.await.unwrap_or(Err(Error::Task("confirm"))))
         }));
     }
 
@@ -199,6 +203,17 @@ impl Engine {
             let sent = unless(given_up, sent).await;
             Done::Sent { name, decided, request: Some(Box::new(request)), sent }
         }));
+    }
+
+    /// Whoever leads no more is told by nobody else what it has written: looks need no lease.
+    pub(super) fn look_without_leading(&mut self) {
+        if self.stopping || self.gate.is_leader() {
+            return;
+        }
+        let names: Vec<String> = self.unanswered.keys().filter(|name| !self.queue.waits(name)).cloned().collect();
+        for name in names {
+            self.look_at_unanswered(&name);
+        }
     }
 
     /// Finds out what became of decisions whose answer did not come, if there are some about requests of this name: they

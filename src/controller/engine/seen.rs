@@ -171,10 +171,14 @@ impl Engine {
         }
         // What was reviewed before is not sent any more, and nothing is reviewed before it is under all of this.
         self.gate.advance();
-        if change == Change::Content && self.policies_seen && self.settling.changed(Instant::now()) {
-            tracing::warn!(
-                "policies change without end: decisions go on, and further changes do not settle before them"
-            );
+        if change == Change::Content && self.policies_seen {
+            let now = Instant::now();
+            if self.settling.changed(now) {
+                tracing::warn!(
+                    "policies change without end: decisions go on, and further changes do not settle before them"
+                );
+            }
+            self.unsettled |= self.confirming && self.settling.until(now).is_some();
         }
         self.policies_seen |= Kind::ALL.into_iter().all(|kind| self.policies.synced(kind));
     }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const AT_MOST: u32 = 5;
 /// After how many times as long a change follows none before it: there was time to decide in between.
 const APART: u32 = 2;
+/// How long a change counts as settling, at least, where it is asked whether changes follow one another without end.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// Since when policies change, and until when that settles.
 #[derive(Debug)]
@@ -26,8 +28,7 @@ impl Settling {
 
     /// The policies changed at `now`. Whether that has just become one change too many to wait for.
     pub(super) fn changed(&mut self, now: Instant) -> bool {
-        let follows = |(_, last): &(Instant, Instant)| now < *last + self.settle * APART;
-        let began = match self.changes.filter(follows) {
+        let began = match self.changes.filter(|(_, last)| self.follows(*last, now)) {
             Some((began, _)) => began,
             None => {
                 self.said = false;
@@ -35,13 +36,19 @@ impl Settling {
             }
         };
         self.changes = Some((began, now));
-        let too_many = now + self.settle > began + self.settle * AT_MOST;
+        let span = self.settle.max(LEAST);
+        let too_many = now + span > began + span * AT_MOST;
         too_many && !std::mem::replace(&mut self.said, true)
     }
 
     /// Whether changes follow one another at `now` that are not waited for any more.
     pub(super) fn is_without_end(&self, now: Instant) -> bool {
-        self.said && self.changes.is_some_and(|(_, last)| now < last + self.settle * APART)
+        self.said && self.changes.is_some_and(|(_, last)| self.follows(last, now))
+    }
+
+    /// Whether a change at `now` comes soon after one at `last`.
+    fn follows(&self, last: Instant, now: Instant) -> bool {
+        now < last + self.settle.max(LEAST) * APART
     }
 
     /// Until when nothing is decided, if that is after `now`.
@@ -78,7 +85,21 @@ mod tests {
         assert_eq!(after((0..100).map(|number| number * 6_001)), (Some(SETTLE), 0));
         let now = Instant::now();
         let mut none = Settling::new(Duration::ZERO);
-        assert!(!none.changed(now) && none.until(now).is_none());
+        assert!(!none.changed(now) && none.until(now).is_none() && !none.is_without_end(now));
+    }
+
+    /// Decisions are to have their turn all the same.
+    #[test]
+    fn changes_without_end_are_known_though_none_settles() {
+        let (began, mut settling) = (Instant::now(), Settling::new(Duration::ZERO));
+        let mut now = began;
+        let said = (0..100).filter(|number| {
+            now = began + Duration::from_millis(number * 100);
+            settling.changed(now)
+        });
+        assert_eq!(said.count(), 1);
+        assert!(settling.is_without_end(now) && settling.until(now).is_none());
+        assert!(!settling.is_without_end(now + Duration::from_secs(2)));
     }
 
     #[test]

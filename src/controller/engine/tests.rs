@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::iter;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -1033,6 +1034,45 @@ async fn what_was_written_without_an_answer_is_recorded_by_who_wrote_it_though_a
     }
 }
 
+/// What is held of it does not tell what it has.
+#[tokio::test]
+async fn what_was_written_about_a_large_request_is_recorded_though_another_leads_now() {
+    for (shown_first, stays) in [(false, true), (true, true), (false, false)] {
+        let mut engine = engine(unused(), Leadership::always());
+        engine.input(Input::Request(Seen::Changed(object(large("1")).into())));
+        let decided = decided(&engine, object(large("1")));
+        let mut written = large("2");
+        written["status"]["conditions"] = json!([condition(&decided.review, decided.at)]);
+        let found = if stays { (200, written.clone()) } else { (404, json!({ "kind": "Status", "code": 404 })) };
+        engine.client = serving(vec![found]).0;
+        engine.flight.depart("uid-of-a");
+        engine.gate = Arc::new(Gate::new(Leadership::never()));
+        let shown = Input::Request(Seen::Changed(object(written.clone()).into()));
+        let mut shown = Some(shown);
+        if shown_first {
+            engine.input(shown.take().unwrap());
+        }
+        let request = Some(Box::new(object(large("1")).signing_request()));
+        let sent = Sent::Unanswered(Error::Timeout(8));
+        engine.done(Done::Sent { name: "a".to_owned(), decided, request, sent });
+        shown.into_iter().for_each(|shown| engine.input(shown));
+        if !stays {
+            engine.input(Input::Request(Seen::Deleted(object(written).into())));
+        }
+        let until = Instant::now() + Duration::from_secs(10);
+        while !engine.unanswered.is_empty() && Instant::now() < until {
+            engine.queue.wake();
+            engine.tick();
+            while let Some(done) = engine.calls.next().await {
+                engine.done(done);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(denials(&engine), u64::from(stays));
+        assert!(engine.unanswered.is_empty() && engine.late.is_empty() && is_idle(&engine), "{shown_first} {stays}");
+    }
+}
+
 /// Two looks at one request are on their way when the lease runs out, and neither is answered.
 #[tokio::test]
 async fn what_the_watch_has_shown_is_recorded_though_nobody_leads_any_more_when_looks_fail() {
@@ -1116,6 +1156,31 @@ async fn what_is_read_before_a_change_has_settled_confirms_nothing() {
     }
 }
 
+/// What it looked at first, such as whether the CRD is being deleted, is older than what settled meanwhile.
+#[tokio::test]
+async fn what_began_to_be_read_before_a_change_confirms_nothing_when_that_has_settled() {
+    let settle = Duration::from_millis(50);
+    for changes_before in [true, false] {
+        let mut engine = engine(client(|_| std::future::pending()), Leadership::always());
+        engine.settling = Settling::new(settle);
+        let change = || Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(7, None)));
+        if changes_before {
+            engine.input(change());
+            tokio::time::sleep(settle * 2).await;
+        }
+        engine.gate.doubt();
+        engine.confirm(Duration::ZERO);
+        if !changes_before {
+            engine.input(change());
+        }
+        let read = current(&engine);
+        tokio::time::sleep(settle * 2).await;
+        engine.confirmed(read);
+        assert_eq!(engine.may_decide(), changes_before);
+        assert!(engine.confirming == !changes_before, "otherwise it is read again");
+    }
+}
+
 /// What this replica sent never arrived; whoever led in the meantime has decided it in the same words, and recorded that.
 #[tokio::test]
 async fn what_another_leader_decided_in_the_same_words_is_not_recorded_here() {
@@ -1195,22 +1260,27 @@ fn expressions(number: usize) -> Value {
 async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being_decided() {
     const SCHEMA: &str = "/openapi/v3/right";
     let (now, sent) = (Arc::new(AtomicI64::new(1)), Arc::new(Notify::new()));
-    let spec = Arc::new(Mutex::new(Value::Null));
+    let there = Arc::new(Mutex::new(BTreeMap::<String, Value>::new()));
     let api = {
-        let (now, sent, spec) = (Arc::clone(&now), Arc::clone(&sent), Arc::clone(&spec));
+        let (now, sent, there) = (Arc::clone(&now), Arc::clone(&sent), Arc::clone(&there));
         client(move |call| {
-            let (now, sent, path) = (now.load(Ordering::SeqCst), Arc::clone(&sent), call.uri().path().to_owned());
-            let spec = spec.lock().unwrap().clone();
+            let (sent, path) = (Arc::clone(&sent), call.uri().path().to_owned());
+            let (now, items) = {
+                let there = there.lock().unwrap();
+                (now.load(Ordering::SeqCst), there.values().cloned().collect::<Value>())
+            };
             async move {
+                // As over a network, each call takes several steps.
+                for _ in 0..2 {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
                 let list = |kind: &str, items: Value| json!({ "kind": kind, "metadata": { "resourceVersion": now.to_string() }, "items": items });
                 let answer = if path.ends_with("/approval") {
                     sent.notify_one();
                     request_with("a", "Denied")
                 } else if path.ends_with("/csrpolicies") {
                     tokio::time::sleep(Duration::from_millis(80)).await;
-                    let metadata =
-                        json!({ "name": "all", "uid": "all", "generation": now, "resourceVersion": now.to_string() });
-                    list("CSRPolicyList", json!([{ "metadata": metadata, "spec": spec }]))
+                    list("CSRPolicyList", items)
                 } else if path.ends_with("/csrguardrails") {
                     list("CSRGuardrailList", json!([]))
                 } else if path == "/openapi/v3" {
@@ -1223,7 +1293,10 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
             }
         })
     };
-    for (long_right, heavy) in [(true, 0), (false, 0), (true, 6)] {
+    let several = Duration::from_millis(2_500);
+    for (long_right, heavy, all_take) in
+        [(true, 0, Duration::ZERO), (false, 0, Duration::ZERO), (true, 6, Duration::ZERO), (true, 6, several)]
+    {
         let mut policy = policy();
         if heavy > 0 {
             policy.object.spec.as_mut().unwrap()["allow"]["validations"] = expressions(heavy);
@@ -1233,7 +1306,11 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
         let compiled_in = began.elapsed();
         assert!(compiled.is_ready(), "{:?}", compiled.problems());
         let pause = if heavy > 0 { compiled_in / 3 } else { Duration::from_millis(20) };
-        *spec.lock().unwrap() = json!(policy.object.spec);
+        // So many that it takes so long to compile each of them once.
+        let number = all_take.as_millis() / compiled_in.as_millis().max(1);
+        let others = (1..=number).map(|number| format!("costly-{number}"));
+        let mut names = iter::once("all".to_owned()).chain(others).cycle();
+        *there.lock().unwrap() = BTreeMap::new();
         let _ = sent.notified().now_or_never();
         let mut engine = engine(api.clone(), Leadership::always());
         let since = if long_right { SCHEMA_SETTLES + Duration::from_secs(1) } else { Duration::ZERO };
@@ -1247,10 +1324,15 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
         sender.send(Input::Request(Seen::Changed(pending("a").into()))).await.unwrap();
         let changes = async {
             loop {
-                let version = now.fetch_add(1, Ordering::SeqCst) + 1;
-                let mut changed = policy.clone();
-                changed.object.generation = Some(version);
-                changed.resource_version = version.to_string();
+                let name = names.next().unwrap();
+                let changed = {
+                    let mut there = there.lock().unwrap();
+                    let version = now.fetch_add(1, Ordering::SeqCst) + 1;
+                    let changed = served(Kind::CSRPolicy, &name, version, policy.object.spec.as_ref().unwrap());
+                    let metadata = json!({ "name": name, "uid": changed.object.uid, "generation": version, "resourceVersion": version.to_string() });
+                    there.insert(name, json!({ "metadata": metadata, "spec": changed.object.spec }));
+                    changed
+                };
                 sender.send(Input::Policy(Kind::CSRPolicy, Seen::Changed(changed))).await.unwrap();
                 tokio::time::sleep(pause).await;
             }
@@ -1270,7 +1352,7 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
 /// A moment after which policies change without end, and go on to.
 fn changes_without_end() -> Settling {
     let (mut settling, now) = (Settling::new(Duration::from_millis(100)), Instant::now());
-    for ago in (0..10).rev() {
+    for ago in (0..50).rev() {
         settling.changed(now.checked_sub(Duration::from_millis(ago * 100)).unwrap());
     }
     assert!(settling.until(now).is_none());

@@ -38,6 +38,12 @@ const PIECES: [&str; 30] = [
     "\t|\u{a0}|\u{3000}",
 ];
 
+/// How many hostile requests a test has: as many as `COUNTERSIGN_HOSTILE` says, `unless_set` where it says nothing.
+#[must_use]
+pub fn number(unless_set: usize) -> usize {
+    std::env::var("COUNTERSIGN_HOSTILE").ok().and_then(|number| number.parse().ok()).unwrap_or(unless_set)
+}
+
 /// The `index`-th text, different for each.
 #[must_use]
 pub fn text(index: usize) -> String {
