@@ -1,7 +1,5 @@
 //! Case folding and Unicode compatibility normalisation, for what looks like another name.
 
-use std::borrow::Cow;
-
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 
@@ -44,13 +42,14 @@ pub(crate) fn fold_beginning(text: &str, length: usize) -> String {
     text.nfkd().flat_map(without_case).nfkd().skip_while(|c| c.is_whitespace()).take(length).collect()
 }
 
-/// `text` without iota subscripts, which are marks as long as they are not folded, and letters then.
-pub(crate) fn without_iota_subscripts(text: &str) -> Cow<'_, str> {
-    const IOTA_SUBSCRIPT: char = '\u{345}';
-    if text.is_ascii() || !text.nfd().any(|c| c == IOTA_SUBSCRIPT) {
-        return text.into();
-    }
-    text.nfd().filter(|c| *c != IOTA_SUBSCRIPT).collect::<String>().into()
+/// Whether `text` has an iota subscript, which is a mark as long as it is not folded, and a letter then.
+pub(crate) fn has_iota_subscript(text: &str) -> bool {
+    !text.is_ascii() && text.nfd().any(|c| c == '\u{345}')
+}
+
+/// `folded`, which is [folded apart](fold_apart), without any iota: each may have been a subscript.
+pub(crate) fn without_iotas(folded: &str) -> String {
+    folded.replace('ι', "")
 }
 
 /// A text that is folded apart, and the marks at its last letter. Where it goes on, further marks may stand before or between

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::pattern::Field;
-use crate::fold::{fold_apart, without_iota_subscripts};
+use crate::fold::{fold_apart, without_iotas};
 
 /// A value of a field, and its foldings: each is made when it is first asked for, once for all patterns of all objects, since
 /// there is room in a request for what takes milliseconds to fold.
@@ -14,8 +14,7 @@ pub struct FieldValue<'a> {
     text: &'a str,
     normal: Cow<'a, str>,
     folded: OnceCell<String>,
-    /// Nothing where that is what it is folded to anyway.
-    bare: OnceCell<Option<String>>,
+    bare: OnceCell<String>,
 }
 
 impl<'a> FieldValue<'a> {
@@ -49,12 +48,8 @@ impl<'a> FieldValue<'a> {
         self.folded.get_or_init(|| fold_apart(&self.normal))
     }
 
-    /// The same folded apart without iota subscripts.
+    /// The same folded apart without any iota.
     pub(super) fn bare(&self) -> &str {
-        let bare = || match without_iota_subscripts(&self.normal) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(bare) => Some(fold_apart(&bare)),
-        };
-        self.bare.get_or_init(bare).as_deref().unwrap_or_else(|| self.apart())
+        self.bare.get_or_init(|| without_iotas(self.apart()))
     }
 }

@@ -6,7 +6,7 @@ use memchr::{memchr3, memmem};
 
 use super::folded::FieldValue;
 use super::ways::{self, lead_through};
-use crate::fold::{fold_apart, has_marks, is_mark, split_marks, without_iota_subscripts};
+use crate::fold::{fold_apart, has_iota_subscript, has_marks, is_mark, split_marks, without_iotas};
 
 /// The kind of value that a pattern is compared with; it decides what separates and what folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,8 +169,8 @@ pub struct WidePattern {
     plain: Glob,
     /// With each literal folded, where that differs.
     folded: Option<Glob>,
-    /// With each literal folded without iota subscripts, where there are any: a further mark comes before one and behind the
-    /// letter that it folds to, so that no folding of both is like the other.
+    /// With each literal folded without any iota, where one is a subscript: a further mark comes before it and behind the letter
+    /// that it folds to, so that no folding of both is like the other.
     bare: Option<Glob>,
 }
 
@@ -184,7 +184,9 @@ impl WidePattern {
         let tokens = tokens(&field.normalize(source));
         let plain = Glob::new(parts(&tokens, str::to_owned));
         let folded = Glob::new(trimmed(parts(&tokens, fold_untrimmed)));
-        let bare = Some(parts(&tokens, |text| fold_untrimmed(&without_iota_subscripts(text))))
+        let bare = Some(&folded.parts)
+            .filter(|_| has_iota_subscript(source))
+            .map(|parts| parts.iter().map(|part| without_iotas(part)).collect::<Vec<_>>())
             // A literal that is nothing else would leave a pattern that says nothing.
             .filter(|bare| bare.iter().zip(&folded.parts).all(|(bare, folded)| !bare.is_empty() || folded.is_empty()))
             .map(|bare| Glob::new(trimmed(bare)))
@@ -408,7 +410,7 @@ fn check_uri(source: &str) -> Result<(), String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Field, FieldValue, Glob, Pattern, Token, WidePattern, tokens, without_iota_subscripts};
+    use super::{Field, FieldValue, Glob, Pattern, Token, WidePattern, has_iota_subscript, tokens};
 
     fn permits(pattern: &str, field: Field, value: &str) -> bool {
         Pattern::new(pattern, field).unwrap().matches(value, false)
@@ -542,6 +544,10 @@ mod tests {
             ("\u{1fb3}*", Field::Identity, "\u{3b2}x", false),
             ("*\u{345}*", Field::Identity, "x", false),
             ("*\u{345}*", Field::Identity, "\u{1fb4}", true),
+            ("\u{1fb3}x\u{1fb3}*", Field::Identity, "\u{391}\u{399}x\u{1fb4}", true),
+            ("\u{3b1}\u{3b9}x\u{1fb3}*", Field::Identity, "\u{1fb3}x\u{1fb4}", true),
+            ("*\u{3b9}\u{1fb3}*", Field::Identity, "\u{3b1}\u{3b9}\u{1fb4}", true),
+            ("\u{1fb3}*", Field::Identity, "\u{3b1}", true),
             ("*\u{e9}*bc*c*", Field::Identity, "\u{c9}\u{323}xbc", false),
             ("*\u{e9}*bc*c*", Field::Identity, "\u{c9}\u{323}xbcC", true),
         ] {
@@ -705,7 +711,7 @@ mod tests {
                 0 => value,
                 1 => value.nfc().collect(),
                 // What is put behind an iota subscript belongs to the letter before it, also where that is a letter of its own.
-                2 if without_iota_subscripts(&value) == value => value.to_uppercase(),
+                2 if !has_iota_subscript(&value) => value.to_uppercase(),
                 2 => value.nfd().collect::<String>().to_uppercase(),
                 _ => value.nfd().collect::<String>().to_uppercase().nfd().collect(),
             };

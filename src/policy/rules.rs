@@ -160,13 +160,27 @@ pub struct UsageRules {
 impl UsageRules {
     /// The extended key usages among `allowed` and `required`.
     pub(crate) fn extended(&self) -> impl Iterator<Item = Usage> {
-        let named: BTreeSet<Usage> = self.allowed.iter().flatten().chain(&self.required).copied().collect();
-        named.into_iter().filter(|usage| usage.is_extended())
+        self.named().into_iter().filter(|usage| usage.is_extended())
+    }
+
+    /// The key usages among `allowed` and `required`.
+    pub(crate) fn bits(&self) -> impl Iterator<Item = Usage> {
+        self.named().into_iter().filter(|usage| !usage.is_extended())
+    }
+
+    /// What is in `allowed` or `required`.
+    fn named(&self) -> BTreeSet<Usage> {
+        self.allowed.iter().flatten().chain(&self.required).copied().collect()
     }
 
     /// The extended key usages among `denied`.
     pub(crate) fn extended_denied(&self) -> impl Iterator<Item = Usage> {
         self.denied.iter().copied().filter(|usage| usage.is_extended())
+    }
+
+    /// The key usages among `denied`.
+    pub(crate) fn bits_denied(&self) -> impl Iterator<Item = Usage> {
+        self.denied.iter().copied().filter(|usage| !usage.is_extended())
     }
 }
 

@@ -69,6 +69,8 @@ codes! {
         SubjectStringType => "subject-string-type",
         /// A character that does not show: control, bidirectional, zero-width.
         SubjectCharacter => "subject-character",
+        /// More than 1,024 bytes in a value of the subject, or more than 16,384 in all of it.
+        SubjectTooLong => "subject-too-long",
         /// More than 32 O.
         OrganizationsTooMany => "subject-organizations-too-many",
         /// A PKCS#10 attribute that is not known.

@@ -120,7 +120,7 @@ impl Key {
                 if parameters.is_some() || public_key.len() != 32 {
                     return Err(malformed("an Ed25519 key has 32 bytes and no parameters"));
                 }
-                Self::Ed25519
+                ed25519(public_key)?
             }
             other => return Err(unsupported(other)),
         };
@@ -184,6 +184,43 @@ fn ecdsa(parameters: Option<Element<'_>>, public_key: &[u8]) -> Result<Key, Deco
         return Err(malformed("an ECDSA key is not an uncompressed point"));
     }
     Ok(Key::Ecdsa { curve })
+}
+
+/// 2^255 - 19, below which coordinates are (RFC 8032 section 5.1), in little-endian order as these have.
+const PRIME: [u8; 32] = ends(0xed, 0xff, 0x7f);
+/// The coordinate y of each point whose order divides 8: such a point is the key of a signature that anybody can make.
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    ends(0, 0, 0),
+    ends(1, 0, 0),
+    ends(0xec, 0xff, 0x7f),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
+
+/// Bytes of which all but the first and the last are the same.
+const fn ends(first: u8, between: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [between; 32];
+    (bytes[0], bytes[31]) = (first, last);
+    bytes
+}
+
+/// A point in its one encoding (RFC 8032 section 5.1.3), and none of small order. Verifiers, Go's and ring's, take both.
+fn ed25519(public_key: &[u8]) -> Result<Key, DecodeError> {
+    let mut y = public_key.to_vec();
+    if let Some(last) = y.last_mut() {
+        // Beside it stands the sign of x.
+        *last &= 0x7f;
+    }
+    if !y.iter().rev().lt(PRIME.iter().rev()) || SMALL_ORDER.iter().any(|point| *point == *y) {
+        return Err(malformed("an Ed25519 key for which no private key is needed, or in an odd encoding"));
+    }
+    Ok(Key::Ed25519)
 }
 
 fn unsupported(oid: &[u8]) -> DecodeError {

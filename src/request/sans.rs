@@ -10,6 +10,8 @@ use super::{DecodeCode, DecodeError, Sans};
 pub const MAX_SANS: usize = 100;
 /// The longest DNS name, in characters (RFC 1035 section 2.3.4, without the trailing dot).
 const MAX_DNS: usize = 253;
+/// The longest URI, in bytes, as SPIFFE has it (SPIFFE-ID section 2.3).
+const MAX_URI: usize = 2048;
 
 pub(super) fn decode(names: Element<'_>) -> Result<Sans, DecodeError> {
     if names.tag != der::SEQUENCE || names.content.is_empty() {
@@ -111,7 +113,7 @@ fn ip(content: &[u8]) -> Result<IpAddr, DecodeError> {
 
 fn uri(content: &[u8]) -> Result<String, DecodeError> {
     let text = String::from_utf8_lossy(content);
-    if is_uri(&text) {
+    if text.len() <= MAX_URI && is_uri(&text) {
         return Ok(text.into_owned());
     }
     Err(DecodeError::quoting(
@@ -119,7 +121,7 @@ fn uri(content: &[u8]) -> Result<String, DecodeError> {
         "uris",
         &text,
         "is not a URI that all readers read alike (scheme:, a plain host, no user, no port that the scheme has anyway, no %, no \
-         . or .. segments): correct it",
+         . or .. segments, 2048 bytes at most): correct it",
     ))
 }
 

@@ -52,9 +52,18 @@ impl SubjectAttribute {
 /// The most O of a request; each is a group, and each certificate carries them in every handshake.
 pub const MAX_ORGANIZATIONS: usize = 32;
 
+/// The most bytes of a value. X.520 has upper bounds of 64 characters and less for these (RFC 5280 appendix A.1), which Kubernetes'
+/// own names, such as those of service accounts, go beyond.
+const MAX_VALUE: usize = 1024;
+/// The most bytes of all of it, as it is encoded.
+const MAX_SUBJECT: usize = 16 * 1024;
+
 impl Subject {
     /// Decodes a Name (RFC 5280 section 4.1.2.4).
     pub(super) fn decode(name: Element<'_>) -> Result<Self, DecodeError> {
+        if name.content.len() > MAX_SUBJECT {
+            return Err(too_long("subject", MAX_SUBJECT));
+        }
         let mut subject = Self::default();
         let mut relative_names = name.inside();
         while !relative_names.is_empty() {
@@ -125,6 +134,15 @@ fn unknown_type() -> DecodeError {
     )
 }
 
+fn too_long(field: &'static str, most: usize) -> DecodeError {
+    DecodeError::new(
+        DecodeCode::SubjectTooLong,
+        field,
+        "",
+        format!("{field} has more than {most} bytes, which no reader needs: ask for a shorter one"),
+    )
+}
+
 /// An attribute value: of the five string types only the two that every reader reads alike.
 fn text(field: &'static str, value: Element<'_>) -> Result<String, DecodeError> {
     let wrong_type = || {
@@ -140,6 +158,9 @@ fn text(field: &'static str, value: Element<'_>) -> Result<String, DecodeError> 
         der::UTF8_STRING => {}
         der::PRINTABLE_STRING if text.bytes().all(is_printable_string) => {}
         _ => return Err(wrong_type()),
+    }
+    if text.len() > MAX_VALUE {
+        return Err(too_long(field, MAX_VALUE));
     }
     if text.is_empty() {
         return Err(DecodeError::new(

@@ -124,8 +124,12 @@ fn rsa_of(modulus: &[u8], exponent: &[u8], parameters: &[u8]) -> Vec<u8> {
 }
 
 fn ed25519(length: usize, parameters: &[u8]) -> Vec<u8> {
+    ed25519_of(&vec![7; length], parameters)
+}
+
+fn ed25519_of(point: &[u8], parameters: &[u8]) -> Vec<u8> {
     let algorithm = sequence(&[&oid(&[0x2b, 0x65, 0x70]), parameters]);
-    sequence(&[&algorithm, &tlv(0x03, &[&[0][..], &vec![7; length]].concat())])
+    sequence(&[&algorithm, &tlv(0x03, &[&[0][..], point].concat())])
 }
 
 fn pkcs1(arc: u8) -> Vec<u8> {
@@ -210,6 +214,8 @@ fn cases() -> Vec<(&'static str, Vec<u8>, DecodeCode)> {
             subject(&[set(&[&sequence(&[&oid(&[0x55, 5, 3]), &tlv(0xc, b"a")])])]),
             Code::SubjectAttributeUnknown,
         ),
+        ("a CN of 1,025 bytes", subject(&[utf8(3, &"a".repeat(1025))]), Code::SubjectTooLong),
+        ("17 OU of 1,000 bytes", subject(&vec![utf8(11, &"a".repeat(1000)); 17]), Code::SubjectTooLong),
         ("33 O", subject(&vec![utf8(10, "a"); 33]), Code::OrganizationsTooMany),
         (
             "a Microsoft attribute",
@@ -375,6 +381,52 @@ fn every_defect_has_its_code() {
     assert_eq!(seen, DecodeCode::ALL.iter().copied().collect::<BTreeSet<_>>());
 }
 
+/// Anybody can sign with these: the signature of a message is right whenever its hash is a multiple of the order of the point.
+#[test]
+fn an_ed25519_key_for_which_no_private_key_is_needed_is_refused() {
+    let eighth = [
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    ];
+    let eighth = eighth.map(|text| {
+        let byte = |at: usize| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap();
+        std::array::from_fn::<u8, 32, _>(byte)
+    });
+    let near = |digit: u8, between: u8, last: u8| {
+        let mut point = [between; 32];
+        (point[0], point[31]) = (digit, last);
+        point
+    };
+    // 0, 1, -1, the first and the second once more in a second encoding, and those of order 8.
+    let points = [near(0, 0, 0), near(1, 0, 0), near(0xec, 0xff, 0x7f), near(0xed, 0xff, 0x7f), near(0xee, 0xff, 0x7f)];
+    let one = oid(&[0x2b, 0x65, 0x70]);
+    let mut signature = [0; 64];
+    signature[0] = 1;
+    for mut point in points.into_iter().chain(eighth) {
+        for sign in [0, 0x80] {
+            point[31] |= sign;
+            let request = |number: usize| {
+                let name = tlv(0x30, &utf8(3, &format!("amy-{number}")));
+                sequence(&[&tlv(2, &[0]), &name, &ed25519_of(&point, &[]), &tlv(0xa0, &[])])
+            };
+            let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, point);
+            let info = (0..500).map(request).find(|info| key.verify(info, &signature).is_ok());
+            let info = info.unwrap_or_else(|| panic!("{point:x?} is of another order"));
+            let der = sequence(&[&info, &tlv(0x30, &one), &tlv(3, &[&[0][..], &signature].concat())]);
+            assert_eq!(code(&der), Some(DecodeCode::KeyMalformed), "{point:x?}");
+        }
+    }
+    // The first that is none of them, and has one encoding.
+    assert_eq!(
+        code(&with(|request| request.key = Some(ed25519_of(&near(2, 0, 0), &[])))),
+        Some(DecodeCode::SignatureUnsupported)
+    );
+    assert_eq!(
+        code(&with(|request| request.key = Some(ed25519_of(&near(0xeb, 0xff, 0x7f), &[])))),
+        Some(DecodeCode::SignatureUnsupported)
+    );
+}
+
 #[test]
 fn takes_what_ordinary_clients_make() {
     let everything = attributes(&[
@@ -411,6 +463,8 @@ fn takes_what_ordinary_clients_make() {
         ),
         ("PrintableString", subject(&[name(3, 0x13, b"system:node:a")])),
         ("C, L, ST", subject(&[name(6, 0x13, b"DE"), utf8(7, "x"), utf8(8, "x")])),
+        ("as long as may be", subject(&vec![utf8(11, &"a".repeat(1000)); 16])),
+        ("a CN of 1,024 bytes", subject(&[utf8(3, &"a".repeat(1024))])),
         ("accents", subject(&[utf8(3, "Zoe\u{308} \u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}")])),
     ] {
         assert_eq!(code(&der), None, "{what}");

@@ -284,6 +284,9 @@ impl Checks<'_> {
         if !usages.iter().any(|usage| usage.is_extended()) {
             self.any_purpose(rules);
         }
+        if usages.iter().all(|usage| usage.is_extended()) {
+            self.any_key_usage(rules);
+        }
         for usage in rules.required.iter().filter(|usage| !usages.contains(usage)) {
             let message = format!("{} requires the usage \"{usage}\", and the request does not ask for it", self.name);
             self.violation(ViolationCode::UsageMissing, FIELD, "", usage.name(), message);
@@ -309,6 +312,19 @@ impl Checks<'_> {
             let message = format!("{WHY}, which is more than {} permits: ask for one of {permitted}", self.name);
             self.violation(ViolationCode::UsageNotAllowed, FIELD, "", permitted, message);
         }
+    }
+
+    /// No key usage is asked for, so that a signer leaves the extension out, and the certificate is restricted to none (RFC 5280
+    /// section 4.2.1.3). Where usages are allowed this says nothing: Kubernetes' own clients ask for `client auth` alone.
+    fn any_key_usage(&mut self, rules: &UsageRules) {
+        let Some(denied) = rules.bits_denied().next() else { return };
+        let permitted = format!("a key usage other than {}", list(rules.bits_denied().map(Usage::name)));
+        let message = format!(
+            "no key usage is asked for, so that the certificate may be good for each, also for \"{denied}\", which is denied by \
+             {}: ask for one that is permitted",
+            self.name
+        );
+        self.violation(ViolationCode::UsageDenied, "usages", "", permitted, message);
     }
 
     fn expiration(&mut self, rules: ExpirationRules, seconds: Option<i32>, signer_maximum: Option<i64>) {

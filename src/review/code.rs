@@ -46,7 +46,7 @@ codes! {
         SubjectAttributeNotAllowed => "subject-attribute-not-allowed",
         /// A usage is not allowed, or no extended key usage is asked for where some are.
         UsageNotAllowed => "usage-not-allowed",
-        /// A usage is denied, or no extended key usage is asked for where one is.
+        /// A usage is denied, or no extended key usage is asked for where one is denied, or no key usage where one of those is.
         UsageDenied => "usage-denied",
         /// A required usage is missing.
         UsageMissing => "usage-missing",

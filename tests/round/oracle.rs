@@ -365,8 +365,10 @@ impl Judge<'_> {
             self.hold("usages.allowed", !more && usages.iter().all(|usage| permitted.contains(usage)));
         }
         if !rules["denied"].is_null() {
-            let serves = |usage| usages.contains(usage) || (all_purposes && purpose(usage));
-            self.hold("usages.denied", !named("denied").any(serves));
+            // Nor does one without keyUsage say what its key is not for (section 4.2.1.3).
+            let all_keys = usages.iter().all(|usage| purpose(usage));
+            let serves = |usage: &&str| usages.contains(usage) || if purpose(usage) { all_purposes } else { all_keys };
+            self.hold("usages.denied", !named("denied").any(|usage| serves(&usage)));
         }
         if !rules["required"].is_null() {
             self.hold("usages.required", named("required").all(|usage| usages.contains(usage)));

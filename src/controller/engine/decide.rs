@@ -95,9 +95,7 @@ impl Engine {
             tokio::time::sleep(after).await;
             confirm::read(&client, right).await
         });
-        self.calls.push(Box::pin(async {
-            Done::Confirmed(read.await.unwrap_or(Err(Error::Task("confirm"))))
-        }));
+        self.calls.push(Box::pin(async { Done::Confirmed(read.await.unwrap_or(Err(Error::Task("confirm")))) }));
     }
 
     fn review(&mut self, name: &str) {

@@ -1055,7 +1055,9 @@ async fn what_was_written_about_a_large_request_is_recorded_though_another_leads
         let request = Some(Box::new(object(large("1")).signing_request()));
         let sent = Sent::Unanswered(Error::Timeout(8));
         engine.done(Done::Sent { name: "a".to_owned(), decided, request, sent });
-        shown.into_iter().for_each(|shown| engine.input(shown));
+        if let Some(shown) = shown {
+            engine.input(shown);
+        }
         if !stays {
             engine.input(Input::Request(Seen::Deleted(object(written).into())));
         }
@@ -1177,7 +1179,7 @@ async fn what_began_to_be_read_before_a_change_confirms_nothing_when_that_has_se
         tokio::time::sleep(settle * 2).await;
         engine.confirmed(read);
         assert_eq!(engine.may_decide(), changes_before);
-        assert!(engine.confirming == !changes_before, "otherwise it is read again");
+        assert_ne!(engine.confirming, changes_before, "otherwise it is read again");
     }
 }
 

@@ -9,6 +9,8 @@ use cel::objects::Opaque;
 use cel::{Context, DeclarationError, ExecutionError, Value};
 use ipnet::IpNet;
 
+use crate::policy::compile::cidr as network_of;
+
 #[derive(Debug, PartialEq, Eq)]
 struct Ip(IpAddr);
 
@@ -87,13 +89,13 @@ fn parse_ip(text: &str) -> Result<IpAddr> {
 }
 
 fn parse_cidr(text: &str) -> Result<IpNet> {
-    match text.parse() {
+    match network_of(text) {
         // Kubernetes refuses these too.
-        Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
+        Some(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
             Err(wrong("cidr", "a range of IPv4-mapped IPv6 addresses"))
         }
-        Ok(network) => Ok(network),
-        Err(_) => Err(wrong("cidr", "not a CIDR")),
+        Some(network) => Ok(network),
+        None => Err(wrong("cidr", "not a CIDR")),
     }
 }
 

@@ -243,7 +243,8 @@ impl<'a> Estimate<'a> {
             Shape::Scalar => (whole, Size::SCALAR),
             Shape::Product => (product, Size::SCALAR),
             Shape::Same => (whole, same(&call.func_name, &sizes)),
-            Shape::Sorted => (whole.saturating_mul(whole), first),
+            // Each item beside every other, which reads no more than the shorter of two.
+            Shape::Sorted => (whole.saturating_mul(first.items.max(1)), first),
             Shape::Split => {
                 // Of each character a text of its own.
                 let whole = first.whole.saturating_mul(2 * OVERHEAD + 1);
@@ -378,7 +379,7 @@ mod tests {
             ("ip('::1')", 35 + 19, (19, 0, 0)),
             ("cidr('::/0')", 36 + 20, (20, 0, 0)),
             ("'ab' + 'c'", 51 + 35, (35, 0, 0)),
-            ("['a'].sort()", 66 + 49 * 49, (49, 1, 17)),
+            ("['a'].sort()", 66 + 49, (49, 1, 17)),
             ("'a,b'.split(',')", 52 + 19 * 33, (19 * 33, 19, 19)),
             ("['a', 'b'].join('xy')", 118 + 82 + 2 * 18, (16 + 82 + 2 * 18, 0, 0)),
             ("'ab'.replace('c', 'd')", 68 + 18 * 17 * 17, (16 + 18 * 17 * 17, 0, 0)),

@@ -203,6 +203,12 @@ impl Compiler {
     }
 }
 
+/// A CIDR; its length has no leading zero, as for Go's `netip.ParsePrefix` and so for Kubernetes.
+pub fn cidr(text: &str) -> Option<IpNet> {
+    let (_, length) = text.rsplit_once('/')?;
+    text.parse().ok().filter(|_| length == "0" || !length.starts_with('0'))
+}
+
 /// A CIDR without host bits, or a single address. IPv4-mapped IPv6 is refused: a request never
 /// decodes with such an address, so a range of them would permit or deny nothing.
 pub fn network(item: &str) -> Result<IpNet, String> {
@@ -211,7 +217,7 @@ pub fn network(item: &str) -> Result<IpNet, String> {
          10.1.2.3/8)"
             .to_owned()
     };
-    let network = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from)).map_err(|_| wrong())?;
+    let network = cidr(item).or_else(|| item.parse().ok().map(|address: IpAddr| address.into())).ok_or_else(wrong)?;
     if network.trunc() != network {
         return Err(format!("it has host bits: write {} for the range, or the address alone", network.trunc()));
     }

@@ -7,7 +7,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use lists::network;
+pub use lists::{cidr, network};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

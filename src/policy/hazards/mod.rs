@@ -475,6 +475,10 @@ fn forbids(limits: &Rules, policy: &Compiled, rules: &Rules) -> Option<String> {
         if limited && own.extended().all(|usage| own.denied.contains(&usage) || forbidden(&&usage)) {
             return Some("it needs an extended key usage, and forbids all that the policy permits".to_owned());
         }
+        let limited = limit.bits_denied().next().is_some();
+        if limited && own.bits().all(|usage| own.denied.contains(&usage) || forbidden(&&usage)) {
+            return Some("it needs a key usage, and forbids all that the policy permits".to_owned());
+        }
     }
     if let (Some(limit), Some(own)) = (&limits.organizations, &rules.organizations) {
         let literal = own.required.iter().filter(|pattern| !pattern.source().contains('*'));

@@ -596,7 +596,11 @@ fn without_extended_key_usages_a_certificate_is_good_for_any_purpose() {
         codes(&usages(own.clone()), &[guardrail]).contains(&HazardCode::AlwaysForbidden)
     };
     let client = json!({ "allowed": ["client auth", "digital signature"] });
+    let alone = json!({ "allowed": ["client auth"] });
     for (own, limits, expected) in [
+        (&alone, json!({ "denied": ["key agreement"] }), true),
+        (&client, json!({ "denied": ["key agreement"] }), false),
+        (&client, json!({ "denied": ["digital signature"] }), true),
         (&keys, json!({ "denied": ["client auth"] }), true),
         (&keys, json!({ "allowed": ["server auth", "digital signature"] }), true),
         (&keys, json!({ "allowed": ["digital signature"] }), false),

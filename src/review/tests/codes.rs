@@ -460,7 +460,8 @@ fn that_nobody_asks_for_itself_is_said_once_and_beside_other_violations() {
     assert_eq!(codes, [ViolationCode::UsageNotAllowed, ViolationCode::NodeIdentity]);
 }
 
-/// A certificate without extended key usages is good for any purpose (RFC 5280 section 4.2.1.12).
+/// A certificate without extended key usages is good for any purpose (RFC 5280 section 4.2.1.12), and one without key usages is
+/// restricted to none (section 4.2.1.3).
 #[test]
 fn a_request_without_extended_key_usages_asks_for_any_purpose() {
     use Kind::{CSRGuardrail as Guardrail, CSRPolicy as Policy};
@@ -469,7 +470,7 @@ fn a_request_without_extended_key_usages_asks_for_any_purpose() {
     let (signing, encipherment) = (Usage::DigitalSignature, Usage::KeyEncipherment);
     let keys = ["digital signature", "key encipherment"];
     let and_server = ["server auth", "digital signature", "key encipherment"];
-    let cases: [(Kind, Value, &[Usage], &[ViolationCode]); 16] = [
+    let cases: [(Kind, Value, &[Usage], &[ViolationCode]); 19] = [
         (Guardrail, json!({ "denied": ["client auth"] }), &[signing, encipherment], &[Denied]),
         (Guardrail, json!({ "denied": ["ocsp signing", "key agreement"] }), &[signing], &[Denied]),
         (Guardrail, json!({ "denied": ["client auth"] }), &[signing, server], &[]),
@@ -479,6 +480,9 @@ fn a_request_without_extended_key_usages_asks_for_any_purpose() {
         (Guardrail, json!({ "allowed": keys }), &[signing, encipherment], &[]),
         (Guardrail, json!({ "required": ["server auth"] }), &[signing], &[Missing]),
         (Guardrail, json!({ "required": ["signing"] }), &[signing], &[]),
+        (Guardrail, json!({ "denied": ["key encipherment", "key agreement"] }), &[client], &[Denied]),
+        (Guardrail, json!({ "denied": ["key encipherment"] }), &[client, signing], &[]),
+        (Policy, json!({ "allowed": ["client auth"], "denied": ["key agreement"] }), &[client], &[Denied]),
         (Policy, json!({ "allowed": and_server }), &[signing, encipherment], &[NotAllowed]),
         (Policy, json!({ "allowed": and_server }), &[signing, server], &[]),
         (Policy, json!({ "allowed": keys }), &[signing, encipherment], &[]),
