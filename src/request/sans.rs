@@ -218,7 +218,7 @@ fn email(content: &[u8]) -> Result<String, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{dns, email, ip, uri};
+    use super::{MAX_URI, dns, email, ip, uri};
 
     #[test]
     fn takes_names_that_clients_ask_for() {
@@ -341,6 +341,8 @@ mod tests {
         ] {
             assert!(uri(text.as_bytes()).is_err(), "{text:?}");
         }
+        let of_length = |length: usize| format!("spiffe://h/{}", "a".repeat(length - 11));
+        assert!(uri(of_length(MAX_URI).as_bytes()).is_ok() && uri(of_length(MAX_URI + 1).as_bytes()).is_err());
         let local = format!("{}@b.c", "a".repeat(65));
         for text in ["", "a", "@b.c", "a@", "a@b@c", "a b@c.d", "\"a\"@c.d", "a@10.0.0.1", "a..b@c.d", "a@*.b", &local]
         {
