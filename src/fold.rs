@@ -44,7 +44,7 @@ pub(crate) fn fold_beginning(text: &str, length: usize) -> String {
 
 /// Whether `text` has an iota subscript, which is a mark as long as it is not folded, and a letter then.
 pub(crate) fn has_iota_subscript(text: &str) -> bool {
-    !text.is_ascii() && text.nfd().any(|c| c == '\u{345}')
+    !text.is_ascii() && text.nfkd().any(|c| c == '\u{345}')
 }
 
 /// `folded`, which is [folded apart](fold_apart), without any iota: each may have been a subscript.

@@ -95,7 +95,7 @@ codes! {
         SanDnsMalformed => "san-dns-malformed",
         /// An IP address of a wrong length, or an IPv4-mapped one.
         SanIpMalformed => "san-ip-malformed",
-        /// A URI that is none, or that can be read in two ways.
+        /// A URI that is none, that has more than 2,048 bytes, or that can be read in two ways.
         SanUriMalformed => "san-uri-malformed",
         /// An email address that is none.
         SanEmailMalformed => "san-email-malformed",
@@ -109,7 +109,7 @@ codes! {
         UsageNotRequested => "usage-not-requested",
         /// A public key of an algorithm or on a curve that is not supported.
         KeyUnsupported => "key-unsupported",
-        /// A public key that is not encoded as its algorithm asks.
+        /// A public key that is not encoded as its algorithm asks, or of Ed25519 and such that anybody can sign with it.
         KeyMalformed => "key-malformed",
         /// An RSA key below 2048 or above 8192 bits.
         KeySize => "key-size",

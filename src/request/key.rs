@@ -218,7 +218,7 @@ fn ed25519(public_key: &[u8]) -> Result<Key, DecodeError> {
         *last &= 0x7f;
     }
     if !y.iter().rev().lt(PRIME.iter().rev()) || SMALL_ORDER.iter().any(|point| *point == *y) {
-        return Err(malformed("an Ed25519 key for which no private key is needed, or in an odd encoding"));
+        return Err(malformed("a point of Ed25519 with which anybody can sign, or in an odd encoding"));
     }
     Ok(Key::Ed25519)
 }
@@ -238,6 +238,6 @@ fn malformed(what: &str) -> DecodeError {
         DecodeCode::KeyMalformed,
         FIELD,
         "",
-        format!("the public key is not encoded as its algorithm asks ({what}): make the request anew"),
+        format!("the public key is not one as its algorithm asks for ({what}): make the request anew"),
     )
 }

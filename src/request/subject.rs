@@ -62,7 +62,7 @@ impl Subject {
     /// Decodes a Name (RFC 5280 section 4.1.2.4).
     pub(super) fn decode(name: Element<'_>) -> Result<Self, DecodeError> {
         if name.content.len() > MAX_SUBJECT {
-            return Err(too_long("subject", MAX_SUBJECT));
+            return Err(too_long("subject", "the subject", MAX_SUBJECT));
         }
         let mut subject = Self::default();
         let mut relative_names = name.inside();
@@ -134,12 +134,12 @@ fn unknown_type() -> DecodeError {
     )
 }
 
-fn too_long(field: &'static str, most: usize) -> DecodeError {
+fn too_long(field: &'static str, what: &str, most: usize) -> DecodeError {
     DecodeError::new(
         DecodeCode::SubjectTooLong,
         field,
         "",
-        format!("{field} has more than {most} bytes, which no reader needs: ask for a shorter one"),
+        format!("{what} has more than {most} bytes, which no reader needs: ask for a shorter one"),
     )
 }
 
@@ -160,7 +160,7 @@ fn text(field: &'static str, value: Element<'_>) -> Result<String, DecodeError> 
         _ => return Err(wrong_type()),
     }
     if text.len() > MAX_VALUE {
-        return Err(too_long(field, MAX_VALUE));
+        return Err(too_long(field, &format!("a value of {field}"), MAX_VALUE));
     }
     if text.is_empty() {
         return Err(DecodeError::new(

@@ -123,6 +123,12 @@ fn rsa_of(modulus: &[u8], exponent: &[u8], parameters: &[u8]) -> Vec<u8> {
     sequence(&[&algorithm, &tlv(0x03, &[&[0][..], &key].concat())])
 }
 
+/// 16 OU of 1,000 bytes, and one of `last`: 16,283 bytes beside that.
+fn units(last: usize) -> Vec<Vec<u8>> {
+    let unit = |length: usize| utf8(11, &"a".repeat(length));
+    [vec![unit(1000); 16], vec![unit(last)]].concat()
+}
+
 fn ed25519(length: usize, parameters: &[u8]) -> Vec<u8> {
     ed25519_of(&vec![7; length], parameters)
 }
@@ -215,7 +221,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, DecodeCode)> {
             Code::SubjectAttributeUnknown,
         ),
         ("a CN of 1,025 bytes", subject(&[utf8(3, &"a".repeat(1025))]), Code::SubjectTooLong),
-        ("17 OU of 1,000 bytes", subject(&vec![utf8(11, &"a".repeat(1000)); 17]), Code::SubjectTooLong),
+        ("a subject of 16,385 bytes", subject(&units(102)), Code::SubjectTooLong),
         ("33 O", subject(&vec![utf8(10, "a"); 33]), Code::OrganizationsTooMany),
         (
             "a Microsoft attribute",
@@ -463,7 +469,7 @@ fn takes_what_ordinary_clients_make() {
         ),
         ("PrintableString", subject(&[name(3, 0x13, b"system:node:a")])),
         ("C, L, ST", subject(&[name(6, 0x13, b"DE"), utf8(7, "x"), utf8(8, "x")])),
-        ("as long as may be", subject(&vec![utf8(11, &"a".repeat(1000)); 16])),
+        ("as long as may be", subject(&units(101))),
         ("a CN of 1,024 bytes", subject(&[utf8(3, &"a".repeat(1024))])),
         ("accents", subject(&[utf8(3, "Zoe\u{308} \u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}")])),
     ] {

@@ -178,7 +178,8 @@ fn client_policy(rng: &mut Rng) -> Value {
         usages["required"] = json!(["client auth"]);
     }
     if one_in(6, rng) {
-        usages["denied"] = json!(["cert sign", "ocsp signing"][1..]);
+        let denied = if one_in(4, rng) { "key agreement" } else { "ocsp signing" };
+        usages["denied"] = json!([denied]);
     }
     let mut allow = json!({
         "subject": subject,

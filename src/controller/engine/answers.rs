@@ -85,10 +85,11 @@ impl Engine {
                 );
             }
             self.reading_took = took;
+            self.settling.reading_takes(took);
             // What changes is read once more when it has settled, from the beginning: a CRD that takes its objects with it is
             // noticed by then.
             let now = Instant::now();
-            if self.settling.until(now).is_none() && !self.unsettled {
+            if now.checked_sub(took).is_some_and(|began| self.settling.until(began).is_none()) {
                 self.gate.confirm(self.gate.revision(), current.since);
                 // The next change is there already perhaps.
                 let [least, most] = TURN_OF_DECISIONS;
@@ -172,7 +173,7 @@ impl Engine {
             Sent::Unanswered(error) => {
                 self.failed(filed, operation(review), &error);
                 let open = request.is_some() || self.take_late(&decided);
-                // Whoever does not lead has no look to tell more.
+                // Whoever does not lead decides no more, so that this is all there is to tell.
                 if open && (self.gate.is_leader() || !told) {
                     self.unanswered.entry(name.to_owned()).or_default().push(decided);
                 }
@@ -340,7 +341,7 @@ impl Engine {
         if let Some(decided) = &written {
             self.record(decided, &object.signing_request());
         }
-        // Where it was decided otherwise nothing else lands any more. Whoever does not lead has no look to tell.
+        // Where it was decided otherwise nothing else lands any more. Whoever leads hears so from the next decision.
         let otherwise = object.settled().is_some() && !on_its_way && !self.gate.is_leader();
         if written.is_some() || otherwise {
             self.close(name, uid);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Decided, Done, Engine, Late};
 use crate::controller::Error;
@@ -83,19 +84,25 @@ impl Engine {
     }
 
     pub(super) fn confirm(&mut self, after: Duration) {
-        if self.confirming {
+        if self.confirming || self.stopping {
             return;
         }
         self.confirming = true;
-        (self.overtaken, self.unsettled) = (false, false);
+        self.overtaken = false;
         self.policies.reads(true);
         let (client, right) = (self.client.clone(), self.right_schema.0.clone());
         // It takes several steps, and goes on while policies are compiled, however long that takes.
-        let read = tokio::spawn(async move {
+        let read = AbortOnDropHandle::new(tokio::spawn(async move {
             tokio::time::sleep(after).await;
             confirm::read(&client, right).await
-        });
-        self.calls.push(Box::pin(async { Done::Confirmed(read.await.unwrap_or(Err(Error::Task("confirm")))) }));
+        }));
+        self.calls.push(Box::pin(async {
+            let read = read.await.unwrap_or_else(|error| match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Task("confirm")),
+            });
+            Done::Confirmed(read)
+        }));
     }
 
     fn review(&mut self, name: &str) {
@@ -210,6 +217,9 @@ impl Engine {
         }
         let names: Vec<String> = self.unanswered.keys().filter(|name| !self.queue.waits(name)).cloned().collect();
         for name in names {
+            if self.flight.is_full() || self.flight.waits_until().is_some() {
+                return;
+            }
             self.look_at_unanswered(&name);
         }
     }

@@ -153,8 +153,6 @@ pub(super) struct Engine {
     confirming: bool,
     /// Whether another schema was seen since the consistent read under way began.
     overtaken: bool,
-    /// Whether policies changed since then, and that was to settle first.
-    unsettled: bool,
     /// What a consistent read brought, until everything is taken in that was there when it came.
     read: Option<Current>,
     /// Until when decisions have their turn before anything else is taken in.
@@ -212,7 +210,6 @@ impl Engine {
             settling: Settling::new(config.policy_settle),
             confirming: false,
             overtaken: false,
-            unsettled: false,
             read: None,
             turn_until: None,
             reading_took: Duration::ZERO,

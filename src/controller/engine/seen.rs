@@ -165,20 +165,17 @@ impl Engine {
     }
 
     fn policy(&mut self, kind: Kind, seen: Seen<ServedPolicy>) {
+        let came = Instant::now();
         let change = self.policies.see(kind, seen);
         if change == Change::None {
             return;
         }
         // What was reviewed before is not sent any more, and nothing is reviewed before it is under all of this.
         self.gate.advance();
-        if change == Change::Content && self.policies_seen {
-            let now = Instant::now();
-            if self.settling.changed(now) {
-                tracing::warn!(
-                    "policies change without end: decisions go on, and further changes do not settle before them"
-                );
-            }
-            self.unsettled |= self.confirming && self.settling.until(now).is_some();
+        if change == Change::Content && self.policies_seen && self.settling.changed(came, Instant::now()) {
+            tracing::warn!(
+                "policies change without end: decisions go on, and further changes do not settle before them"
+            );
         }
         self.policies_seen |= Kind::ALL.into_iter().all(|kind| self.policies.synced(kind));
     }

@@ -3,59 +3,78 @@
 
 use std::time::{Duration, Instant};
 
-/// How many times as long as one change, changes that follow one another settle at most.
+/// How many times as long as one change, and a read after it, changes that follow one another settle at most.
 const AT_MOST: u32 = 5;
 /// After how many times as long a change follows none before it: there was time to decide in between.
 const APART: u32 = 2;
-/// How long a change counts as settling, at least, where it is asked whether changes follow one another without end.
+/// What counts for as long, at least, where it is asked whether changes follow one another without end: also where none settles.
 const LEAST: Duration = Duration::from_secs(1);
+
+/// Changes that follow one another: when they began, and when the last of them was in force.
+type Changes = Option<(Instant, Instant)>;
 
 /// Since when policies change, and until when that settles.
 #[derive(Debug)]
 pub(super) struct Settling {
     /// How long one change settles.
     settle: Duration,
-    /// When the changes that follow one another began, and when the last of them came.
-    changes: Option<(Instant, Instant)>,
+    /// How long it takes to read all of them consistently once that has settled.
+    reading: Duration,
+    changes: Changes,
+    /// The same, where one follows another after [`LEAST`], too.
+    running: Changes,
     /// Whether it was said that they do not end.
     said: bool,
 }
 
 impl Settling {
     pub(super) fn new(settle: Duration) -> Self {
-        Self { settle, changes: None, said: false }
+        Self { settle, reading: Duration::ZERO, changes: None, running: None, said: false }
     }
 
-    /// The policies changed at `now`. Whether that has just become one change too many to wait for.
-    pub(super) fn changed(&mut self, now: Instant) -> bool {
-        let began = match self.changes.filter(|(_, last)| self.follows(*last, now)) {
-            Some((began, _)) => began,
-            None => {
-                self.said = false;
-                now
-            }
+    /// A consistent read takes so long now.
+    pub(super) fn reading_takes(&mut self, reading: Duration) {
+        self.reading = reading;
+    }
+
+    /// The policies changed at `came`, which is in force `now`. Whether that has just become one change too many to wait for.
+    pub(super) fn changed(&mut self, came: Instant, now: Instant) -> bool {
+        let (unit, span) = (self.unit(), self.span());
+        let chain = |changes: Changes, unit| {
+            changes.filter(|(_, last)| follows(*last, came, unit)).map_or(now, |(began, _)| began)
         };
-        self.changes = Some((began, now));
-        let span = self.settle.max(LEAST);
-        let too_many = now + span > began + span * AT_MOST;
+        let (began, running) = (chain(self.changes, unit), chain(self.running, span));
+        self.said &= self.running.is_some_and(|(began, _)| began == running);
+        (self.changes, self.running) = (Some((began, now)), Some((running, now)));
+        let too_many = !self.settle.is_zero() && now + self.settle > began + unit * AT_MOST;
+        let too_many = too_many || now + span > running + span * AT_MOST;
         too_many && !std::mem::replace(&mut self.said, true)
     }
 
     /// Whether changes follow one another at `now` that are not waited for any more.
     pub(super) fn is_without_end(&self, now: Instant) -> bool {
-        self.said && self.changes.is_some_and(|(_, last)| self.follows(last, now))
+        self.said && self.running.is_some_and(|(_, last)| follows(last, now, self.span()))
     }
 
-    /// Whether a change at `now` comes soon after one at `last`.
-    fn follows(&self, last: Instant, now: Instant) -> bool {
-        now < last + self.settle.max(LEAST) * APART
-    }
-
-    /// Until when nothing is decided, if that is after `now`.
+    /// Until when nothing is decided, if that is after `now`; nothing that was read before counts.
     pub(super) fn until(&self, now: Instant) -> Option<Instant> {
-        let (began, last) = self.changes?;
-        Some((last + self.settle).min(began + self.settle * AT_MOST)).filter(|until| *until > now)
+        let (began, last) = self.changes.filter(|_| !self.settle.is_zero())?;
+        Some((last + self.settle).min(began + self.unit() * AT_MOST)).filter(|until| *until > now)
     }
+
+    /// How long it takes to decide after a change.
+    fn unit(&self) -> Duration {
+        self.settle + self.reading
+    }
+
+    fn span(&self) -> Duration {
+        self.unit().max(LEAST)
+    }
+}
+
+/// Whether a change at `now` comes before there was time to decide after one at `last`.
+fn follows(last: Instant, now: Instant, unit: Duration) -> bool {
+    now < last + unit * APART
 }
 
 #[cfg(test)]
@@ -71,7 +90,7 @@ mod tests {
         let (mut last, mut said) = (began, 0);
         for change in changes {
             last = began + Duration::from_millis(change);
-            said += usize::from(settling.changed(last));
+            said += usize::from(settling.changed(last, last));
         }
         (settling.until(last).map(|until| until - last), said)
     }
@@ -85,7 +104,7 @@ mod tests {
         assert_eq!(after((0..100).map(|number| number * 6_001)), (Some(SETTLE), 0));
         let now = Instant::now();
         let mut none = Settling::new(Duration::ZERO);
-        assert!(!none.changed(now) && none.until(now).is_none() && !none.is_without_end(now));
+        assert!(!none.changed(now, now) && none.until(now).is_none() && !none.is_without_end(now));
     }
 
     /// Decisions are to have their turn all the same.
@@ -95,11 +114,52 @@ mod tests {
         let mut now = began;
         let said = (0..100).filter(|number| {
             now = began + Duration::from_millis(number * 100);
-            settling.changed(now)
+            settling.changed(now, now)
         });
         assert_eq!(said.count(), 1);
         assert!(settling.is_without_end(now) && settling.until(now).is_none());
         assert!(!settling.is_without_end(now + Duration::from_secs(2)));
+    }
+
+    /// Also where one settles for less than changes without end are told by.
+    #[test]
+    fn each_change_settles_however_short_that_is() {
+        for settle in [10, 200, 500, 999].map(Duration::from_millis) {
+            let (began, mut settling) = (Instant::now(), Settling::new(settle));
+            for number in 0..100 {
+                let now = began + settle.mul_f64(2.1) * number;
+                settling.changed(now, now);
+                assert_eq!(settling.until(now), Some(now + settle), "{settle:?}");
+            }
+        }
+    }
+
+    /// What is read in that time shows nothing that has settled.
+    #[test]
+    fn a_change_follows_another_where_there_was_no_time_to_read() {
+        for (reading, ends) in [(600, true), (1_300, false)] {
+            let (began, mut settling) = (Instant::now(), Settling::new(Duration::from_secs(1)));
+            settling.reading_takes(Duration::from_millis(reading));
+            let mut now = began;
+            for number in 0..20 {
+                now = began + Duration::from_millis(3_300) * number;
+                settling.changed(now, now);
+            }
+            assert_eq!((settling.until(now).is_some(), !settling.is_without_end(now)), (ends, ends), "{reading}");
+        }
+    }
+
+    /// What takes long to compile is in force later, and the next change was there already.
+    #[test]
+    fn a_change_that_came_before_the_last_was_in_force_follows_it() {
+        let (began, mut settling) = (Instant::now(), Settling::new(Duration::ZERO));
+        let mut now = began;
+        for _ in 0..3 {
+            let came = now;
+            now += Duration::from_secs(4);
+            settling.changed(came, now);
+        }
+        assert!(settling.is_without_end(now));
     }
 
     #[test]

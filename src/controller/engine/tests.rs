@@ -1075,6 +1075,19 @@ async fn what_was_written_about_a_large_request_is_recorded_though_another_leads
     }
 }
 
+#[tokio::test]
+async fn no_more_is_looked_for_without_leading_than_may_be_on_its_way() {
+    let mut engine = engine(client(|_| std::future::pending()), Leadership::never());
+    for number in 0..100 {
+        let name = format!("a-{number}");
+        let open = decided(&engine, pending(&name));
+        engine.unanswered.insert(name, vec![open]);
+    }
+    engine.tick();
+    engine.tick();
+    assert!(engine.flight.is_full() && (10..=16).contains(&engine.calls.len()), "{}", engine.calls.len());
+}
+
 /// Two looks at one request are on their way when the lease runs out, and neither is answered.
 #[tokio::test]
 async fn what_the_watch_has_shown_is_recorded_though_nobody_leads_any_more_when_looks_fail() {
@@ -1162,24 +1175,25 @@ async fn what_is_read_before_a_change_has_settled_confirms_nothing() {
 #[tokio::test]
 async fn what_began_to_be_read_before_a_change_confirms_nothing_when_that_has_settled() {
     let settle = Duration::from_millis(50);
-    for changes_before in [true, false] {
+    for (before, confirms) in [(Some(settle * 2), true), (Some(settle / 2), false), (None, false)] {
         let mut engine = engine(client(|_| std::future::pending()), Leadership::always());
         engine.settling = Settling::new(settle);
         let change = || Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(7, None)));
-        if changes_before {
+        if let Some(before) = before {
             engine.input(change());
-            tokio::time::sleep(settle * 2).await;
+            tokio::time::sleep(before).await;
         }
         engine.gate.doubt();
         engine.confirm(Duration::ZERO);
-        if !changes_before {
+        let since = Moment::now();
+        if before.is_none() {
             engine.input(change());
         }
-        let read = current(&engine);
         tokio::time::sleep(settle * 2).await;
+        let read = Current { since, ..current(&engine) };
         engine.confirmed(read);
-        assert_eq!(engine.may_decide(), changes_before);
-        assert_ne!(engine.confirming, changes_before, "otherwise it is read again");
+        assert_eq!(engine.may_decide(), confirms);
+        assert_ne!(engine.confirming, confirms, "otherwise it is read again");
     }
 }
 
@@ -1355,7 +1369,8 @@ async fn what_changes_faster_than_it_can_be_read_does_not_keep_others_from_being
 fn changes_without_end() -> Settling {
     let (mut settling, now) = (Settling::new(Duration::from_millis(100)), Instant::now());
     for ago in (0..50).rev() {
-        settling.changed(now.checked_sub(Duration::from_millis(ago * 100)).unwrap());
+        let then = now.checked_sub(Duration::from_millis(ago * 100)).unwrap();
+        settling.changed(then, then);
     }
     assert!(settling.until(now).is_none());
     settling

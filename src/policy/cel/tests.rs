@@ -107,6 +107,8 @@ fn addresses_and_ranges_are_compared_as_what_they_are() {
     for source in [
         "ip('::ffff:10.0.0.1').family() == 6",
         "cidr('10.0.0.0').prefixLength() == 32",
+        "cidr('10.0.0.0/08').prefixLength() == 8",
+        "cidr('010.0.0.0/8').prefixLength() == 8",
         "cidr(ip('::')).prefixLength() == 1",
         "!cidr('::ffff:10.0.0.0/104').containsIP('10.0.0.1')",
         "!cidr('::ffff:a00:0/104').containsIP('10.0.0.1')",

@@ -203,10 +203,12 @@ impl Compiler {
     }
 }
 
-/// A CIDR; its length has no leading zero, as for Go's `netip.ParsePrefix` and so for Kubernetes.
+/// A CIDR in a form that Go's `netip.ParsePrefix`, and so Kubernetes, reads too: an address as std reads it, which ipnet is less
+/// strict about, and a length without leading zeros.
 pub fn cidr(text: &str) -> Option<IpNet> {
-    let (_, length) = text.rsplit_once('/')?;
-    text.parse().ok().filter(|_| length == "0" || !length.starts_with('0'))
+    let (address, length) = text.split_once('/')?;
+    let plain = length.bytes().all(|byte| byte.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+    IpNet::new(address.parse().ok()?, length.parse().ok().filter(|_| plain)?).ok()
 }
 
 /// A CIDR without host bits, or a single address. IPv4-mapped IPv6 is refused: a request never

@@ -175,6 +175,9 @@ fn refuses_what_else_permits_nothing_or_contradicts_itself() {
         (Policy, "allow.dnsNames", json!({ "allowed": ["a..b"] }), "spec.allow.dnsNames.allowed[0]"),
         (Policy, "allow.ipAddresses", json!({ "allowed": [] }), "spec.allow.ipAddresses.allowed"),
         (Policy, "allow.ipAddresses", json!({ "allowed": ["10.0.0.1/8"] }), "spec.allow.ipAddresses.allowed[0]"),
+        (Policy, "allow.ipAddresses", json!({ "allowed": ["10.0.0.0/08"] }), "spec.allow.ipAddresses.allowed[0]"),
+        (Policy, "allow.ipAddresses", json!({ "denied": ["::/0", "10.0.0.0/+8"] }), "spec.allow.ipAddresses.denied[1]"),
+        (Policy, "allow.ipAddresses", json!({ "required": ["010.0.0.0/8"] }), "spec.allow.ipAddresses.required[0]"),
         (
             Policy,
             "allow.ipAddresses",
