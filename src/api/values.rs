@@ -195,8 +195,8 @@ pub struct Usages {
     #[schemars(schema_with = "usages")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
-    /// Usages that must not be asked for. A request without any extended key usage, such as `client auth`, asks for each of those, and
-    /// one without any key usage, such as `digital signature`, for each of these.
+    /// Usages that must not be asked for. A request without any extended key usage (such as `client auth`) counts as asking for each
+    /// extended one, and one without any key usage (such as `digital signature`) for each of those.
     #[schemars(schema_with = "usages")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denied: Option<Vec<String>>,

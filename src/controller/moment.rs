@@ -15,6 +15,19 @@ impl Moment {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 
+    /// One so long ago.
+    #[cfg(test)]
+    pub(super) fn that_was(ago: Duration) -> Self {
+        let now = Self::now();
+        let monotonic = now.monotonic.checked_sub(ago).unwrap_or(now.monotonic);
+        Self { monotonic, wall: now.wall.checked_sub(ago).unwrap_or(now.wall) }
+    }
+
+    /// By the clock that cannot be set.
+    pub(super) fn monotonic(self) -> Instant {
+        self.monotonic
+    }
+
     /// The longer of what both clocks say; a clock set back says nothing.
     pub(super) fn elapsed(self) -> Duration {
         self.monotonic.elapsed().max(self.wall.elapsed().unwrap_or_default())

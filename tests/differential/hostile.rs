@@ -453,7 +453,7 @@ fn replace_attributes(plan: &mut Plan, rng: &mut Rng, _: &[Key]) {
 }
 
 /// Every way in which a request may be wrong that is worth its own line.
-const DEFECTS: [Defect; 48] = [
+const DEFECTS: [Defect; 50] = [
     distort_before,
     distort_before,
     distort_before,
@@ -493,6 +493,16 @@ const DEFECTS: [Defect; 48] = [
         }
     },
     |plan, rng, _| plan.subject = (0..rng.usize(1..6)).map(|_| Node::set([any_pair(rng)])).collect(),
+    |plan, rng, _| {
+        // As long as a value may be, and longer.
+        let value = "a".repeat(1024 + rng.usize(..2));
+        let kind = *rng.choice(&["2.5.4.3", "2.5.4.10", "2.5.4.11", "2.5.4.7"]).unwrap();
+        plan.insert_rdn(rng, Node::set([pair(kind, Node::leaf(der::UTF8, value))]));
+    },
+    |plan, rng, _| {
+        let value = "a".repeat(1000);
+        plan.subject = vec![Node::set([pair("2.5.4.11", Node::leaf(der::UTF8, value))]); rng.usize(15..18)];
+    },
     // The version.
     |plan, rng, _| {
         let versions: [&[u8]; 7] = [&[1], &[2], &[3], &[0, 0], &[0xff], &[], &[0, 0x80]];

@@ -85,11 +85,10 @@ impl Engine {
                 );
             }
             self.reading_took = took;
-            self.settling.reading_takes(took);
             // What changes is read once more when it has settled, from the beginning: a CRD that takes its objects with it is
             // noticed by then.
             let now = Instant::now();
-            if now.checked_sub(took).is_some_and(|began| self.settling.until(began).is_none()) {
+            if self.settling.until(current.since.monotonic()).is_none() {
                 self.gate.confirm(self.gate.revision(), current.since);
                 // The next change is there already perhaps.
                 let [least, most] = TURN_OF_DECISIONS;

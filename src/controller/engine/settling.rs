@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How many times as long as one change, and a read after it, changes that follow one another settle at most.
+/// How many times as long as one change, changes that follow one another settle at most.
 const AT_MOST: u32 = 5;
 /// After how many times as long a change follows none before it: there was time to decide in between.
 const APART: u32 = 2;
@@ -18,8 +18,6 @@ type Changes = Option<(Instant, Instant)>;
 pub(super) struct Settling {
     /// How long one change settles.
     settle: Duration,
-    /// How long it takes to read all of them consistently once that has settled.
-    reading: Duration,
     changes: Changes,
     /// The same, where one follows another after [`LEAST`], too.
     running: Changes,
@@ -29,25 +27,19 @@ pub(super) struct Settling {
 
 impl Settling {
     pub(super) fn new(settle: Duration) -> Self {
-        Self { settle, reading: Duration::ZERO, changes: None, running: None, said: false }
-    }
-
-    /// A consistent read takes so long now.
-    pub(super) fn reading_takes(&mut self, reading: Duration) {
-        self.reading = reading;
+        Self { settle, changes: None, running: None, said: false }
     }
 
     /// The policies changed at `came`, which is in force `now`. Whether that has just become one change too many to wait for.
     pub(super) fn changed(&mut self, came: Instant, now: Instant) -> bool {
-        let (unit, span) = (self.unit(), self.span());
-        let chain = |changes: Changes, unit| {
-            changes.filter(|(_, last)| follows(*last, came, unit)).map_or(now, |(began, _)| began)
+        let chain = |changes: Changes, span| {
+            changes.filter(|(_, last)| follows(*last, came, span)).map_or(now, |(began, _)| began)
         };
-        let (began, running) = (chain(self.changes, unit), chain(self.running, span));
+        let (began, running) = (chain(self.changes, self.settle), chain(self.running, self.span()));
         self.said &= self.running.is_some_and(|(began, _)| began == running);
         (self.changes, self.running) = (Some((began, now)), Some((running, now)));
-        let too_many = !self.settle.is_zero() && now + self.settle > began + unit * AT_MOST;
-        let too_many = too_many || now + span > running + span * AT_MOST;
+        let ends = |began, span| now + span > began + span * AT_MOST;
+        let too_many = (!self.settle.is_zero() && ends(began, self.settle)) || ends(running, self.span());
         too_many && !std::mem::replace(&mut self.said, true)
     }
 
@@ -59,22 +51,17 @@ impl Settling {
     /// Until when nothing is decided, if that is after `now`; nothing that was read before counts.
     pub(super) fn until(&self, now: Instant) -> Option<Instant> {
         let (began, last) = self.changes.filter(|_| !self.settle.is_zero())?;
-        Some((last + self.settle).min(began + self.unit() * AT_MOST)).filter(|until| *until > now)
-    }
-
-    /// How long it takes to decide after a change.
-    fn unit(&self) -> Duration {
-        self.settle + self.reading
+        Some((last + self.settle).min(began + self.settle * AT_MOST)).filter(|until| *until > now)
     }
 
     fn span(&self) -> Duration {
-        self.unit().max(LEAST)
+        self.settle.max(LEAST)
     }
 }
 
 /// Whether a change at `now` comes before there was time to decide after one at `last`.
-fn follows(last: Instant, now: Instant, unit: Duration) -> bool {
-    now < last + unit * APART
+fn follows(last: Instant, now: Instant, span: Duration) -> bool {
+    now < last + span * APART
 }
 
 #[cfg(test)]
@@ -131,21 +118,6 @@ mod tests {
                 settling.changed(now, now);
                 assert_eq!(settling.until(now), Some(now + settle), "{settle:?}");
             }
-        }
-    }
-
-    /// What is read in that time shows nothing that has settled.
-    #[test]
-    fn a_change_follows_another_where_there_was_no_time_to_read() {
-        for (reading, ends) in [(600, true), (1_300, false)] {
-            let (began, mut settling) = (Instant::now(), Settling::new(Duration::from_secs(1)));
-            settling.reading_takes(Duration::from_millis(reading));
-            let mut now = began;
-            for number in 0..20 {
-                now = began + Duration::from_millis(3_300) * number;
-                settling.changed(now, now);
-            }
-            assert_eq!((settling.until(now).is_some(), !settling.is_without_end(now)), (ends, ends), "{reading}");
         }
     }
 

@@ -48,7 +48,7 @@ pub fn number(unless_set: usize) -> usize {
 #[must_use]
 pub fn text(index: usize) -> String {
     let piece = |index: usize| PIECES[index % PIECES.len()];
-    let length = if index.is_multiple_of(97) { 4000 } else { index % 7 };
+    let length = if index.is_multiple_of(97) { 900 } else { index % 7 };
     format!("a{index}{}{}{}", piece(index), "x".repeat(length), piece(index / PIECES.len()))
 }
 
