@@ -552,6 +552,8 @@ mod tests {
             ("\u{3b1}\u{3b9}x\u{1fb3}*", Field::Identity, "\u{1fb3}x\u{1fb4}", true),
             ("*\u{3b9}\u{1fb3}*", Field::Identity, "\u{3b1}\u{3b9}\u{1fb4}", true),
             ("\u{1fb3}*", Field::Identity, "\u{3b1}", true),
+            ("\u{3b1}\u{3b9}*", Field::Identity, "\u{3b1}x", false),
+            ("\u{436}*", Field::Identity, "\u{44f}\u{436}", false),
             ("\u{1fb3}*\u{3b9}*", Field::Identity, "\u{1fb4}x\u{3b9}", true),
             ("\u{3b9}*\u{1fb3}*", Field::Identity, "\u{399}-\u{1fb4}-", true),
             ("\u{3b9} x\u{1fb3}*", Field::Identity, "\u{3b9} x\u{1fb4}y", true),
