@@ -164,7 +164,7 @@ impl UsageRules {
     }
 
     /// The key usages among `allowed` and `required`.
-    pub(crate) fn bits(&self) -> impl Iterator<Item = Usage> {
+    pub(crate) fn key_usages(&self) -> impl Iterator<Item = Usage> {
         self.named().into_iter().filter(|usage| !usage.is_extended())
     }
 
@@ -179,7 +179,7 @@ impl UsageRules {
     }
 
     /// The key usages among `denied`.
-    pub(crate) fn bits_denied(&self) -> impl Iterator<Item = Usage> {
+    pub(crate) fn key_usages_denied(&self) -> impl Iterator<Item = Usage> {
         self.denied.iter().copied().filter(|usage| !usage.is_extended())
     }
 }

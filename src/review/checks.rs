@@ -317,8 +317,8 @@ impl Checks<'_> {
     /// No key usage is asked for, so that a signer leaves the extension out, and the certificate is restricted to none (RFC 5280
     /// section 4.2.1.3). Where usages are allowed this says nothing: Kubernetes' own clients ask for `client auth` alone.
     fn any_key_usage(&mut self, rules: &UsageRules) {
-        let Some(denied) = rules.bits_denied().next() else { return };
-        let permitted = format!("a key usage other than {}", list(rules.bits_denied().map(Usage::name)));
+        let Some(denied) = rules.key_usages_denied().next() else { return };
+        let permitted = format!("a key usage other than {}", list(rules.key_usages_denied().map(Usage::name)));
         let message = format!(
             "no key usage is asked for, so that the certificate may be good for each, also for \"{denied}\", which is denied by \
              {}: ask for one that is permitted",

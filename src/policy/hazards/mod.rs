@@ -475,8 +475,8 @@ fn forbids(limits: &Rules, policy: &Compiled, rules: &Rules) -> Option<String> {
         if limited && own.extended().all(|usage| own.denied.contains(&usage) || forbidden(&&usage)) {
             return Some("it needs an extended key usage, and forbids all that the policy permits".to_owned());
         }
-        let limited = limit.bits_denied().next().is_some();
-        if limited && own.bits().all(|usage| own.denied.contains(&usage) || forbidden(&&usage)) {
+        let limited = limit.key_usages_denied().next().is_some();
+        if limited && own.key_usages().all(|usage| own.denied.contains(&usage) || forbidden(&&usage)) {
             return Some("it needs a key usage, and forbids all that the policy permits".to_owned());
         }
     }
