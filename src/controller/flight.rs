@@ -86,6 +86,13 @@ impl Flight {
         self.failing.is_some()
     }
 
+    /// None has come through for so long.
+    #[cfg(test)]
+    pub(super) fn fails_since(&mut self, ago: Duration) {
+        let now = Instant::now();
+        self.failing = Some(Failing { since: now.checked_sub(ago).unwrap_or(now), last: now, next: now });
+    }
+
     /// One has failed, for whatever reason.
     pub(super) fn failed(&mut self) {
         let now = Instant::now();

@@ -246,13 +246,15 @@ fn without_a_consistent_read_nothing_is_approved_until_it_is_mended() {
     bench.each(table, |case, (on, fault)| {
         case.is_approved(&case.file("before"));
         let injected = case.proxy.inject(*on, fault.clone());
-        std::thread::sleep(UNTIL_NEXT_READ);
+        std::thread::sleep(WINDOW);
         let since = Instant::now();
         let name = case.file("during");
         case.is_pending_after(&name, Duration::from_secs(5));
-        // It does not hurry either: one read a second, of five calls, and their beginnings.
+        // It does not hurry either: one read a second, of five calls, and five soon after one another where the watch seems to
+        // lag, and again after that was started over.
         let calls = case.proxy.calls_since(since, |call| call.method == "GET");
-        assert!(calls.len() < 40, "{} calls\n{}", calls.len(), case.story());
+        let most = 5 * (10 + usize::try_from(since.elapsed().as_secs()).unwrap());
+        assert!(calls.len() < most, "{} calls of {most}\n{}", calls.len(), case.story());
         drop(injected);
         case.is_approved(&name);
     });
@@ -295,7 +297,7 @@ fn pages_that_are_of_no_one_list_are_not_relied_on() {
         let goes_on = |call: &Call| lists_guardrails(call) && call.path.ends_with("&continue=x");
         let first = case.proxy.inject(begins, page(json!({ "resourceVersion": "1", "continue": "x" }), 1));
         let second = case.proxy.inject(goes_on, page(json!({ "resourceVersion": version }), *again));
-        std::thread::sleep(UNTIL_NEXT_READ);
+        std::thread::sleep(WINDOW);
         let name = case.file("during");
         if case.name == "pages-of-one" {
             case.is_approved(&name);
@@ -528,7 +530,7 @@ fn a_change_that_the_watch_did_not_bring_stops_approvals_within_the_window() {
         reads_schema(call) && last_page.is_some_and(|at| at.elapsed() < Duration::from_secs(1))
     };
     let injected = case.proxy.inject(behind, Fault::Body(r#"{"paths":{}}"#.to_owned()));
-    std::thread::sleep(UNTIL_NEXT_READ);
+    std::thread::sleep(WINDOW);
     let name = case.file("during");
     case.is_pending_after(&name, Duration::from_secs(5));
     drop(injected);

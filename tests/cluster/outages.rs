@@ -158,8 +158,9 @@ fn decisions_that_cannot_be_written_are_tried_slowly_and_all_come_through_soon_a
         "writes: 200 requests, {tries} tries and {used:.1?} of a processor in {took:.0?}; all decided {recovered:.1?} after"
     );
     assert!(recovered < RECOVERED, "{recovered:?}\n{}", case.story());
-    // Each once or twice within the first two seconds, then ten a second; without that, 800 and more.
-    assert!((100..500).contains(&tries), "{tries}\n{}", case.story());
+    // Each once or twice within the first two seconds, then ten a second; without that, half as many again and more.
+    let most = 450 + 10 * usize::try_from(took.as_secs()).unwrap();
+    assert!((100..most).contains(&tries), "{tries}\n{}", case.story());
     assert!(used < took / 5, "{used:?}");
 }
 

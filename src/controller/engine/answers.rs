@@ -221,9 +221,10 @@ impl Engine {
         let Decided { filed, review, .. } = decided;
         let uid = filed.uid();
         let (same, settled) = (now.metadata.uid == uid, now.settled().is_some());
+        let looked_for = same && self.take_late(decided);
         if !same {
             self.lose(uid);
-        } else if self.take_late(decided) && !settled {
+        } else if looked_for && !settled {
             let decided = Decided { filed: filed.clone().outlined(), ..decided.clone() };
             if still_here {
                 self.keep_late(decided);
@@ -247,6 +248,11 @@ impl Engine {
         // Otherwise the watch has brought something newer already.
         if still_here {
             self.upsert(now);
+            // It has had its turn, which was the look: behind the looks at all others, of which there may be thousands, it would
+            // wait for them although the API server may be well again.
+            if looked_for && !settled && self.may_decide() {
+                self.review(name);
+            }
         }
     }
 

@@ -105,7 +105,7 @@ impl Engine {
         }));
     }
 
-    fn review(&mut self, name: &str) {
+    pub(super) fn review(&mut self, name: &str) {
         if self.look_at_unanswered(name) {
             return;
         }

@@ -790,6 +790,8 @@ async fn a_decision_that_may_have_landed_is_kept_as_long_as_its_request() {
         list(&mut engine, [pending("b")]);
         assert!(is_late(&engine));
         engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        // Nothing is decided now.
+        engine.gate.doubt();
         let found = Sent::Found(Box::new(pending("a")));
         engine.done(Done::Sent { name: "a".to_owned(), decided, request: None, sent: found });
         assert!(is_late(&engine));
@@ -1079,7 +1081,7 @@ async fn what_was_written_about_a_large_request_is_recorded_though_another_leads
 async fn no_more_is_looked_for_without_leading_than_may_be_on_its_way() {
     let mut engine = engine(client(|_| std::future::pending()), Leadership::never());
     for number in 0..100 {
-        let name = format!("a-{number}");
+        let name = format!("a{number}");
         let open = decided(&engine, pending(&name));
         engine.unanswered.insert(name, vec![open]);
     }
@@ -1217,6 +1219,44 @@ async fn what_another_leader_decided_in_the_same_words_is_not_recorded_here() {
     }
 }
 
+/// The API server did not say what became of thousands, and is well again: it is not asked about all of them first.
+#[tokio::test]
+async fn what_was_looked_at_in_vain_is_decided_before_others_are_looked_at() {
+    let decides = Arc::new(AtomicUsize::new(0));
+    let api = {
+        let decides = Arc::clone(&decides);
+        client(move |call| {
+            let name = call.uri().path().split('/').nth(5).unwrap().to_owned();
+            let is_sent = call.method() == Method::PATCH;
+            decides.fetch_add(usize::from(is_sent), Ordering::Relaxed);
+            let mut answer = pending_value(&name);
+            if is_sent {
+                answer = request_with(&name, "Denied");
+            }
+            async { (200, answer) }
+        })
+    };
+    let mut engine = engine(api, Leadership::always());
+    for number in 0..100 {
+        let name = format!("a{number}");
+        engine.input(Input::Request(Seen::Changed(pending(&name).into())));
+        let decided = decided(&engine, pending(&name));
+        sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
+    }
+    // They fail for so long that one waits for the one before.
+    engine.flight.fails_since(Duration::from_secs(5));
+    engine.work();
+    assert_eq!(engine.calls.len(), 1);
+    let until = Instant::now() + Duration::from_secs(2);
+    while engine.flight.is_failing() && Instant::now() < until {
+        while let Some(done) = engine.calls.next().await {
+            engine.done(done);
+        }
+        engine.work();
+    }
+    assert_eq!((engine.flight.is_failing(), decides.load(Ordering::Relaxed)), (false, 1));
+}
+
 /// The same decision under the same policies has the same time, and another under others, though they say the same.
 #[tokio::test]
 async fn a_decision_that_is_sent_again_has_the_time_of_the_first() {
@@ -1226,12 +1266,16 @@ async fn a_decision_that_is_sent_again_has_the_time_of_the_first() {
     engine.done(done);
     let times = |engine: &Engine| -> Vec<Timestamp> { engine.unanswered["a"].iter().map(|one| one.at).collect() };
     assert_eq!(times(&engine), [Timestamp::UNIX_EPOCH]);
-    review_now(&mut engine, "a").await;
-    assert!(engine.unanswered.is_empty() && engine.late["uid-of-a"].len() == 1);
-    engine.input(Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(2, None))));
-    engine.gate.confirm(engine.gate.revision(), Moment::now());
-    review_now(&mut engine, "a").await;
-    assert!(times(&engine)[0] > Timestamp::UNIX_EPOCH);
+    for (version, is_first) in [(1, true), (2, false)] {
+        engine.input(Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(version, None))));
+        engine.gate.confirm(engine.gate.revision(), Moment::now());
+        review_now(&mut engine, "a").await;
+        assert!(engine.unanswered.is_empty() && engine.late["uid-of-a"].len() == 1);
+        // It was not there, and is sent again.
+        let done = engine.calls.next().await.unwrap();
+        engine.done(done);
+        assert_eq!(times(&engine)[0] == Timestamp::UNIX_EPOCH, is_first);
+    }
 }
 
 /// The end comes while one call takes long, and another decision was not there when it was looked for.
