@@ -70,7 +70,10 @@ pub(super) fn signer_maximum(signer: &str, seconds: i64) -> Result<(String, i64)
     if seconds > 0 { Ok((signer, seconds)) } else { Err(format!("{seconds} is no lifetime: write seconds, from 1")) }
 }
 
-/// `90s`, `3m`, `1h` or `14d`. A number alone would be days to some and seconds to others.
+/// The longest duration, as in the chart: 999,999 days. Several of them can be added to any moment.
+const LONGEST: Duration = Duration::from_secs(999_999 * 24 * 60 * 60);
+
+/// `90s`, `3m`, `1h` or `14d`, at most [`LONGEST`]. A number alone would be days to some and seconds to others.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
@@ -80,9 +83,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "d" => 24 * 60 * 60,
         _ => 0,
     };
-    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
-        Some(seconds) if unit > 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err("write a duration such as 90s, 3m, 1h or 14d".to_owned()),
+    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match seconds.filter(|_| unit > 0).map(Duration::from_secs) {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err("write a duration such as 90s, 3m, 1h or 14d, and 999999d at most".to_owned()),
     }
 }
 
@@ -147,4 +151,35 @@ pub(super) enum StatedIn {
 fn extra(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, LONGEST, duration};
+
+    #[test]
+    fn a_duration_has_a_unit_and_an_end() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("3m", 180), ("1h", 3_600), ("14d", 1_209_600)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration("999999d"), Ok(LONGEST));
+        for text in [
+            "",
+            "s",
+            "90",
+            "1.5h",
+            "-1s",
+            "+-1s",
+            "1w",
+            "1H",
+            "1 h",
+            "1h30m",
+            "1ms",
+            "1000000d",
+            "18446744073709551615s",
+            "9e9d",
+        ] {
+            assert!(duration(text).unwrap_err().contains("999999d at most"), "{text}");
+        }
+    }
 }

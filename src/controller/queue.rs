@@ -21,7 +21,9 @@ pub(super) struct Queue {
     /// The requestors that have any, in the order of their turns.
     turns: VecDeque<String>,
     queued: HashSet<Arc<str>>,
-    /// How many keys of `ready` were forgotten.
+    /// Keys that come before all of these.
+    first: VecDeque<Arc<str>>,
+    /// How many keys of `ready` and `first` were forgotten.
     stale: usize,
     /// When, and the key, with its requestor.
     later: BTreeMap<(Instant, Arc<str>), String>,
@@ -50,6 +52,14 @@ impl Queue {
         }
     }
 
+    /// `key` comes before all others: its turn went into finding out what became of it.
+    pub(super) fn push_first(&mut self, key: &str) {
+        self.leave(key);
+        let key: Arc<str> = key.into();
+        self.queued.insert(Arc::clone(&key));
+        self.first.push_back(key);
+    }
+
     /// `key` failed: it comes again after a wait that doubles with each failure, by up to a
     /// quarter longer so that many do not come at once, or after `at_least`.
     pub(super) fn retry(&mut self, key: &str, requestor: &str, at_least: Duration) {
@@ -76,6 +86,11 @@ impl Queue {
         if let Some((key, Failures { until: Some(at), .. })) = self.failures.remove_entry(key) {
             self.later.remove(&(at, key));
         }
+        self.leave(key);
+    }
+
+    /// `key` has no place in the lines any more.
+    fn leave(&mut self, key: &str) {
         if self.queued.remove(key) {
             self.stale += 1;
             if self.stale > self.queued.len().max(STALE) {
@@ -86,7 +101,8 @@ impl Queue {
 
     /// Takes out of the lines what was forgotten.
     fn tidy(&mut self) {
-        let Self { ready, turns, queued, .. } = self;
+        let Self { ready, turns, queued, first, .. } = self;
+        first.retain(|key| is_queued(queued, key));
         ready.retain(|_, keys| {
             keys.retain(|key| is_queued(queued, key));
             keys.shrink_to_fit();
@@ -109,8 +125,15 @@ impl Queue {
         }
     }
 
-    /// The next key to review: the first one of the requestor whose turn it is.
+    /// The next key to review: one that comes before all others, or the first one of the requestor whose turn it is.
     pub(super) fn pop(&mut self) -> Option<Arc<str>> {
+        while let Some(key) = self.first.pop_front() {
+            if is_queued(&self.queued, &key) {
+                self.queued.remove(&key);
+                return Some(key);
+            }
+            self.stale = self.stale.saturating_sub(1);
+        }
         while let Some(requestor) = self.turns.pop_front() {
             let Some(keys) = self.ready.get_mut(&requestor) else { continue };
             let mut key = keys.pop_front();
@@ -184,6 +207,30 @@ mod tests {
         assert_eq!(order.len(), 1003);
         assert!(order[6..].is_sorted_by_key(|key| key["flood-".len()..].parse::<u32>().unwrap()));
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_was_looked_at_comes_before_all_others_and_once() {
+        let mut queue = Queue::default();
+        for key in ["a", "b", "c"] {
+            queue.push(key.into(), key);
+        }
+        for key in ["c", "d", "e"] {
+            queue.push_first(key);
+        }
+        // It has its place already.
+        queue.push("d".into(), "amy");
+        queue.forget("e");
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["c", "d", "a", "b"]);
+        assert!(queue.is_empty() && queue.ready.is_empty() && queue.first.is_empty());
+        assert_eq!(queue.stale, 0);
+        // Nor does anything stay that was forgotten.
+        for index in 0..1000 {
+            queue.push_first(&format!("{index}"));
+            queue.forget(&format!("{index}"));
+            assert!(queue.first.len() <= STALE + 1, "{index}");
+        }
     }
 
     #[test]

@@ -248,10 +248,9 @@ impl Engine {
         // Otherwise the watch has brought something newer already.
         if still_here {
             self.upsert(now);
-            // It has had its turn, which was the look: behind the looks at all others, of which there may be thousands, it would
-            // wait for them although the API server may be well again.
-            if looked_for && !settled && self.may_decide() {
-                self.review(name);
+            // Behind the looks at all others, of which there may be thousands, it would wait though the API server is well again.
+            if looked_for && !settled && self.pending.has(name, uid) {
+                self.queue.push_first(name);
             }
         }
     }
@@ -344,6 +343,7 @@ impl Engine {
         let open = self.unanswered.get(name).into_iter().flatten();
         let written = open.chain(late.iter().map(|one| &one.decided)).find(is_this).cloned();
         if let Some(decided) = &written {
+            self.flight.came_through();
             self.record(decided, &object.signing_request());
         }
         // Where it was decided otherwise nothing else lands any more. Whoever leads hears so from the next decision.

@@ -105,7 +105,7 @@ impl Engine {
         }));
     }
 
-    pub(super) fn review(&mut self, name: &str) {
+    fn review(&mut self, name: &str) {
         if self.look_at_unanswered(name) {
             return;
         }

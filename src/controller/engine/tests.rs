@@ -790,8 +790,6 @@ async fn a_decision_that_may_have_landed_is_kept_as_long_as_its_request() {
         list(&mut engine, [pending("b")]);
         assert!(is_late(&engine));
         engine.input(Input::Request(Seen::Changed(pending("a").into())));
-        // Nothing is decided now.
-        engine.gate.doubt();
         let found = Sent::Found(Box::new(pending("a")));
         engine.done(Done::Sent { name: "a".to_owned(), decided, request: None, sent: found });
         assert!(is_late(&engine));
@@ -1081,7 +1079,7 @@ async fn what_was_written_about_a_large_request_is_recorded_though_another_leads
 async fn no_more_is_looked_for_without_leading_than_may_be_on_its_way() {
     let mut engine = engine(client(|_| std::future::pending()), Leadership::never());
     for number in 0..100 {
-        let name = format!("a{number}");
+        let name = format!("a-{number}");
         let open = decided(&engine, pending(&name));
         engine.unanswered.insert(name, vec![open]);
     }
@@ -1252,9 +1250,58 @@ async fn what_was_looked_at_in_vain_is_decided_before_others_are_looked_at() {
         while let Some(done) = engine.calls.next().await {
             engine.done(done);
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
         engine.work();
     }
     assert_eq!((engine.flight.is_failing(), decides.load(Ordering::Relaxed)), (false, 1));
+}
+
+/// While they fail, one request is tried once a second at most.
+#[tokio::test]
+async fn one_request_is_not_tried_more_than_once_a_second() {
+    let decides = Arc::new(AtomicUsize::new(0));
+    let api = {
+        let decides = Arc::clone(&decides);
+        client(move |call| {
+            let is_sent = call.method() == Method::PATCH;
+            decides.fetch_add(usize::from(is_sent), Ordering::Relaxed);
+            async move {
+                if is_sent {
+                    (503, json!({ "kind": "Status", "code": 503, "details": { "retryAfterSeconds": 30 } }))
+                } else {
+                    (200, pending_value("a"))
+                }
+            }
+        })
+    };
+    let mut engine = engine(api, Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    let decided = decided(&engine, pending("a"));
+    sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
+    engine.flight.fails_since(Duration::from_secs(5));
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        engine.work();
+        if let Ok(Some(done)) = tokio::time::timeout(Duration::from_millis(10), engine.calls.next()).await {
+            engine.done(done);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let tries = decides.load(Ordering::Relaxed);
+    assert!(tries <= 3, "{tries} tries in 3 s, after Retry-After: 30");
+}
+
+/// Each decision is written, and the watch says so after the answer was lost.
+#[tokio::test]
+async fn what_the_watch_shows_written_ends_the_pace() {
+    let mut engine = engine(unused(), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    let decided = decided(&engine, pending("a"));
+    let written = object(request("a", &json!([condition(&decided.review, decided.at)])));
+    sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
+    engine.input(Input::Request(Seen::Changed(written.into())));
+    assert_eq!(denials(&engine), 1);
+    assert!(!engine.flight.is_failing());
 }
 
 /// The same decision under the same policies has the same time, and another under others, though they say the same.
@@ -1266,16 +1313,45 @@ async fn a_decision_that_is_sent_again_has_the_time_of_the_first() {
     engine.done(done);
     let times = |engine: &Engine| -> Vec<Timestamp> { engine.unanswered["a"].iter().map(|one| one.at).collect() };
     assert_eq!(times(&engine), [Timestamp::UNIX_EPOCH]);
-    for (version, is_first) in [(1, true), (2, false)] {
-        engine.input(Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(version, None))));
-        engine.gate.confirm(engine.gate.revision(), Moment::now());
-        review_now(&mut engine, "a").await;
-        assert!(engine.unanswered.is_empty() && engine.late["uid-of-a"].len() == 1);
-        // It was not there, and is sent again.
-        let done = engine.calls.next().await.unwrap();
-        engine.done(done);
-        assert_eq!(times(&engine)[0] == Timestamp::UNIX_EPOCH, is_first);
+    review_now(&mut engine, "a").await;
+    assert!(engine.unanswered.is_empty() && engine.late["uid-of-a"].len() == 1);
+    engine.input(Input::Policy(Kind::CSRPolicy, Seen::Changed(policy_with(2, None))));
+    engine.gate.confirm(engine.gate.revision(), Moment::now());
+    review_now(&mut engine, "a").await;
+    assert!(times(&engine)[0] > Timestamp::UNIX_EPOCH);
+}
+
+/// Nothing is waited for that nobody would take in.
+#[tokio::test]
+async fn a_consistent_read_ends_with_the_engine_and_none_begins_while_it_stops() {
+    let reads = Arc::new(());
+    let api = {
+        let reads = Arc::clone(&reads);
+        client(move |_| {
+            let read = Arc::clone(&reads);
+            async move {
+                let () = std::future::pending().await;
+                drop(read);
+                (200, json!({}))
+            }
+        })
+    };
+    let mut stopping = engine(api.clone(), Leadership::always());
+    stopping.stopping = true;
+    stopping.confirm(Duration::ZERO);
+    assert!(!stopping.confirming && stopping.calls.is_empty());
+    let mut reading = engine(api, Leadership::always());
+    reading.confirm(Duration::ZERO);
+    let until = Instant::now() + Duration::from_secs(2);
+    while Arc::strong_count(&reads) < 3 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    assert!(reading.confirming && Arc::strong_count(&reads) > 2);
+    drop((stopping, reading));
+    while Arc::strong_count(&reads) > 1 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(Arc::strong_count(&reads), 1);
 }
 
 /// The end comes while one call takes long, and another decision was not there when it was looked for.
