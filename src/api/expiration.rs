@@ -50,7 +50,8 @@ pub enum WhenUnset {
     Deny,
     /// It satisfies, whatever lifetime the signer will give.
     Allow,
-    /// It counts as the longest lifetime that the signer gives: one year for `kubernetes.io/*`, as
-    /// `--signer-max-seconds` says for others, and a violation where nothing says it.
+    /// It counts as the longest lifetime that the signer gives: as `--signer-max-seconds` says, one year for
+    /// `kubernetes.io/*` where that says nothing (so state it where kube-controller-manager has a longer
+    /// `--cluster-signing-duration`), and a violation for others.
     SignerMaximum,
 }

@@ -15,7 +15,9 @@ pub struct Match {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer_names: Option<Vec<String>>,
 
-    /// Who filed the request: any one of the entries. A policy must state it.
+    /// Who filed the request: any one of the entries, of which every part that is stated must match: `users` beside
+    /// `serviceAccounts` is who is both. A policy must state it. A client certificate has only the groups that were
+    /// asked for, so whoever may obtain one can shed a group by which a guardrail matches.
     #[schemars(length(max = 16))]
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
@@ -44,7 +46,9 @@ pub struct Match {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.requestors)").message("exclude is empty: state exclude.requestors, or remove exclude"))]
 pub struct Exclude {
-    /// Who is left out: any one of the entries.
+    /// Who is left out: any one of the entries, of which every part that is stated must match. A client certificate
+    /// has only the groups that were asked for, so whoever may obtain one can shed a group: leave users out, or let
+    /// `match.requestors` demand `credential: NotClientCertificate`.
     #[schemars(length(max = 16))]
     #[x_kube(
         merge_strategy = ListMerge::Atomic,

@@ -25,7 +25,8 @@ pub struct NodeRules {
 
 /// Whether a Node must be there. `Absent`: it must not be there yet, so that a bootstrap token does not obtain
 /// the identity of a living node. `Present`: it must be there, so that nobody renews the identity of a node that
-/// was removed. The request is left pending until it is so.
+/// was removed, unless somebody creates its Node again; the node's own credentials may. The request is left pending
+/// until it is so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Existence {
     /// It must not be there.

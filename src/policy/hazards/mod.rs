@@ -101,8 +101,8 @@ hazards! {
     ReservedRequestor => "reserved-requestor", Warning, "write the names that service accounts may have in commonName.allowed, instead of from: Requestor";
     /// A guardrail forbids whatever the policy permits.
     AlwaysForbidden => "always-forbidden", Warning, "change one of the two";
-    /// Whoever is in requestors is in exclude too.
-    NeverMatches => "never-matches", Warning, "remove the entry from one of them";
+    /// Whoever is in requestors is in exclude too, or an entry stands for nobody.
+    NeverMatches => "never-matches", Warning, "remove it from one of them, or make an entry of each of its parts";
     /// `all` is true of an empty list.
     AllOfNothing => "all-of-nothing", Warning, "add min: 1 to the list, or && LIST.size() > 0 to the expression";
     /// Another object says the same.
@@ -136,18 +136,22 @@ pub fn hazards(set: &PolicySet, object: &Compiled) -> Vec<Hazard> {
     found.signers(set, object);
     found.no_such_signers(object, rules);
     found.values(object, rules);
+    found.nobody(object);
     if policy {
         found.own_names(object, rules);
         found.identities(set, object, rules);
         found.certificates(set, object, rules);
         found.hosts(set, object, rules);
-        found.matching(object);
+        found.broad(object);
         found.beside(set, object, rules);
     }
     found.repeats(set, object);
     found.hazards.sort_by(|a, b| b.code.severity().cmp(&a.code.severity()).then_with(|| a.path.cmp(&b.path)));
     found.hazards
 }
+
+/// What the user name of a service account begins with.
+const SERVICE_ACCOUNTS: &str = "system:serviceaccount:";
 
 struct Found {
     base: &'static str,
@@ -182,6 +186,18 @@ fn stated<T>(part: &Part<Vec<T>>) -> &[T] {
         Part::Stated(entries) => entries,
         Part::Unstated | Part::Unreadable(_) => &[],
     }
+}
+
+/// Whether no service account that the entry asks for can have a user name that it asks for, too.
+fn is_nobody(entry: &RequestorMatcher) -> bool {
+    let is_account = |user: &super::WidePattern| {
+        let beginning = user.source().split('*').next().unwrap_or_default();
+        let common = beginning.len().min(SERVICE_ACCOUNTS.len());
+        // What is not plain may be read as something that is.
+        !beginning.is_ascii()
+            || beginning.as_bytes()[..common].eq_ignore_ascii_case(&SERVICE_ACCOUNTS.as_bytes()[..common])
+    };
+    entry.service_accounts.is_some() && entry.users.as_ref().is_some_and(|users| !users.iter().any(is_account))
 }
 
 impl Found {
@@ -263,7 +279,7 @@ impl Found {
     /// Who has such a certificate is in `system:authenticated`, in the groups that it names, and has
     /// the name that it names.
     fn renewal(&mut self, object: &Compiled, rules: &Rules) {
-        // What a node renews ends with its Node.
+        // Nodes renew; it ends with the Node, until that is created again.
         if rules.node.is_some_and(|node| node.existence == Some(Existence::Present)) {
             return;
         }
@@ -330,16 +346,23 @@ impl Found {
         }
     }
 
-    fn matching(&mut self, object: &Compiled) {
-        let excluded = excluded(object);
-        let entries = requestors(object);
+    /// A guardrail of this kind limits nobody, and who was to be excluded is not.
+    fn nobody(&mut self, object: &Compiled) {
+        let (entries, excluded) = (requestors(object), excluded(object));
         if !entries.is_empty() && entries.iter().all(|entry| excluded.contains(entry)) {
-            self.add(
-                HazardCode::NeverMatches,
-                "spec.match.exclude",
-                "every requestor that the policy names is excluded from it",
-            );
+            let why = "every requestor that it names is excluded from it";
+            self.add(HazardCode::NeverMatches, "spec.match.exclude", why);
         }
+        for (list, entries) in [("spec.match.requestors", entries), ("spec.match.exclude.requestors", excluded)] {
+            for (index, _) in entries.iter().enumerate().filter(|(_, entry)| is_nobody(entry)) {
+                let why = "it stands for nobody: each of its parts must match, and no service account is one of users";
+                self.add(HazardCode::NeverMatches, &format!("{list}[{index}]"), why);
+            }
+        }
+    }
+
+    fn broad(&mut self, object: &Compiled) {
+        let entries = requestors(object);
         let broad = |entry: &RequestorMatcher| {
             let anybody = |patterns: Option<&Vec<super::WidePattern>>| {
                 patterns.is_none_or(|patterns| {

@@ -121,6 +121,14 @@ fn each_hazard_is_found_alone_and_a_harmless_policy_has_none() {
             Code::NeverMatches,
         ),
         (
+            vec![(
+                "/match/exclude",
+                json!({ "requestors": [{ "users": ["mallory"], "serviceAccounts": ["ci/runner"] }, { "users": ["m"] }] }),
+            )],
+            vec![],
+            Code::NeverMatches,
+        ),
+        (
             vec![],
             vec![guardrail(
                 json!({ "usages": { "denied": ["server auth"] }, "signerNames": { "denied": ["kubernetes.io/*"] } }),
@@ -344,6 +352,25 @@ fn a_service_account_cannot_have_its_own_name() {
             spec["allow"]["subject"]["commonName"] = names;
             assert_eq!(path(&spec), None);
         }
+    }
+}
+
+/// It would pass for a limit, also where it is required.
+#[test]
+fn a_guardrail_for_nobody_says_so() {
+    for (matching, expected) in [
+        (json!({ "requestors": [{ "users": ["portal", "port*"], "serviceAccounts": ["a/portal"] }] }), true),
+        (json!({ "requestors": [{ "users": ["amy"] }], "exclude": { "requestors": [{ "users": ["amy"] }] } }), true),
+        (json!({ "requestors": [{ "users": ["amy"] }, { "serviceAccounts": ["a/b"] }] }), false),
+        (json!({ "requestors": [{ "users": ["portal", "*"], "serviceAccounts": ["a/b"] }] }), false),
+        (json!({ "requestors": [{ "users": ["System:ServiceAccount:a:b"], "serviceAccounts": ["a/b"] }] }), false),
+        (json!({ "requestors": [{ "users": ["sys*"], "serviceAccounts": ["a/b"] }] }), false),
+        (json!({ "requestors": [{ "users": ["\u{ff53}ystem:*"], "serviceAccounts": ["a/b"] }] }), false),
+    ] {
+        let spec = json!({ "match": matching, "limits": { "keys": { "algorithms": ["ECDSA"] } } });
+        let set = PolicySet::compile([&object(Kind::CSRGuardrail, "g", &spec)], Settings::default());
+        let codes = hazards(&set, &set.guardrails()[0]).into_iter().map(|hazard| hazard.code);
+        assert_eq!(codes.filter(|code| *code == HazardCode::NeverMatches).count(), usize::from(expected), "{spec}");
     }
 }
 
