@@ -16,7 +16,8 @@ const STALE: usize = 64;
 /// Keys that wait for their review, each with its requestor.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// The keys of each requestor that has any, in order. What is not in `queued`, as the same pointer, was forgotten.
+    /// The keys of each requestor that has any, in order. What is not in `queued`, as the same pointer, was forgotten, or came
+    /// before all others.
     ready: HashMap<String, VecDeque<Arc<str>>>,
     /// The requestors that have any, in the order of their turns.
     turns: VecDeque<String>,
@@ -103,6 +104,7 @@ impl Queue {
     fn tidy(&mut self) {
         let Self { ready, turns, queued, first, .. } = self;
         first.retain(|key| is_queued(queued, key));
+        first.shrink_to_fit();
         ready.retain(|_, keys| {
             keys.retain(|key| is_queued(queued, key));
             keys.shrink_to_fit();

@@ -1256,6 +1256,22 @@ async fn what_was_looked_at_in_vain_is_decided_before_others_are_looked_at() {
     assert_eq!((engine.flight.is_failing(), decides.load(Ordering::Relaxed)), (false, 1));
 }
 
+/// Without the lease looks follow no requestor's turn.
+#[tokio::test]
+async fn what_was_looked_at_without_leading_comes_in_its_turn() {
+    for (leadership, expected) in [(Leadership::always(), ["a", "b"]), (Leadership::never(), ["b", "a"])] {
+        let mut engine = engine(unused(), leadership);
+        let first = decided(&engine, pending("a"));
+        for name in ["b", "a"] {
+            engine.input(Input::Request(Seen::Changed(pending(name).into())));
+        }
+        engine.late.insert("uid-of-a".to_owned(), vec![Late { decided: first.clone(), looked_for: true }]);
+        let found = Sent::Found(Box::new(pending("a")));
+        engine.done(Done::Sent { name: "a".to_owned(), decided: first, request: None, sent: found });
+        assert_eq!([(); 2].map(|()| engine.queue.pop().unwrap().to_string()), expected);
+    }
+}
+
 /// While they fail, one request is tried once a second at most.
 #[tokio::test]
 async fn one_request_is_not_tried_more_than_once_a_second() {
