@@ -248,8 +248,8 @@ impl Engine {
         // Otherwise the watch has brought something newer already.
         if still_here {
             self.upsert(now);
-            // Behind the looks at all others, of which there may be thousands, it would wait though the API server is well again. Whoever
-            // does not lead has taken it out of turn.
+            // Behind the looks at all others, of which there may be thousands, it would wait though the API server is well
+            // again. Whoever does not lead has taken it out of turn.
             let is_next = looked_for && !settled && self.gate.is_leader() && !self.unanswered.contains_key(name);
             if is_next && self.pending.has(name, uid) {
                 self.queue.push_first(name);
