@@ -20,7 +20,8 @@ pub(super) struct VerdictOptions {
     /// A prefix of reserved names besides system: and kubeadm:, for example eks:; repeatable.
     #[arg(long = "reserved-prefix", value_name = "PREFIX")]
     reserved_prefixes: Vec<String>,
-    /// The longest lifetime that a signer gives, in seconds, by its full name (one year for kubernetes.io/*, unless this says what --cluster-signing-duration is); repeatable.
+    /// The longest lifetime that a signer gives, in seconds, by its full name (one year for kubernetes.io/*, unless this
+    /// says what --cluster-signing-duration is); repeatable.
     #[arg(long = "signer-max-seconds", value_name = "SIGNER=SECONDS", value_parser = signer_seconds)]
     signer_max_seconds: Vec<(String, i64)>,
     /// A range of Services, whose addresses no node has, for example 10.96.0.0/12; repeatable.

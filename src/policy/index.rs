@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::matcher::{Part, RequestorMatcher};
 use super::{Compiled, SignerPattern, WidePattern};
-use crate::request::Envelope;
+use crate::request::{Envelope, SERVICE_ACCOUNTS};
 
 /// The most places that one object is kept in. One that would need more is found by its signers alone.
 const MAX_PLACES: usize = 1024;
@@ -139,7 +139,7 @@ fn needs<'a>(entry: &'a RequestorMatcher, accounts: Option<&'a [String]>) -> Vec
 fn account_names(entry: &RequestorMatcher) -> Option<Vec<String>> {
     let accounts = entry.service_accounts.as_ref()?;
     let name = |(namespace, name): &(WidePattern, WidePattern)| {
-        Some(format!("system:serviceaccount:{}:{}", namespace.literal()?, name.literal()?))
+        Some(format!("{SERVICE_ACCOUNTS}{}:{}", namespace.literal()?, name.literal()?))
     };
     accounts.iter().map(name).collect()
 }

@@ -24,6 +24,7 @@ mod usages;
 pub(crate) use der::is_der;
 pub use error::{DecodeCode, DecodeError};
 pub use key::{Curve, Key};
+pub(crate) use object::SERVICE_ACCOUNTS;
 pub use object::{Approval, CsrObject, Envelope, Settled, SigningRequest};
 pub use pkcs10::{Pkcs10, Sans};
 pub use sans::MAX_SANS;

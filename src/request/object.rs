@@ -15,6 +15,9 @@ use super::annotations::{self, Annotations, RawAnnotations};
 use super::{DecodeCode, DecodeError, MAX_REQUEST_BYTES, Pkcs10, Usage, masters, pem};
 use crate::bounded::Bounded;
 
+/// What the user name of a service account begins with; its namespace, `:` and its name follow.
+pub(crate) const SERVICE_ACCOUNTS: &str = "system:serviceaccount:";
+
 /// What the API server vouches for about a request, beside its PKCS#10 content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Envelope {
@@ -48,7 +51,7 @@ impl Envelope {
     /// account tokens also puts it into the group of its namespace.
     #[must_use]
     pub fn service_account(&self) -> Option<(&str, &str)> {
-        let (namespace, name) = self.username.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        let (namespace, name) = self.username.strip_prefix(SERVICE_ACCOUNTS)?.split_once(':')?;
         let group = format!("system:serviceaccounts:{namespace}");
         self.groups.contains(&group).then_some((namespace, name))
     }

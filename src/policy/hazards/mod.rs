@@ -9,7 +9,7 @@ use super::matcher::{Part, RequestorMatcher};
 use super::{Compiled, Kind, PolicySet, Rules, SignerPattern, ValidationRule};
 use crate::api::{Credential, Existence, Mode, OnViolation};
 use crate::duration;
-use crate::request::Usage;
+use crate::request::{SERVICE_ACCOUNTS, Usage};
 
 /// The longest lifetime of a client certificate that is no hazard, in seconds: 30 days.
 const LONG: i32 = 30 * 24 * 60 * 60;
@@ -149,9 +149,6 @@ pub fn hazards(set: &PolicySet, object: &Compiled) -> Vec<Hazard> {
     found.hazards.sort_by(|a, b| b.code.severity().cmp(&a.code.severity()).then_with(|| a.path.cmp(&b.path)));
     found.hazards
 }
-
-/// What the user name of a service account begins with.
-const SERVICE_ACCOUNTS: &str = "system:serviceaccount:";
 
 struct Found {
     base: &'static str,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Found, HazardCode, excluded, requestors};
 use crate::policy::{Compiled, Field, ListRules, Pattern, Rules, SignerPattern, WidePattern};
-use crate::request::is_uri;
+use crate::request::{SERVICE_ACCOUNTS, is_uri};
 
 const DOMAIN: &str = "kubernetes.io";
 
@@ -112,7 +112,7 @@ impl Found {
             return;
         }
         for (index, entry) in requestors(object).iter().enumerate() {
-            let account = |user: &WidePattern| user.source().starts_with("system:serviceaccount:");
+            let account = |user: &WidePattern| user.source().starts_with(SERVICE_ACCOUNTS);
             let named = entry.users.as_ref().is_some_and(|users| users.iter().all(account));
             if entry.service_accounts.is_some() || named {
                 self.add(
