@@ -57,7 +57,7 @@ impl Concern {
 pub(super) enum Change {
     /// Nothing that a verdict depends on.
     None,
-    /// Nodes, and who carries their names and addresses, by the numbers of a [`Concern`].
+    /// Nodes, and who asks for the names and addresses that they claim, by the numbers of a [`Concern`].
     Nodes(HashSet<u64>),
     /// Perhaps everything.
     All,
@@ -68,7 +68,7 @@ impl Change {
         let mut numbers = HashSet::new();
         for node in nodes {
             numbers.insert(number_of(node.name.as_str()));
-            numbers.extend(node.hosts().map(|host| number_of(&host)));
+            numbers.extend(node.claims().map(|host| number_of(&host)));
         }
         Self::Nodes(numbers)
     }

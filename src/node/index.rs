@@ -1,4 +1,4 @@
-//! All Nodes, by name and by what they carry.
+//! All Nodes, by name and by what they claim.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::escape::printable;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Nodes {
     by_name: BTreeMap<String, Arc<Node>>,
-    /// The names of the Nodes that carry something.
-    carriers: BTreeMap<Host, BTreeSet<String>>,
+    /// The names of the Nodes that [claim](Node::claims) something.
+    claimants: BTreeMap<Host, BTreeSet<String>>,
 }
 
 /// Why a Node cannot be told.
@@ -47,8 +47,8 @@ impl Nodes {
     /// Adds `node`, in place of one of its name; whether anything has changed but its version.
     pub fn insert(&mut self, node: Node) -> bool {
         let before = self.remove(&node.name);
-        for host in node.hosts() {
-            self.carriers.entry(host).or_default().insert(node.name.clone());
+        for host in node.claims() {
+            self.claimants.entry(host).or_default().insert(node.name.clone());
         }
         let same = before.is_some_and(|before| {
             node == Node { resource_version: node.resource_version.clone(), ..Node::clone(&before) }
@@ -60,11 +60,11 @@ impl Nodes {
     /// Removes the Node of this name, if there is one.
     pub fn remove(&mut self, name: &str) -> Option<Arc<Node>> {
         let node = self.by_name.remove(name)?;
-        for host in node.hosts() {
-            if let Some(carriers) = self.carriers.get_mut(&host) {
-                carriers.remove(name);
-                if carriers.is_empty() {
-                    self.carriers.remove(&host);
+        for host in node.claims() {
+            if let Some(claimants) = self.claimants.get_mut(&host) {
+                claimants.remove(name);
+                if claimants.is_empty() {
+                    self.claimants.remove(&host);
                 }
             }
         }
@@ -77,9 +77,9 @@ impl Nodes {
         self.by_name.get(name)
     }
 
-    /// The names of all Nodes that carry `host`.
-    pub fn carriers(&self, host: &Host) -> impl Iterator<Item = &str> {
-        self.carriers.get(host).into_iter().flatten().map(String::as_str)
+    /// The names of all Nodes that [claim](Node::claims) `host`: those that carry it, and more.
+    pub fn claimants(&self, host: &Host) -> impl Iterator<Item = &str> {
+        self.claimants.get(host).into_iter().flatten().map(String::as_str)
     }
 
     /// Every Node, by name.
@@ -131,24 +131,24 @@ mod tests {
         .unwrap()
     }
 
-    fn carriers(nodes: &Nodes, host: Option<Host>) -> Vec<String> {
-        nodes.carriers(&host.unwrap()).map(str::to_owned).collect()
+    fn claimants(nodes: &Nodes, host: Option<Host>) -> Vec<String> {
+        nodes.claimants(&host.unwrap()).map(str::to_owned).collect()
     }
 
     #[test]
-    fn what_two_nodes_carry_has_two_carriers_however_it_is_written() {
+    fn what_two_nodes_carry_has_two_claimants_however_it_is_written() {
         let mut nodes: Nodes =
             [node("a", "2001:db8::1"), node("b", "2001:DB8:0:0::1"), node("B", "10.0.0.1")].into_iter().collect();
         assert_eq!(nodes.len(), 3);
-        assert_eq!(carriers(&nodes, Host::address("2001:db8::1")), ["a", "b"]);
-        assert_eq!(carriers(&nodes, Host::name("b")), ["B", "b"]);
+        assert_eq!(claimants(&nodes, Host::address("2001:db8::1")), ["a", "b"]);
+        assert_eq!(claimants(&nodes, Host::name("b")), ["B", "b"]);
         assert!(nodes.get("b").is_some() && nodes.get("A").is_none());
         nodes.remove("b");
-        assert_eq!(carriers(&nodes, Host::address("2001:db8::1")), ["a"]);
+        assert_eq!(claimants(&nodes, Host::address("2001:db8::1")), ["a"]);
         // A Node that changes lets go of what it carried.
         assert!(nodes.insert(node("a", "10.0.0.2")));
-        assert_eq!(carriers(&nodes, Host::address("2001:db8::1")), [""; 0]);
-        assert_eq!(carriers(&nodes, Host::address("10.0.0.2")), ["a"]);
+        assert_eq!(claimants(&nodes, Host::address("2001:db8::1")), [""; 0]);
+        assert_eq!(claimants(&nodes, Host::address("10.0.0.2")), ["a"]);
     }
 
     #[test]

@@ -119,6 +119,15 @@ impl Host {
             address => Some(Self::Address(address)),
         }
     }
+
+    /// What anybody may take `text` for, whatever type it stands beside: the API server calls the kubelet at whatever its
+    /// Node has first, a resolver does without the last dot, and an IPv4-mapped address is reached as the IPv4 one.
+    fn loosely(text: &str) -> Option<Self> {
+        let address: Option<IpAddr> = text.parse().ok();
+        address
+            .map(|address| Self::Address(address.to_canonical()))
+            .or_else(|| Self::name(text.strip_suffix('.').unwrap_or(text)))
+    }
 }
 
 impl fmt::Display for Host {
@@ -140,6 +149,14 @@ impl NodeAddress {
 }
 
 impl Node {
+    /// Every name and address that others may reach the node at, so that it is nobody else's: what it
+    /// [carries](Self::hosts), and what could be read so, such as an IP address of type `Hostname` (as
+    /// `--hostname-override` leaves it), an IPv4-mapped one, or a name with a dot at the end.
+    pub fn claims(&self) -> impl Iterator<Item = Host> + '_ {
+        let addresses = self.addresses.iter().map(|address| &address.address);
+        std::iter::once(&self.name).chain(addresses).filter_map(|text| Host::loosely(text))
+    }
+
     /// Every name and address that the Node carries, its own name among them.
     pub fn hosts(&self) -> impl Iterator<Item = Host> + '_ {
         Host::name(&self.name).into_iter().chain(self.addresses.iter().filter_map(NodeAddress::host))
@@ -305,5 +322,24 @@ mod tests {
         }
         // A Node may be called like an address; no SAN is.
         assert_eq!(Host::name("10.0.0.5"), None);
+    }
+
+    #[test]
+    fn what_could_be_read_as_the_nodes_is_claimed_whatever_its_type() {
+        let addresses = [
+            ("Hostname", "10.0.0.1"),
+            ("InternalIP", "::ffff:10.0.0.2"),
+            ("InternalIP", "w.example.com"),
+            ("ExternalDNS", "x.Example.com."),
+            ("InternalDNS", "2001:DB8::1"),
+            ("Hostname", "*.example.com"),
+            ("Hostname", "010.0.0.1"),
+        ];
+        let addresses: Vec<Value> =
+            addresses.iter().map(|(kind, address)| json!({ "type": kind, "address": address })).collect();
+        let node = node(json!({ "metadata": { "name": "10.0.0.5" }, "status": { "addresses": addresses } }));
+        assert_eq!(node.hosts().count(), 0);
+        let claims: Vec<String> = node.claims().map(|host| host.to_string()).collect();
+        assert_eq!(claims, ["10.0.0.5", "10.0.0.1", "10.0.0.2", "w.example.com", "x.example.com", "2001:db8::1"]);
     }
 }

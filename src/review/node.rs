@@ -48,7 +48,7 @@ impl Checks<'_> {
         }
         for host in hosts.iter().filter(|host| node.carries(host)) {
             let others =
-                self.facts.nodes.into_iter().flat_map(|nodes| nodes.carriers(host)).filter(|other| *other != name);
+                self.facts.nodes.into_iter().flat_map(|nodes| nodes.claimants(host)).filter(|other| *other != name);
             let others: Vec<String> = others.map(printable).collect();
             if !others.is_empty() {
                 self.unknown(format!(

@@ -181,6 +181,7 @@ fn what_may_come_yet_is_left_pending_with_the_reason() {
     let created = |at: Option<&str>| {
         with(Node { created: at.map(|at| at.parse().unwrap()), ..Node::clone(nodes.get("worker-1").unwrap()) })
     };
+    let beside = |other: Node| nodes.iter().map(|node| Node::clone(node)).chain([other]).collect::<Nodes>();
     for (index, dns_name, ip_address, why) in [
         (None, "worker-1", "10.0.0.1", "the Nodes of the cluster are not known here"),
         (Some(Nodes::default()), "worker-1", "10.0.0.1", "there is no Node worker-1 (yet)"),
@@ -193,21 +194,13 @@ fn what_may_come_yet_is_left_pending_with_the_reason() {
         (Some(created(None)), "worker-1", "10.0.0.1", "nothing says when Node worker-1 was created"),
         // A compromised node writes what others have into its own Node, or is called like it.
         (
-            Some(
-                nodes
-                    .iter()
-                    .map(|node| Node::clone(node))
-                    .chain([node("evil", &[("ExternalIP", "10.0.0.1")])])
-                    .collect(),
-            ),
+            Some(beside(node("evil", &[("ExternalIP", "10.0.0.1")]))),
             "worker-1",
             "10.0.0.1",
             "10.0.0.1 is carried by Node worker-1 and also by evil",
         ),
         (
-            Some(
-                nodes.iter().map(|node| Node::clone(node)).chain([node("evil", &[("Hostname", "WORKER-1")])]).collect(),
-            ),
+            Some(beside(node("evil", &[("Hostname", "WORKER-1")]))),
             "worker-1",
             "10.0.0.1",
             "worker-1 is carried by Node worker-1 and also by evil",
@@ -218,7 +211,32 @@ fn what_may_come_yet_is_left_pending_with_the_reason() {
             "10.0.0.1",
             "worker-2 is carried by Node worker-1 and also by worker-2",
         ),
-        // What is of another type than it says stands for nothing.
+        // What is of another type than it says is another's all the same.
+        (
+            Some(beside(node("worker-2", &[("Hostname", "10.0.0.1"), ("InternalIP", "10.0.9.9")]))),
+            "worker-1",
+            "10.0.0.1",
+            "10.0.0.1 is carried by Node worker-1 and also by worker-2",
+        ),
+        (
+            Some(beside(node("worker-2", &[("ExternalIP", "::ffff:10.0.0.1")]))),
+            "worker-1",
+            "10.0.0.1",
+            "10.0.0.1 is carried by Node worker-1 and also by worker-2",
+        ),
+        (
+            Some(beside(node("worker-2", &[("InternalIP", "Worker-1.example.com.")]))),
+            "worker-1.example.com",
+            "10.0.0.1",
+            "worker-1.example.com is carried by Node worker-1 and also by worker-2",
+        ),
+        (
+            Some(beside(node("10.0.0.1", &[("InternalIP", "10.0.9.9")]))),
+            "worker-1",
+            "10.0.0.1",
+            "10.0.0.1 is carried by Node worker-1 and also by 10.0.0.1",
+        ),
+        // What is of another type than it says gives its own node nothing.
         (Some(with(node("worker-1", &[("Hostname", "10.0.0.1")]))), "worker-1", "10.0.0.1", "does not carry 10.0.0.1"),
         (Some(with(node("worker-1", &[("InternalIP", "::ffff:10.0.0.1")]))), "worker-1", "10.0.0.1", "does not carry"),
         (

@@ -12,6 +12,11 @@ use anyhow::{Context, bail, ensure};
 const VERSION: &str = "v1.36.3";
 const MINOR: &str = "36";
 
+/// The module of the control plane, below `go/`.
+const CONTROL_PLANE: &str = ".";
+/// That of what runs beside it.
+const TOOLS: &str = "tools";
+
 /// Where the programs are.
 #[derive(Debug, Clone)]
 pub struct Binaries {
@@ -116,21 +121,21 @@ impl Tool {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Helm3, Self::Helm4, Self::HelmDocs, Self::Kubeconform, Self::Kubeadm];
 
-    /// What it is called here, and the package and version that Go builds. kubeadm comes from the pinned module.
-    const fn names(self) -> (&'static str, &'static str) {
+    /// What it is called here, its module, and the package of it that Go builds. kubeadm comes with the control plane.
+    const fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Helm3 => ("helm3", "helm.sh/helm/v3/cmd/helm@v3.22.0"),
-            Self::Helm4 => ("helm4", "helm.sh/helm/v4/cmd/helm@v4.3.1"),
-            Self::HelmDocs => ("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2"),
-            Self::Kubeconform => ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0"),
-            Self::Kubeadm => ("kubeadm", "k8s.io/kubernetes/cmd/kubeadm@v1.36.3"),
+            Self::Helm3 => ("helm3", "helm.sh/helm/v3", "cmd/helm"),
+            Self::Helm4 => ("helm4", "helm.sh/helm/v4", "cmd/helm"),
+            Self::HelmDocs => ("helm-docs", "github.com/norwoodj/helm-docs", "cmd/helm-docs"),
+            Self::Kubeconform => ("kubeconform", "github.com/yannh/kubeconform", "cmd/kubeconform"),
+            Self::Kubeadm => ("kubeadm", "k8s.io/kubernetes", "cmd/kubeadm"),
         }
     }
 
     /// The program: of the directory `TESTBED_TOOLS` if that is set, else built at the first call,
-    /// which takes some four minutes for each Helm on two cores. kubeadm may lie beside the control plane.
+    /// which takes some MINUTES minutes for the first Helm on two cores. kubeadm may lie beside the control plane.
     pub fn path(self) -> anyhow::Result<PathBuf> {
-        let (name, package) = self.names();
+        let (name, module, package) = self.names();
         if let Some(directory) = std::env::var_os("TESTBED_TOOLS") {
             let path = Path::new(&directory).join(name);
             if self != Self::Kubeadm || path.exists() {
@@ -144,36 +149,28 @@ impl Tool {
                 return Ok(path);
             }
         }
-        let version = package.split_once('@').map_or("", |(_, version)| version);
-        let directory = target_directory().join("testbed/tools").join(version);
+        let pinned = if self == Self::Kubeadm { CONTROL_PLANE } else { TOOLS };
+        let directory = target_directory().join("testbed/tools").join(version(pinned, module)?);
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         let lock = File::create(directory.join(format!("{name}.lock")))?;
         lock.lock()?;
         let path = directory.join(name);
-        match self {
-            _ if path.exists() => {}
-            Self::Kubeadm => go_build(&["k8s.io/kubernetes/cmd/kubeadm"], path.as_os_str())?,
-            _ => install(package, &directory, &path)?,
+        if !path.exists() {
+            eprintln!("building {name} once");
+            go_build(pinned, &[&format!("{module}/{package}")], path.as_os_str())?;
         }
         Ok(path)
     }
 }
 
-#[expect(clippy::print_stderr, reason = "minutes of silence would look like a hang")]
-fn install(package: &str, directory: &Path, path: &Path) -> anyhow::Result<()> {
-    eprintln!("building {package} once");
-    let built = directory.join("bin").join(path.file_name().unwrap_or_default());
-    let status = Command::new("go")
-        .env("CGO_ENABLED", "0")
-        .env("GOBIN", &built)
-        .args(["install", "-trimpath", "-ldflags=-s -w", package])
-        .status()
-        .context("cannot run go: install Go 1.26 (https://go.dev/dl)")?;
-    ensure!(status.success(), "go install {package} failed ({status}); its output stands above");
-    let program = fs::read_dir(&built)?.next().context("go install built nothing")??.path();
-    fs::rename(&program, path)?;
-    Ok(())
+/// The version of a module that the module in the directory `pinned` of `go/` has.
+fn version(pinned: &str, module: &str) -> anyhow::Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(pinned).join("go.mod");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut lines = text.lines().map(str::split_whitespace);
+    let version = lines.find_map(|mut words| (words.next() == Some(module)).then(|| words.next()).flatten());
+    Ok(version.with_context(|| format!("{} has no version of {module}", path.display()))?.to_owned())
 }
 
 /// The directory of a Go module at a version, with all of its files, which Go downloads at the first call.
@@ -205,20 +202,24 @@ fn build(directory: &Path) -> anyhow::Result<()> {
     let begin = Instant::now();
     let mut output = directory.as_os_str().to_owned();
     output.push("/");
-    go_build(&["tool"], &output)?;
+    go_build(CONTROL_PLANE, &["tool"], &output)?;
     eprintln!("built in {} s", begin.elapsed().as_secs());
     Ok(())
 }
 
-/// Builds packages of the pinned module into `output`, stamped with the version: without it they call themselves v0.0.0.
-fn go_build(packages: &[&str], output: &OsStr) -> anyhow::Result<()> {
-    let component = "k8s.io/component-base/version";
-    let flags = format!(
-        "-s -w -X {component}.gitVersion={VERSION} -X {component}.gitMajor=1 -X {component}.gitMinor={MINOR} \
-         -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
-    );
+/// Builds packages of the module in the directory `pinned` of `go/` into `output`. Those of the control plane are stamped
+/// with its version: without it they call themselves v0.0.0.
+fn go_build(pinned: &str, packages: &[&str], output: &OsStr) -> anyhow::Result<()> {
+    let mut flags = "-s -w".to_owned();
+    if pinned == CONTROL_PLANE {
+        let component = "k8s.io/component-base/version";
+        flags += &format!(
+            " -X {component}.gitVersion={VERSION} -X {component}.gitMajor=1 -X {component}.gitMinor={MINOR} \
+             -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
+        );
+    }
     let status = Command::new("go")
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("go"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(pinned))
         .env("CGO_ENABLED", "0")
         .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
         .arg(output)
