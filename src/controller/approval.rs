@@ -70,6 +70,8 @@ pub(super) async fn send(
     let began = Moment::now();
     if let Some(fact) = &review.node {
         match read_node(&client, &fact.name).await {
+            // Too late to rest on, and nothing else would tell that it takes so long.
+            Ok(_) if began.elapsed() > NODE_FRESH => return Sent::NodeUnread(Error::Timeout(NODE_FRESH.as_secs())),
             Ok(now) if fact.holds(now.as_deref()) => {}
             Ok(now) => return Sent::NodeChanged(now),
             Err(error) => return Sent::NodeUnread(error),

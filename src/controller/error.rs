@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::escape::one_line;
 
 /// The longest wait that is granted to whoever asks for one.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Why the controller could not start, or a call to the API server failed.
 #[derive(Debug, thiserror::Error)]

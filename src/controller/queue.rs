@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::error::LONGEST_RETRY_AFTER;
+
 /// How long the first failure of a request makes it wait.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest that failures alone make it wait, without jitter.
@@ -36,6 +38,8 @@ pub(super) struct Queue {
 struct Failures {
     count: u32,
     until: Option<Instant>,
+    /// Before then it is not tried, whatever changes.
+    not_before: Option<Instant>,
 }
 
 impl Queue {
@@ -53,6 +57,21 @@ impl Queue {
         }
     }
 
+    /// Something has changed for `key`: it is to be reviewed, at once or, after a failure, as soon as it may be tried again.
+    /// Whoever changes it would otherwise choose how often that is.
+    pub(super) fn renew(&mut self, key: &Arc<str>, requestor: &str) {
+        let now = Instant::now();
+        let failures = self.failures.get_mut(key).filter(|failures| failures.not_before.is_some_and(|at| at > now));
+        let Some(Failures { until: Some(until), not_before: Some(soonest), .. }) = failures else {
+            return self.push(Arc::clone(key), requestor);
+        };
+        if *soonest < *until {
+            self.later.remove(&(*until, Arc::clone(key)));
+            *until = *soonest;
+            self.later.insert((*until, Arc::clone(key)), requestor.to_owned());
+        }
+    }
+
     /// `key` comes before all others: its turn went into finding out what became of it.
     pub(super) fn push_first(&mut self, key: &str) {
         self.leave(key);
@@ -64,17 +83,31 @@ impl Queue {
     /// `key` failed: it comes again after a wait that doubles with each failure, by up to a
     /// quarter longer so that many do not come at once, or after `at_least`.
     pub(super) fn retry(&mut self, key: &str, requestor: &str, at_least: Duration) {
+        self.leave(key);
         let key: Arc<str> = key.into();
-        let Failures { count, until } = self.failures.entry(Arc::clone(&key)).or_default();
+        let Failures { count, until, not_before } = self.failures.entry(Arc::clone(&key)).or_default();
         let wait = FIRST_WAIT.saturating_mul(1 << (*count).min(6)).min(LONGEST_WAIT);
         *count = count.saturating_add(1);
         let wait = wait.max(at_least);
         let jitter = wait.mul_f64(f64::from(jitter(&key, *count)) / 1024.0);
-        let at = Instant::now() + wait + jitter;
+        let now = Instant::now();
+        // What waits for longer than anybody may ask for waits for a change.
+        *not_before = Some(now + FIRST_WAIT.max(at_least.min(LONGEST_RETRY_AFTER)));
+        let at = now + wait + jitter;
         if let Some(before) = until.replace(at) {
             self.later.remove(&(before, Arc::clone(&key)));
         }
         self.later.insert((at, key), requestor.to_owned());
+    }
+
+    /// `key` was not what was decided: it is tried again, the first time at once, and then like one that failed.
+    pub(super) fn try_again(&mut self, key: &str, requestor: &str) {
+        let failures = self.failures.entry(key.into()).or_default();
+        if failures.count > 0 {
+            return self.retry(key, requestor, Duration::ZERO);
+        }
+        failures.count = 1;
+        self.push(key.into(), requestor);
     }
 
     /// Whether `key` failed, and its time has not come yet.
@@ -251,6 +284,28 @@ mod tests {
         assert_eq!(queue.pop(), None);
         queue.forget("a");
         assert!(wait(&mut queue, Duration::ZERO) < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_changes_meanwhile_comes_as_soon_as_it_may_be_tried_again() {
+        for (at_least, soonest) in [(0, 1), (20, 20), (600, 30)] {
+            let mut queue = Queue::default();
+            for _ in 0..4 {
+                queue.push("a".into(), "amy");
+                queue.retry("a", "amy", Duration::from_secs(at_least));
+            }
+            let failed = Instant::now();
+            queue.renew(&"a".into(), "amy");
+            assert_eq!((queue.pop(), queue.later.len()), (None, 1));
+            let wait = queue.next_wake().unwrap() - failed;
+            let expected = Duration::from_secs(soonest);
+            assert!(wait <= expected && wait > expected - Duration::from_millis(500), "{at_least}: {wait:?}");
+            // What may be tried already is.
+            let failures = queue.failures.get_mut("a").unwrap();
+            failures.not_before = Some(failed);
+            queue.renew(&"a".into(), "amy");
+            assert_eq!(queue.pop().as_deref(), Some("a"));
+        }
     }
 
     #[test]

@@ -283,9 +283,9 @@ fn what_two_nodes_carry_is_nobodys_until_one_lets_it_go() {
     two.gets("rightful");
     none_is_issued(&cluster, "attack");
 
-    // A Node that is gone carries nothing.
+    // An address is somebody's whatever its type. A Node that is gone carries nothing.
     let three = Machine::new(&cluster, "three");
-    three.joins(&[("InternalIP", "10.20.0.2")]);
+    three.joins(&[("Hostname", "10.20.0.2"), ("InternalIP", "10.20.0.3")]);
     two.asks("rightful-again", "IP:10.20.0.2");
     cluster.is_left("rightful-again", "also by three");
     cluster.admin.run(&["delete", "node", "three"]).unwrap();

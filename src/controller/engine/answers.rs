@@ -110,7 +110,10 @@ impl Engine {
     fn sent(&mut self, name: &str, decided: Decided, request: Option<&SigningRequest>, sent: Sent) {
         let Decided { filed, review, .. } = &decided;
         let uid = filed.uid();
-        let too_busy = matches!(&sent, Sent::Failed(error) | Sent::Unanswered(error) if error.is_too_busy());
+        let too_busy = matches!(
+            &sent,
+            Sent::Failed(error) | Sent::Unanswered(error) | Sent::NodeUnread(error) if error.is_too_busy()
+        );
         let shown = self.flight.arrive(uid, too_busy);
         let still_here = self.pending.has(name, uid);
         let about = filed.clone();
@@ -162,12 +165,16 @@ impl Engine {
                 self.queue.retry(name, filed.requestor(), Duration::ZERO);
             }
             Sent::NodeUnread(error) => self.failed(filed, "read-node", &error),
-            Sent::Refused(refusal) => {
-                if refusal == Refusal::NotFresh {
-                    self.confirm(Duration::ZERO);
+            Sent::Refused(Refusal::NotFresh) => {
+                self.confirm(Duration::ZERO);
+                // Whatever made it late may do so again.
+                if still_here {
+                    self.queue.try_again(name, filed.requestor());
+                } else {
+                    self.enqueue(name);
                 }
-                self.enqueue(name);
             }
+            Sent::Refused(Refusal::PoliciesChanged | Refusal::NotLeader) => self.enqueue(name),
             Sent::Failed(error) => self.failed(filed, operation(review), &error),
             Sent::Unanswered(error) => {
                 self.failed(filed, operation(review), &error);
@@ -253,6 +260,9 @@ impl Engine {
             let is_next = looked_for && !settled && self.gate.is_leader() && !self.unanswered.contains_key(name);
             if is_next && self.pending.has(name, uid) {
                 self.queue.push_first(name);
+            } else if !looked_for && self.pending.has(name, uid) {
+                // Who changes it again and again does not choose how often it is decided.
+                self.queue.try_again(name, filed.requestor());
             }
         }
     }

@@ -252,7 +252,7 @@ impl Engine {
     /// The pending request of this name is to be reviewed.
     pub(super) fn enqueue(&mut self, name: &str) {
         if let Some((name, entry)) = self.pending.get(name) {
-            self.queue.push(Arc::clone(name), entry.filed.requestor());
+            self.queue.renew(name, entry.filed.requestor());
         }
     }
 }

@@ -24,7 +24,7 @@ use super::{Decided, Done, Engine, Input, Late, Prompts, SCHEMA_SETTLES, Settlin
 use crate::controller::approval::{self, Sent, condition};
 use crate::controller::confirm::Current;
 use crate::controller::events::Events;
-use crate::controller::gate::Gate;
+use crate::controller::gate::{Gate, Refusal};
 use crate::controller::leader::Leadership;
 use crate::controller::metrics::Metrics;
 use crate::controller::moment::{Clock, Moment};
@@ -1245,6 +1245,8 @@ async fn what_was_looked_at_in_vain_is_decided_before_others_are_looked_at() {
         let decided = decided(&engine, pending(&name));
         sent(&mut engine, decided, Sent::Unanswered(Error::Timeout(8)));
     }
+    // What failed comes again.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
     // They fail for so long that one waits for the one before.
     engine.flight.fails_since(Duration::from_secs(5));
     engine.work();
@@ -1258,6 +1260,76 @@ async fn what_was_looked_at_in_vain_is_decided_before_others_are_looked_at() {
         engine.work();
     }
     assert_eq!((engine.flight.is_failing(), decisions.load(Ordering::Relaxed)), (false, 1));
+}
+
+/// Whoever may change a request, or the Node that it is about, chooses how often that is.
+#[tokio::test]
+async fn what_changes_again_and_again_is_not_tried_before_its_time() {
+    let busy = json!({ "kind": "Status", "code": 429, "details": { "retryAfterSeconds": 30 } });
+    let (api, decisions) = deciding(move |_| (429, busy.clone()));
+    let mut engine = engine(api, Leadership::always());
+    for version in 1..=10 {
+        let mut changed = pending_value("a");
+        changed["metadata"]["resourceVersion"] = json!(version.to_string());
+        engine.input(Input::Request(Seen::Changed(object(changed).into())));
+        engine.pending.get_mut("a").unwrap().concern = Concern::of(&object(node_request()).signing_request());
+        engine.review_concerned(&nodes::Change::All);
+        take_in_all(&mut engine).await;
+    }
+    assert_eq!(decisions.load(Ordering::Relaxed), 1);
+    let wait = engine.queue.next_wake().unwrap() - Instant::now();
+    assert!(wait > Duration::from_secs(25), "{wait:?}");
+}
+
+/// Nor does it while its decision is on its way: the first of these is tried again at once, and the next ones are not.
+#[tokio::test]
+async fn what_is_another_one_whenever_it_is_decided_is_tried_with_patience() {
+    let mut engine = engine(unused(), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    engine.queue.pop();
+    for version in 2..=10 {
+        let mut changed = pending_value("a");
+        changed["metadata"]["resourceVersion"] = json!(version.to_string());
+        let decided = decided(&engine, pending("a"));
+        sent(&mut engine, decided, Sent::Found(Box::new(object(changed.clone()))));
+        engine.input(Input::Request(Seen::Changed(object(changed).into())));
+        assert_eq!(engine.queue.pop().is_some(), version == 2, "{version}");
+        let wait = engine.queue.next_wake().map(|at| at - Instant::now());
+        assert_eq!(wait.is_some_and(|wait| wait > Duration::from_millis(900)), version > 2, "{version}: {wait:?}");
+    }
+}
+
+/// That it counts no more is no reason to send it again at once.
+#[tokio::test]
+async fn an_approval_whose_node_is_not_what_it_was_waits_though_it_counts_no_more() {
+    for why in [Sent::NodeUnread(Error::Timeout(8)), Sent::NodeChanged(None)] {
+        let (mut engine, _) = of_one_node();
+        engine.input(counting(&[SIGNER]));
+        list(&mut engine, [object(kubelets("a"))]);
+        let holder = Holder::new(SIGNER, "worker-1.example.com");
+        engine.pending.get_mut("a").unwrap().holder = Some(holder);
+        engine.counted.send("uid-of-a", holder, Timestamp::now());
+        assert_eq!(engine.queue.pop().as_deref(), Some("a"));
+        let decided = decided(&engine, object(kubelets("a")));
+        sent(&mut engine, decided, why);
+        assert_eq!(engine.counted.known().map(Approvals::len), Some(0));
+        assert!(engine.queue.is_empty() && engine.queue.next_wake().is_some_and(|at| at > Instant::now()));
+    }
+}
+
+/// What took too long may take as long again.
+#[tokio::test]
+async fn what_was_too_late_to_be_sent_is_tried_again_at_once_and_then_with_patience() {
+    let mut engine = engine(client(|_| std::future::pending()), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    engine.queue.pop();
+    for at_once in [true, false] {
+        let decided = decided(&engine, pending("a"));
+        sent(&mut engine, decided, Sent::Refused(Refusal::NotFresh));
+        assert!(engine.confirming);
+        assert_eq!(engine.queue.pop().is_some(), at_once);
+        assert_eq!(engine.queue.next_wake().is_some(), !at_once);
+    }
 }
 
 /// Without the lease looks follow no requestor's turn.
