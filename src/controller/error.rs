@@ -181,6 +181,13 @@ impl Error {
         }
     }
 
+    /// Whether it is about no object at all: the API server was not there, or too busy.
+    #[must_use]
+    pub fn is_about_none(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Api(kube::Error::Service(_) | kube::Error::HyperError(_)))
+            || matches!(self.status(), Some(429 | 503))
+    }
+
     /// Whether it is about this one object: others may fare better.
     #[must_use]
     pub fn is_about_one(&self) -> bool {

@@ -29,7 +29,7 @@ const OVERHEAD: usize = 128;
 const IN_FLIGHT: usize = 8;
 /// While decisions are on their way, one is written this often.
 const TRICKLE: Duration = Duration::from_millis(250);
-/// How often the same Event is tried.
+/// How often the same Event is tried, where the API server is there and not too busy.
 const TRIES: u32 = 5;
 /// The first wait after a failure; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -231,13 +231,18 @@ impl Writer {
     fn written(&mut self, mut queued: Queued, written: Result<(), Error>) {
         let Err(error) = written else { return };
         self.metrics.api_error("event", &error);
-        queued.tries += 1;
+        queued.tries = (queued.tries + 1).min(TRIES);
         let passes = error.is_open() || error.status() == Some(429);
         let reason = queued.note.reason;
-        if passes && queued.tries < TRIES {
+        if passes && (queued.tries < TRIES || error.is_about_none()) {
             let wait = (FIRST_WAIT * (1 << (queued.tries - 1))).max(error.retry_after()).min(LONGEST_WAIT);
             self.paused_until = self.paused_until.max(Instant::now() + wait);
-            self.waiting.push_front(queued);
+            if queued.tries < TRIES {
+                self.waiting.push_front(queued);
+            } else {
+                // Others have their turn, should it be this one's fault all the same.
+                (0..self.waiting.push(queued)).for_each(|_| self.metrics.event_dropped());
+            }
         } else {
             self.metrics.event_dropped();
         }
@@ -290,7 +295,45 @@ fn event_name(note: &Note) -> String {
 mod tests {
     use jiff::Timestamp;
 
-    use super::{CAPACITY, EventType, Note, Queued, Waiting};
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use http::{Request, Response};
+    use kube::client::{Body, Client};
+    use kube::core::Status;
+
+    use super::{CAPACITY, Error, EventType, Metrics, Note, Queued, TRIES, Target, Waiting, Writer, watch};
+
+    #[tokio::test]
+    async fn an_api_server_that_is_away_or_busy_for_long_costs_no_event() {
+        let code = |code: u16| {
+            let status = Status { code, ..Status::failure("", "") };
+            Error::Api(kube::Error::Api(Box::new(status)))
+        };
+        let away = || Error::Api(kube::Error::Service("connection refused".into()));
+        let service = tower::service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+        let target = Target { client: Client::new(service, ""), namespace: String::new(), instance: String::new() };
+        let (target, metrics) = (Arc::new(target), Arc::new(Metrics::new().unwrap()));
+        for (error, stays) in [
+            (&away as &dyn Fn() -> Error, true),
+            (&|| code(429), true),
+            (&|| code(503), true),
+            (&|| code(500), false),
+            (&|| Error::Timeout(8), false),
+            (&|| code(403), false),
+        ] {
+            let mut writer = Writer::new(Arc::clone(&target), Arc::clone(&metrics), watch::channel(false).1);
+            writer.waiting.push(queued("a", "Denied", 1));
+            writer.waiting.push(queued("b", "Denied", 1));
+            for _ in 0..TRIES * 4 {
+                let Some(next) = writer.waiting.pop() else { break };
+                writer.written(next, Err(error()));
+            }
+            assert_eq!(!writer.waiting.is_empty(), stays, "{}", error());
+            // Each of them has its turn.
+            assert!(writer.waiting.denied.iter().all(|queued| queued.tries == TRIES), "{}", error());
+        }
+    }
 
     fn queued(name: &str, reason: &'static str, bytes: usize) -> Queued {
         let note = Note {

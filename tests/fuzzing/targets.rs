@@ -231,15 +231,16 @@ static CROWD: LazyLock<SigningRequest> = LazyLock::new(|| {
 /// A `Node` object as the API server sends it.
 pub fn node(bytes: &[u8]) {
     if let Ok(node) = serde_json::from_slice::<Node>(bytes) {
-        let hosts: Vec<_> = node.hosts().collect();
+        let (hosts, carried): (Vec<_>, Vec<_>) = (node.claims().collect(), node.hosts().collect());
+        assert!(carried.iter().all(|host| hosts.contains(host)));
         let name = node.name.clone();
         let mut nodes = Nodes::default();
         nodes.insert(node);
-        assert!(hosts.iter().all(|host| nodes.carriers(host).any(|carrier| carrier == name)));
+        assert!(hosts.iter().all(|host| nodes.claimants(host).any(|carrier| carrier == name)));
         let request = SigningRequest::decode(envelope(), REQUEST.as_bytes());
         let _ = review(&SERVING, &request, &Facts { nodes: Some(&nodes), ..Facts::default() });
         nodes.remove(&name);
-        assert!(nodes.is_empty() && hosts.iter().all(|host| nodes.carriers(host).count() == 0));
+        assert!(nodes.is_empty() && hosts.iter().all(|host| nodes.claimants(host).count() == 0));
     }
 }
 

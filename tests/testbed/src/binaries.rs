@@ -84,14 +84,15 @@ pub fn goreads() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Builds the static program that the image ships, for the machine that this runs on, and returns its path.
+/// Builds the static program that the image ships, for the machine that this runs on, and returns its path. It is not
+/// optimised as a whole, which takes minutes.
 pub fn static_program() -> anyhow::Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let status = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--quiet", "--release", "--locked", "--package=countersign", "--target", &target])
+        .args(["build", "--quiet", "--profile=quick", "--locked", "--package=countersign", "--target", &target])
         .status()
         .context("cannot run cargo")?;
     ensure!(
@@ -99,7 +100,7 @@ pub fn static_program() -> anyhow::Result<PathBuf> {
         "cargo build for {target} failed ({status}); its output stands above. It needs the target (rustup target add \
          {target}) and musl-gcc (Debian's musl-tools)"
     );
-    Ok(target_directory().join(target).join("release/countersign"))
+    Ok(target_directory().join(target).join("quick/countersign"))
 }
 
 /// A program that tests run beside the control plane, at the version that they were written for.
@@ -133,7 +134,8 @@ impl Tool {
     }
 
     /// The program: of the directory `TESTBED_TOOLS` if that is set, else built at the first call,
-    /// which takes some MINUTES minutes for the first Helm on two cores. kubeadm may lie beside the control plane.
+    /// which takes some minutes for the first Helm on two cores. kubeadm may lie beside the control plane.
+    #[expect(clippy::print_stderr, reason = "minutes of silence would look like a hang")]
     pub fn path(self) -> anyhow::Result<PathBuf> {
         let (name, module, package) = self.names();
         if let Some(directory) = std::env::var_os("TESTBED_TOOLS") {
@@ -210,18 +212,16 @@ fn build(directory: &Path) -> anyhow::Result<()> {
 /// Builds packages of the module in the directory `pinned` of `go/` into `output`. Those of the control plane are stamped
 /// with its version: without it they call themselves v0.0.0.
 fn go_build(pinned: &str, packages: &[&str], output: &OsStr) -> anyhow::Result<()> {
-    let mut flags = "-s -w".to_owned();
-    if pinned == CONTROL_PLANE {
-        let component = "k8s.io/component-base/version";
-        flags += &format!(
-            " -X {component}.gitVersion={VERSION} -X {component}.gitMajor=1 -X {component}.gitMinor={MINOR} \
-             -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
-        );
-    }
+    let component = "k8s.io/component-base/version";
+    let stamped = format!(
+        "-s -w -X {component}.gitVersion={VERSION} -X {component}.gitMajor=1 -X {component}.gitMinor={MINOR} \
+         -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
+    );
+    let flags = if pinned == CONTROL_PLANE { &stamped } else { "-s -w" };
     let status = Command::new("go")
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(pinned))
         .env("CGO_ENABLED", "0")
-        .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
+        .args(["build", "-trimpath", "-ldflags", flags, "-o"])
         .arg(output)
         .args(packages)
         .status();
