@@ -34,7 +34,7 @@ const USUAL: usize = 256 * 1024;
 
 /// The most, in bytes, of any answer. An object of the 1.5 MB that etcd takes is JSON of 9.5 MB where each byte is written as six,
 /// which is up to whoever files it.
-pub(super) const LARGEST: usize = 12 * 1024 * 1024;
+const LARGEST: usize = 12 * 1024 * 1024;
 
 /// Who may hold an answer that is longer than usual.
 static LONG: Semaphore = Semaphore::const_new(1);
@@ -282,8 +282,7 @@ async fn whole<T: DeserializeOwned>(client: &Client, request: Request<Body>) -> 
     .await
 }
 
-/// Adds `bytes` to `whole`, unless it would be longer than `max`, in bytes, then.
-pub(super) fn add(whole: &mut Vec<u8>, bytes: &[u8], max: usize) -> Result<(), Error> {
+fn add(whole: &mut Vec<u8>, bytes: &[u8], max: usize) -> Result<(), Error> {
     if whole.len() + bytes.len() > max {
         return Err(Error::TooLarge(max));
     }

@@ -101,7 +101,7 @@ impl Events {
             return;
         }
         note.note = cut(&note.note, MAX_NOTE);
-        if self.sender.send(Queued { note, time: Timestamp::now(), tries: 0 }).is_err() {
+        if self.sender.send(Queued { note, time: Timestamp::now(), tries: 0, waits: 0 }).is_err() {
             self.metrics.event_dropped();
         }
     }
@@ -119,6 +119,8 @@ pub(super) struct Queued {
     /// When it was queued.
     time: Timestamp,
     tries: u32,
+    /// How often it had to wait, [`TRIES`] at most.
+    waits: u32,
 }
 
 impl Queued {
@@ -231,13 +233,16 @@ impl Writer {
     fn written(&mut self, mut queued: Queued, written: Result<(), Error>) {
         let Err(error) = written else { return };
         self.metrics.api_error("event", &error);
-        queued.tries = (queued.tries + 1).min(TRIES);
+        // Refused by an API server that is away or busy, it was not tried.
+        let was_tried = !error.is_about_none();
+        queued.tries += u32::from(was_tried);
+        queued.waits = (queued.waits + 1).min(TRIES);
         let passes = error.is_open() || error.status() == Some(429);
         let reason = queued.note.reason;
-        if passes && (queued.tries < TRIES || error.is_about_none()) {
-            let wait = (FIRST_WAIT * (1 << (queued.tries - 1))).max(error.retry_after()).min(LONGEST_WAIT);
+        if passes && (queued.tries < TRIES || !was_tried) {
+            let wait = (FIRST_WAIT * (1 << (queued.waits - 1))).max(error.retry_after()).min(LONGEST_WAIT);
             self.paused_until = self.paused_until.max(Instant::now() + wait);
-            if queued.tries < TRIES {
+            if queued.waits < TRIES {
                 self.waiting.push_front(queued);
             } else {
                 // Others have their turn, should it be this one's fault all the same.
@@ -331,7 +336,14 @@ mod tests {
             }
             assert_eq!(!writer.waiting.is_empty(), stays, "{}", error());
             // Each of them has its turn.
-            assert!(writer.waiting.denied.iter().all(|queued| queued.tries == TRIES), "{}", error());
+            assert!(writer.waiting.denied.iter().all(|queued| queued.waits == TRIES), "{}", error());
+            // What it answers once it is back is the first try.
+            let mut tries = 0;
+            while let Some(next) = writer.waiting.pop() {
+                writer.written(next, Err(code(500)));
+                tries += 1;
+            }
+            assert_eq!(tries, if stays { TRIES * 2 } else { 0 });
         }
     }
 
@@ -344,7 +356,7 @@ mod tests {
             key: "",
             note: "x".repeat(bytes),
         };
-        Queued { note, time: Timestamp::UNIX_EPOCH, tries: 0 }
+        Queued { note, time: Timestamp::UNIX_EPOCH, tries: 0, waits: 0 }
     }
 
     #[test]

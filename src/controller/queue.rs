@@ -40,6 +40,8 @@ struct Failures {
     until: Option<Instant>,
     /// Before then it is not tried, whatever changes.
     not_before: Option<Instant>,
+    /// It was not what was decided, once already.
+    was_another: bool,
 }
 
 impl Queue {
@@ -83,9 +85,8 @@ impl Queue {
     /// `key` failed: it comes again after a wait that doubles with each failure, by up to a
     /// quarter longer so that many do not come at once, or after `at_least`.
     pub(super) fn retry(&mut self, key: &str, requestor: &str, at_least: Duration) {
-        self.leave(key);
         let key: Arc<str> = key.into();
-        let Failures { count, until, not_before } = self.failures.entry(Arc::clone(&key)).or_default();
+        let Failures { count, until, not_before, .. } = self.failures.entry(Arc::clone(&key)).or_default();
         let wait = FIRST_WAIT.saturating_mul(1 << (*count).min(6)).min(LONGEST_WAIT);
         *count = count.saturating_add(1);
         let wait = wait.max(at_least);
@@ -102,12 +103,17 @@ impl Queue {
 
     /// `key` was not what was decided: it is tried again, the first time at once, and then like one that failed.
     pub(super) fn try_again(&mut self, key: &str, requestor: &str) {
-        let failures = self.failures.entry(key.into()).or_default();
-        if failures.count > 0 {
-            return self.retry(key, requestor, Duration::ZERO);
+        if std::mem::replace(&mut self.failures.entry(key.into()).or_default().was_another, true) {
+            self.leave(key);
+            self.retry(key, requestor, Duration::ZERO);
+        } else {
+            self.push(key.into(), requestor);
         }
-        failures.count = 1;
-        self.push(key.into(), requestor);
+    }
+
+    /// Whether `key` is in a line, so that its turn comes.
+    pub(super) fn is_in_line(&self, key: &str) -> bool {
+        self.queued.contains(key)
     }
 
     /// Whether `key` failed, and its time has not come yet.
@@ -124,7 +130,7 @@ impl Queue {
     }
 
     /// `key` has no place in the lines any more.
-    fn leave(&mut self, key: &str) {
+    pub(super) fn leave(&mut self, key: &str) {
         if self.queued.remove(key) {
             self.stale += 1;
             if self.stale > self.queued.len().max(STALE) {
@@ -291,7 +297,6 @@ mod tests {
         for (at_least, soonest) in [(0, 1), (20, 20), (600, 30)] {
             let mut queue = Queue::default();
             for _ in 0..4 {
-                queue.push("a".into(), "amy");
                 queue.retry("a", "amy", Duration::from_secs(at_least));
             }
             let failed = Instant::now();

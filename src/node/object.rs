@@ -19,8 +19,8 @@ pub const MAX_ADDRESS_BYTES: usize = 8 * 1024;
 pub const MAX_LABELS: usize = 256;
 /// The most bytes of labels of a Node that are read, of keys and values; the same.
 pub const MAX_LABEL_BYTES: usize = 16 * 1024;
-/// The longest address, in bytes: that of a DNS name.
-const MAX_ADDRESS: usize = 253;
+/// The longest address, in bytes: that of a DNS name with a dot at the end.
+const MAX_ADDRESS: usize = 254;
 
 /// The most values that an address consists of.
 const MAX_ADDRESS_VALUES: usize = 16;
@@ -121,12 +121,21 @@ impl Host {
     }
 
     /// What anybody may take `text` for, whatever type it stands beside: the API server calls the kubelet at whatever its
-    /// Node has first, a resolver does without the last dot, and an IPv4-mapped address is reached as the IPv4 one.
+    /// Node has first, a resolver does without the last dot, an IPv4-mapped address is reached as the IPv4 one, and kubelets
+    /// read addresses with zeros before their numbers (`ParseIPSloppy` of k8s.io/utils).
     fn loosely(text: &str) -> Option<Self> {
-        let address: Option<IpAddr> = text.parse().ok();
-        address
-            .map(|address| Self::Address(address.to_canonical()))
-            .or_else(|| Self::name(text.strip_suffix('.').unwrap_or(text)))
+        let is_digit = |character: char| character.is_ascii_hexdigit();
+        let mut plain = String::new();
+        for (at, character) in text.char_indices() {
+            let leads = character == '0' && !plain.ends_with(is_digit) && text[at + 1..].starts_with(is_digit);
+            if !leads {
+                plain.push(character);
+            }
+        }
+        match plain.parse::<IpAddr>() {
+            Ok(address) => Some(Self::Address(address.to_canonical())),
+            Err(_) => Self::name(text.strip_suffix('.').unwrap_or(text)),
+        }
     }
 }
 
@@ -333,13 +342,18 @@ mod tests {
             ("ExternalDNS", "x.Example.com."),
             ("InternalDNS", "2001:DB8::1"),
             ("Hostname", "*.example.com"),
-            ("Hostname", "010.0.0.1"),
+            ("Hostname", "010.00.0.003"),
+            ("InternalIP", "02001:0db8::00001"),
+            ("InternalIP", "10.0.0.1.4"),
         ];
         let addresses: Vec<Value> =
             addresses.iter().map(|(kind, address)| json!({ "type": kind, "address": address })).collect();
         let node = node(json!({ "metadata": { "name": "10.0.0.5" }, "status": { "addresses": addresses } }));
         assert_eq!(node.hosts().count(), 0);
         let claims: Vec<String> = node.claims().map(|host| host.to_string()).collect();
-        assert_eq!(claims, ["10.0.0.5", "10.0.0.1", "10.0.0.2", "w.example.com", "x.example.com", "2001:db8::1"]);
+        let names = ["w.example.com", "x.example.com"];
+        assert_eq!(claims[..3], ["10.0.0.5", "10.0.0.1", "10.0.0.2"]);
+        assert_eq!(claims[3..5], names);
+        assert_eq!(claims[5..], ["2001:db8::1", "10.0.0.3", "2001:db8::1"]);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::matcher::{Part, RequestorMatcher};
 use super::{Compiled, SignerPattern, WidePattern};
-use crate::request::{Envelope, SERVICE_ACCOUNTS};
+use crate::request::{Envelope, SERVICE_ACCOUNTS, namespace_group};
 
 /// The most places that one object is kept in. One that would need more is found by its signers alone.
 const MAX_PLACES: usize = 1024;
@@ -89,8 +89,7 @@ impl Index {
         let mut accounts = Vec::new();
         let mut needs = match &object.matcher.requestors {
             Part::Stated(entries) => {
-                // A service account is a user of a certain name.
-                accounts.extend(entries.iter().map(account_names));
+                accounts.extend(entries.iter().map(accounts_of));
                 entries.iter().zip(&accounts).flat_map(|(entry, accounts)| needs(entry, accounts.as_deref())).collect()
             }
             Part::Unstated | Part::Unreadable(_) => vec![Needs::Anything],
@@ -120,14 +119,18 @@ impl Index {
 }
 
 /// Of what an entry states, all must hold: one list of plain names is enough to find it by.
-fn needs<'a>(entry: &'a RequestorMatcher, accounts: Option<&'a [String]>) -> Vec<Needs<'a>> {
+fn needs<'a>(entry: &'a RequestorMatcher, accounts: Option<&'a [Account]>) -> Vec<Needs<'a>> {
     let plain = |list: Option<&'a Vec<WidePattern>>| -> Option<Vec<&'a str>> {
         list?.iter().map(WidePattern::literal).collect()
     };
     if let Some(users) = plain(entry.users.as_ref()) {
         users.into_iter().map(Needs::User).collect()
     } else if let Some(accounts) = accounts {
-        accounts.iter().map(|name| Needs::User(name)).collect()
+        let need = |account: &'a Account| match account {
+            Account::User(name) => Needs::User(name),
+            Account::Group(name) => Needs::Group(name),
+        };
+        accounts.iter().map(need).collect()
     } else if let Some(groups) = plain(entry.groups.as_ref()) {
         groups.into_iter().map(Needs::Group).collect()
     } else {
@@ -135,13 +138,22 @@ fn needs<'a>(entry: &'a RequestorMatcher, accounts: Option<&'a [String]>) -> Vec
     }
 }
 
-/// The user names of the service accounts of an entry, if all of them are plain.
-fn account_names(entry: &RequestorMatcher) -> Option<Vec<String>> {
-    let accounts = entry.service_accounts.as_ref()?;
-    let name = |(namespace, name): &(WidePattern, WidePattern)| {
-        Some(format!("{SERVICE_ACCOUNTS}{}:{}", namespace.literal()?, name.literal()?))
+/// What a service account has for certain: a user name, and the group of its namespace.
+enum Account {
+    User(String),
+    Group(String),
+}
+
+/// The service accounts of an entry, if the namespaces of all of them are plain.
+fn accounts_of(entry: &RequestorMatcher) -> Option<Vec<Account>> {
+    let account = |(namespace, name): &(WidePattern, WidePattern)| {
+        let namespace = namespace.literal()?;
+        Some(match name.literal() {
+            Some(name) => Account::User(format!("{SERVICE_ACCOUNTS}{namespace}:{name}")),
+            None => Account::Group(namespace_group(namespace)),
+        })
     };
-    accounts.iter().map(name).collect()
+    entry.service_accounts.as_ref()?.iter().map(account).collect()
 }
 
 #[cfg(test)]
@@ -233,7 +245,11 @@ mod tests {
         let object = |index: usize| {
             let spec = json!({ "match": {
                 "signerNames": ["a.com/x"],
-                "requestors": [{ "groups": [format!("g-{index}")] }, { "serviceAccounts": [format!("n/s-{index}")] }],
+                "requestors": [
+                    { "groups": [format!("g-{index}")] },
+                    { "serviceAccounts": [format!("n/s-{index}")] },
+                    { "serviceAccounts": [format!("m-{index}/*"), format!("k/s-{index}")] },
+                ],
             } });
             let metadata = json!({ "name": format!("o-{index}") });
             let value = json!({ "apiVersion": crate::api::API_VERSION, "metadata": metadata, "spec": spec });
@@ -252,6 +268,10 @@ mod tests {
         };
         assert_eq!(names("a.com/x", "u", "g-7"), ["o-7"]);
         assert_eq!(names("a.com/x", "system:serviceaccount:n:s-8", "g-7"), ["o-7", "o-8"]);
+        let of_a_namespace = |index: usize| format!("system:serviceaccounts:m-{index}");
+        assert_eq!(names("a.com/x", "system:serviceaccount:m-9:a", &of_a_namespace(9)), ["o-9"]);
+        assert_eq!(names("a.com/x", "system:serviceaccount:k:s-3", &of_a_namespace(2)), ["o-2", "o-3"]);
+        assert!(names("a.com/x", "system:serviceaccount:m-9:a", "g").is_empty());
         assert!(names("a.com/y", "u", "g-7").is_empty());
         assert!(names("a.com/x", "u", "g").is_empty());
     }

@@ -45,6 +45,11 @@ pub struct Envelope {
     pub expiration_seconds: Option<i32>,
 }
 
+/// The group that every service account of `namespace` is in.
+pub(crate) fn namespace_group(namespace: &str) -> String {
+    format!("system:serviceaccounts:{namespace}")
+}
+
 impl Envelope {
     /// The namespace and the name of the service account that filed the request. A certificate may carry
     /// any CN, so the user name alone does not make a service account: the authenticator of service
@@ -52,8 +57,7 @@ impl Envelope {
     #[must_use]
     pub fn service_account(&self) -> Option<(&str, &str)> {
         let (namespace, name) = self.username.strip_prefix(SERVICE_ACCOUNTS)?.split_once(':')?;
-        let group = format!("system:serviceaccounts:{namespace}");
-        self.groups.contains(&group).then_some((namespace, name))
+        self.groups.contains(&namespace_group(namespace)).then_some((namespace, name))
     }
 
     /// The name of the node that filed the request: the user `system:node:NAME`, which the Node authorizer

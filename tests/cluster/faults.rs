@@ -362,7 +362,7 @@ fn an_event_that_cannot_be_read_stops_approvals_until_a_complete_list() {
             r#"{{"type":"ADDED","object":{{"apiVersion":"countersign.dev/v1alpha1","kind":"{kind}","metadata":{{"name":"odd","uid":"odd","generation":1,"resourceVersion":"1"}},"spec":{spec}}}}}"#
         )
     };
-    let (policy, guardrail) = ("csrpolicies", "csrguardrails");
+    let (policy, guardrail, requests) = ("csrpolicies", "csrguardrails", "certificatesigningrequests");
     let gone = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version","reason":"Expired","code":410}}"#;
     let lines: &[(&str, (&str, String))] = &[
         ("number", (policy, r#"{"type":"MODIFIED","object":5}"#.to_owned())),
@@ -377,6 +377,8 @@ fn an_event_that_cannot_be_read_stops_approvals_until_a_complete_list() {
         ("spec-number", (guardrail, undecodable("CSRGuardrail", "5"))),
         ("spec-null", (guardrail, undecodable("CSRGuardrail", "null"))),
         ("spec-list", (policy, undecodable("CSRPolicy", "[1]"))),
+        ("request-number", (requests, r#"{"type":"MODIFIED","object":5}"#.to_owned())),
+        ("request-no-json", (requests, "The API server is being upgraded.".to_owned())),
         ("no-utf8-name", (policy, undecodable("CSRPolicy", "{}").replace("\"odd\"", "\"\\ud800\""))),
     ];
     let bench = Bench::start();

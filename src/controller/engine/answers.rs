@@ -162,7 +162,7 @@ impl Engine {
                 if let Some(fact) = &review.node {
                     self.nodes.found_ahead(&fact.name, now.map(|now| now.resource_version));
                 }
-                self.queue.retry(name, filed.requestor(), Duration::ZERO);
+                self.retry(filed, Duration::ZERO);
             }
             Sent::NodeUnread(error) => self.failed(filed, "read-node", &error),
             Sent::Refused(Refusal::NotFresh) => {
@@ -237,7 +237,7 @@ impl Engine {
                 self.keep_late(decided);
             } else {
                 // The watch has brought something newer already, which may be this.
-                self.queue.retry(name, filed.requestor(), Duration::ZERO);
+                self.retry(filed, Duration::ZERO);
                 self.unanswered.entry(name.to_owned()).or_default().push(decided);
             }
         }
@@ -291,7 +291,7 @@ impl Engine {
         }
         if !open.is_empty() {
             self.unanswered.entry(filed.name().to_owned()).or_default().extend(open);
-            self.queue.retry(filed.name(), filed.requestor(), Duration::ZERO);
+            self.retry(filed, Duration::ZERO);
         }
     }
 
@@ -347,7 +347,7 @@ impl Engine {
             }
             if !open.is_empty() {
                 self.unanswered.entry(name.to_owned()).or_default().extend(open.into_iter().map(|one| one.decided));
-                self.queue.retry(name, filed.requestor(), Duration::ZERO);
+                self.retry(filed, Duration::ZERO);
             }
             return false;
         };
@@ -390,7 +390,15 @@ impl Engine {
             self.flight.failed();
         }
         let wait = if error.is_too_large() { NO_ROOM } else { error.retry_after() };
-        self.queue.retry(filed.name(), filed.requestor(), wait);
+        self.retry(filed, wait);
+    }
+
+    /// The request of `filed` comes again after a wait. One that was filed again under its name keeps its place.
+    fn retry(&mut self, filed: &Filed, at_least: Duration) {
+        if self.pending.has(filed.name(), filed.uid()) {
+            self.queue.leave(filed.name());
+        }
+        self.queue.retry(filed.name(), filed.requestor(), at_least);
     }
 }
 

@@ -206,7 +206,7 @@ impl Engine {
             match self.pending.get(&name) {
                 // It is read again each time, and a node chooses how often it changes.
                 Some((_, entry)) if entry.filed.whole().is_none() => {
-                    if !self.queue.waits(&name) {
+                    if !self.queue.waits(&name) && !self.queue.is_in_line(&name) {
                         self.queue.retry(&name, entry.filed.requestor(), Duration::ZERO);
                     }
                 }

@@ -1295,7 +1295,7 @@ async fn what_is_another_one_whenever_it_is_decided_is_tried_with_patience() {
         engine.input(Input::Request(Seen::Changed(object(changed).into())));
         assert_eq!(engine.queue.pop().is_some(), version == 2, "{version}");
         let wait = engine.queue.next_wake().map(|at| at - Instant::now());
-        assert_eq!(wait.is_some_and(|wait| wait > Duration::from_millis(900)), version > 2, "{version}: {wait:?}");
+        assert_eq!(wait.is_some_and(|wait| wait > Duration::from_millis(500)), version > 2, "{version}: {wait:?}");
     }
 }
 

@@ -17,7 +17,7 @@ const SIGNER: &str = "example.com/a";
 /// How many reviews are timed at a time.
 const REVIEWS: usize = 50;
 
-/// `others` policies of which each is about another signer, another group or another user, and one that permits.
+/// `others` policies of which each is about another signer, another group, another user or the accounts of another namespace, and one that permits.
 fn policies(others: usize) -> PolicySet {
     let object = |kind, name: &str, spec: Value| {
         PolicyObject::new(
@@ -37,10 +37,11 @@ fn policies(others: usize) -> PolicySet {
         });
         object(Kind::CSRPolicy, name, spec)
     };
-    let other = |index: usize| match index % 3 {
+    let other = |index: usize| match index % 4 {
         0 => policy(&format!("{index}"), &format!("example.org/{index}"), json!({ "groups": ["team"] })),
         1 => policy(&format!("{index}"), SIGNER, json!({ "groups": [format!("team-{index}")] })),
-        _ => policy(&format!("{index}"), SIGNER, json!({ "users": [format!("user-{index}")] })),
+        2 => policy(&format!("{index}"), SIGNER, json!({ "users": [format!("user-{index}")] })),
+        _ => policy(&format!("{index}"), SIGNER, json!({ "serviceAccounts": [format!("team-{index}/*")] })),
     };
     let guardrail = |index: usize| {
         let spec = json!({

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -103,7 +104,7 @@ pub fn static_program() -> anyhow::Result<PathBuf> {
     Ok(target_directory().join(target).join("quick/countersign"))
 }
 
-/// A program that tests run beside the control plane, at the version that they were written for.
+/// A program that tests run beside the control plane, at the version that `go/tools/go.mod` or `go/go.mod` pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     /// Helm 3.
@@ -152,7 +153,7 @@ impl Tool {
             }
         }
         let pinned = if self == Self::Kubeadm { CONTROL_PLANE } else { TOOLS };
-        let directory = target_directory().join("testbed/tools").join(version(pinned, module)?);
+        let directory = target_directory().join("testbed/tools").join(digest(pinned)?);
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         let lock = File::create(directory.join(format!("{name}.lock")))?;
@@ -166,13 +167,13 @@ impl Tool {
     }
 }
 
-/// The version of a module that the module in the directory `pinned` of `go/` has.
-fn version(pinned: &str, module: &str) -> anyhow::Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(pinned).join("go.mod");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut lines = text.lines().map(str::split_whitespace);
-    let version = lines.find_map(|mut words| (words.next() == Some(module)).then(|| words.next()).flatten());
-    Ok(version.with_context(|| format!("{} has no version of {module}", path.display()))?.to_owned())
+/// What stands for all versions that the module in the directory `pinned` of `go/` has.
+fn digest(pinned: &str) -> anyhow::Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(pinned).join("go.sum");
+    let sums = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut hasher = DefaultHasher::new();
+    sums.hash(&mut hasher);
+    Ok(format!("{:016x}", hasher.finish()))
 }
 
 /// The directory of a Go module at a version, with all of its files, which Go downloads at the first call.
