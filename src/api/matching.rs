@@ -85,7 +85,8 @@ pub struct Requestor {
     pub groups: Option<Vec<String>>,
 
     /// Service accounts as `namespace/name`, either part a pattern. The requestor must also be in
-    /// the group `system:serviceaccounts:<namespace>`.
+    /// the group `system:serviceaccounts:<namespace>`, which whoever impersonates it with groups of their choice is not: to stop an
+    /// account in any case, name it in `users`, as `system:serviceaccount:<namespace>:<name>`.
     #[schemars(length(max = 64), inner(length(min = 3, max = 320)))]
     #[x_kube(
         merge_strategy = ListMerge::Atomic,

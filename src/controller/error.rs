@@ -181,11 +181,11 @@ impl Error {
         }
     }
 
-    /// Whether it is about no object at all: the API server was not there, or too busy.
+    /// Whether it is about no object at all: the API server was not there, too busy, or did not know who asks.
     #[must_use]
     pub fn is_about_none(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Api(kube::Error::Service(_) | kube::Error::HyperError(_)))
-            || matches!(self.status(), Some(429 | 503))
+            || matches!(self.status(), Some(401 | 429 | 503))
     }
 
     /// Whether it is about this one object: others may fare better.

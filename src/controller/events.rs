@@ -193,12 +193,22 @@ struct Writer {
     trickles_at: Instant,
     /// Nothing is written before, after a failure.
     paused_until: Instant,
+    /// How many failures there were, one after the other, [`TRIES`] at most.
+    failures: u32,
 }
 
 impl Writer {
     fn new(target: Arc<Target>, metrics: Arc<Metrics>, deciding: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
-        Self { target, metrics, deciding, waiting: Waiting::default(), trickles_at: now, paused_until: now }
+        Self {
+            target,
+            metrics,
+            deciding,
+            waiting: Waiting::default(),
+            trickles_at: now,
+            paused_until: now,
+            failures: 0,
+        }
     }
 
     async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<Queued>) {
@@ -221,7 +231,8 @@ impl Writer {
             tokio::select! {
                 queued = receiver.recv(), if open => match queued {
                     Some(queued) => (0..self.waiting.push(queued)).for_each(|_| self.metrics.event_dropped()),
-                    None => open = false,
+                    // There is no time for pauses any more.
+                    None => (open, self.paused_until) = (false, now),
                 },
                 Some((queued, written)) = calls.next(), if !calls.is_empty() => self.written(queued, written),
                 Ok(()) = self.deciding.changed(), if open => {}
@@ -231,17 +242,25 @@ impl Writer {
     }
 
     fn written(&mut self, mut queued: Queued, written: Result<(), Error>) {
-        let Err(error) = written else { return };
+        let Err(error) = written else {
+            self.failures = 0;
+            return;
+        };
         self.metrics.api_error("event", &error);
+        // What were on their way together count once.
+        let now = Instant::now();
+        self.failures = (self.failures + u32::from(now >= self.paused_until)).clamp(1, TRIES);
         // Refused by an API server that is away or busy, it was not tried.
         let was_tried = !error.is_about_none();
         queued.tries += u32::from(was_tried);
         queued.waits = (queued.waits + 1).min(TRIES);
-        let passes = error.is_open() || error.status() == Some(429);
+        // Nor is a right that is missing at the moment always missed.
+        let passes = error.is_open() || !was_tried || error.status() == Some(403);
         let reason = queued.note.reason;
         if passes && (queued.tries < TRIES || !was_tried) {
-            let wait = (FIRST_WAIT * (1 << (queued.waits - 1))).max(error.retry_after()).min(LONGEST_WAIT);
-            self.paused_until = self.paused_until.max(Instant::now() + wait);
+            let times = if was_tried { queued.tries } else { self.failures };
+            let wait = (FIRST_WAIT * (1 << (times - 1))).max(error.retry_after()).min(LONGEST_WAIT);
+            self.paused_until = self.paused_until.max(now + wait);
             if queued.waits < TRIES {
                 self.waiting.push_front(queued);
             } else {
@@ -302,12 +321,20 @@ mod tests {
 
     use std::convert::Infallible;
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use http::{Request, Response};
     use kube::client::{Body, Client};
     use kube::core::Status;
 
-    use super::{CAPACITY, Error, EventType, Metrics, Note, Queued, TRIES, Target, Waiting, Writer, watch};
+    use super::{CAPACITY, Error, EventType, Metrics, Note, Queued, TRIES, Target, Waiting, Writer, mpsc, watch};
+
+    fn writer() -> Writer {
+        let written = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from(b"{}".to_vec())));
+        let service = tower::service_fn(written);
+        let target = Target { client: Client::new(service, ""), namespace: String::new(), instance: String::new() };
+        Writer::new(Arc::new(target), Arc::new(Metrics::new().unwrap()), watch::channel(false).1)
+    }
 
     #[tokio::test]
     async fn an_api_server_that_is_away_or_busy_for_long_costs_no_event() {
@@ -316,18 +343,16 @@ mod tests {
             Error::Api(kube::Error::Api(Box::new(status)))
         };
         let away = || Error::Api(kube::Error::Service("connection refused".into()));
-        let service = tower::service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
-        let target = Target { client: Client::new(service, ""), namespace: String::new(), instance: String::new() };
-        let (target, metrics) = (Arc::new(target), Arc::new(Metrics::new().unwrap()));
         for (error, stays) in [
             (&away as &dyn Fn() -> Error, true),
             (&|| code(429), true),
             (&|| code(503), true),
+            (&|| code(401), true),
             (&|| code(500), false),
             (&|| Error::Timeout(8), false),
             (&|| code(403), false),
         ] {
-            let mut writer = Writer::new(Arc::clone(&target), Arc::clone(&metrics), watch::channel(false).1);
+            let mut writer = writer();
             writer.waiting.push(queued("a", "Denied", 1));
             writer.waiting.push(queued("b", "Denied", 1));
             for _ in 0..TRIES * 4 {
@@ -345,6 +370,32 @@ mod tests {
             }
             assert_eq!(tries, if stays { TRIES * 2 } else { 0 });
         }
+    }
+
+    #[tokio::test]
+    async fn what_failed_long_ago_is_no_reason_to_wait_for_long() {
+        let status = Status { code: 429, ..Status::failure("", "") };
+        let busy = || Err(Error::Api(kube::Error::Api(Box::new(status.clone()))));
+        let mut writer = writer();
+        let mut pauses = Vec::new();
+        for written in [busy(), busy(), busy(), Ok(()), busy()] {
+            let now = Instant::now();
+            writer.paused_until = now;
+            // It has waited often.
+            writer.written(Queued { waits: TRIES, ..queued("a", "Denied", 1) }, written);
+            pauses.push((writer.paused_until - now).as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 0, 1]);
+    }
+
+    #[tokio::test]
+    async fn at_the_end_no_pause_is_waited_for() {
+        let mut writer = writer();
+        writer.paused_until = Instant::now() + Duration::from_secs(60);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        sender.send(queued("a", "Denied", 1)).unwrap();
+        drop(sender);
+        tokio::time::timeout(Duration::from_secs(30), writer.run(receiver)).await.unwrap();
     }
 
     fn queued(name: &str, reason: &'static str, bytes: usize) -> Queued {

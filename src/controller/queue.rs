@@ -92,9 +92,10 @@ impl Queue {
         let wait = wait.max(at_least);
         let jitter = wait.mul_f64(f64::from(jitter(&key, *count)) / 1024.0);
         let now = Instant::now();
-        // What waits for longer than anybody may ask for waits for a change.
-        *not_before = Some(now + FIRST_WAIT.max(at_least.min(LONGEST_RETRY_AFTER)));
-        let at = now + wait + jitter;
+        // What waits for longer than anybody may ask for waits for a change. Nobody asks for less than was asked for before.
+        let soonest = (now + FIRST_WAIT.max(at_least.min(LONGEST_RETRY_AFTER))).max(not_before.unwrap_or(now));
+        *not_before = Some(soonest);
+        let at = (now + wait + jitter).max(soonest);
         if let Some(before) = until.replace(at) {
             self.later.remove(&(before, Arc::clone(&key)));
         }
@@ -121,11 +122,16 @@ impl Queue {
         self.failures.get(key).is_some_and(|failures| failures.until.is_some())
     }
 
-    /// `key` was dealt with, or is gone.
-    pub(super) fn forget(&mut self, key: &str) {
+    /// `key` is another one now, which has not failed. If it has a place, it keeps it.
+    pub(super) fn is_new(&mut self, key: &str) {
         if let Some((key, Failures { until: Some(at), .. })) = self.failures.remove_entry(key) {
             self.later.remove(&(at, key));
         }
+    }
+
+    /// `key` was dealt with, or is gone.
+    pub(super) fn forget(&mut self, key: &str) {
+        self.is_new(key);
         self.leave(key);
     }
 
@@ -311,6 +317,22 @@ mod tests {
             queue.renew(&"a".into(), "amy");
             assert_eq!(queue.pop().as_deref(), Some("a"));
         }
+    }
+
+    #[test]
+    fn what_was_asked_for_once_is_kept_to_whatever_fails_meanwhile() {
+        let mut queue = Queue::default();
+        let failed = Instant::now();
+        queue.retry("a", "amy", Duration::from_secs(30));
+        queue.retry("a", "amy", Duration::ZERO);
+        queue.renew(&"a".into(), "amy");
+        assert!(queue.next_wake().unwrap() >= failed + Duration::from_secs(30));
+        assert_eq!((queue.pop(), queue.later.len()), (None, 1));
+        // Whatever of that name comes after it has not failed.
+        queue.is_new("a");
+        queue.renew(&"a".into(), "amy");
+        queue.is_new("a");
+        assert_eq!((queue.pop().as_deref(), queue.later.len(), queue.failures.len()), (Some("a"), 0, 0));
     }
 
     #[test]

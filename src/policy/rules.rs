@@ -151,7 +151,7 @@ pub struct Count {
 pub struct UsageRules {
     /// If stated, every usage must be one of these (or of `required`).
     pub allowed: Option<BTreeSet<Usage>>,
-    /// Usages that must not be there.
+    /// Usages that must not be there, with each that passes for one of them.
     pub denied: BTreeSet<Usage>,
     /// Usages that must be there.
     pub required: BTreeSet<Usage>,

@@ -131,6 +131,14 @@ impl Usage {
         )
     }
 
+    /// Whether a certificate with this usage passes for one with `purpose`: OpenSSL, and what is built on it, takes either form of
+    /// server gated crypto for [`Usage::ServerAuth`].
+    #[must_use]
+    pub const fn is_good_for(self, purpose: Self) -> bool {
+        self as u8 == purpose as u8
+            || (matches!(purpose, Self::ServerAuth) && matches!(self, Self::MicrosoftSgc | Self::NetscapeSgc))
+    }
+
     /// Whether no policy can ever allow it: with `cert sign` or `crl sign` the certificate would
     /// be an authority, with `any` the signer's own limits on its purposes would say nothing.
     #[must_use]

@@ -179,7 +179,9 @@ impl Checks<'_> {
 /// What a DNS name (in lower case) means in every cluster, if it is not a node's.
 fn meaning(name: &str) -> Option<&'static str> {
     let labels = name.split('.');
-    if labels.clone().any(|label| label == "localhost") {
+    // Those with a number stand in the /etc/hosts of Red Hat's and Debian's systems.
+    let own = ["localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"];
+    if labels.clone().any(|label| own.contains(&label)) {
         Some("is every machine's own")
     } else if name.starts_with("kubernetes") {
         Some("begins as the names of the API server do")

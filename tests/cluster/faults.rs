@@ -57,6 +57,12 @@ impl Bench {
         conditions.iter().map(|condition| condition["type"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Changes an object in what means nothing.
+    fn touch(&self, path: &str, name: &str) {
+        let patch = json!({ "metadata": { "annotations": { "touched": format!("{:?}", Instant::now()) } } });
+        self.api.must("PATCH", &format!("{path}/{name}"), Some(&patch)).unwrap();
+    }
+
     /// Runs `check` on a case for each row of `table`, all at a time.
     pub(super) fn each<T: Sync>(&self, table: &[(&str, T)], check: impl Fn(&Case, &T) + Sync) {
         self.each_with(|_| "--leader-elect=false".to_owned(), table, check);
@@ -150,14 +156,11 @@ impl<'a> Case<'a> {
 
     /// Lets the watches of the policy say something that changes nothing.
     pub(super) fn touch(&self, path: &str) {
-        let patch = json!({ "metadata": { "annotations": { "touched": format!("{:?}", Instant::now()) } } });
-        self.bench.api.must("PATCH", &format!("{path}/{}", self.name), Some(&patch)).unwrap();
+        self.bench.touch(path, &self.name);
     }
 
     pub(super) fn guardrail(&self, limits: &Value) -> Value {
-        let mut guardrail: Value = serde_json::from_str(&guardrail(&self.name, limits)).unwrap();
-        guardrail["spec"]["match"] = json!({ "signerNames": [self.signer] });
-        guardrail
+        guardrail_for(&self.name, &self.signer, limits)
     }
 
     pub(super) fn delete_policy(&self) {
@@ -176,6 +179,12 @@ impl<'a> Case<'a> {
     pub(super) fn delete_guardrail(&self) {
         self.bench.api.must("DELETE", &format!("{GUARDRAILS}/{}", self.name), None).unwrap();
     }
+}
+
+fn guardrail_for(name: &str, signer: &str, limits: &Value) -> Value {
+    let mut guardrail: Value = serde_json::from_str(&guardrail(name, limits)).unwrap();
+    guardrail["spec"]["match"] = json!({ "signerNames": [signer] });
+    guardrail
 }
 
 /// A limit that no request of this test keeps.
@@ -399,34 +408,43 @@ fn an_event_that_cannot_be_read_stops_approvals_until_a_complete_list() {
     });
 }
 
-#[test]
-fn a_policy_that_is_half_written_or_from_a_later_version_approves_nothing() {
-    let table: &[(&str, (&str, &str, Value))] = &[
+/// What may be wrong with an object, whose path follows, and where.
+type Wrong = (&'static str, (&'static str, &'static str, Value));
+
+fn half_written() -> [Wrong; 14] {
+    [
         ("policy-number", (POLICIES, "/spec", json!(5))),
         ("policy-without-spec", (POLICIES, "/spec", Value::Null)),
         ("policy-half", (POLICIES, "/spec/allow", json!({}))),
-        (
-            "policy-unknown-field",
-            (POLICIES, "/spec/allow", json!({ "notYet": 1, "usages": { "allowed": ["client auth"] } })),
-        ),
+        ("policy-unknown-field", (POLICIES, "/spec/allow/notYet", json!(1))),
+        ("policy-unknown-match", (POLICIES, "/spec/match/notYet", json!(["x"]))),
         ("policy-unknown-mode", (POLICIES, "/spec/mode", json!("Dream"))),
         ("policy-later-version", (POLICIES, "/apiVersion", json!("countersign.dev/v2"))),
-        ("policy-no-pattern", (POLICIES, "/spec/allow/subject/commonName/allowed", json!(["${user}"]))),
+        ("policy-no-pattern", (POLICIES, "/spec/allow/subject/commonName/allowed", json!(["amy", "${user}"]))),
         ("policy-no-expression", (POLICIES, "/spec/match/conditions", json!([{ "name": "x", "expression": "csr." }]))),
         ("guardrail-number", (GUARDRAILS, "/spec", json!("text"))),
         ("guardrail-without-spec", (GUARDRAILS, "/spec", Value::Null)),
         ("guardrail-unknown-field", (GUARDRAILS, "/spec/limits/notYet", json!({ "max": 1 }))),
         ("guardrail-half", (GUARDRAILS, "/spec/limits", json!({ "subject": 5 }))),
         ("guardrail-later-version", (GUARDRAILS, "/apiVersion", json!("countersign.dev/v2"))),
-    ];
+    ]
+}
+
+/// Writes `value` at `pointer` into `object`.
+fn put(object: &mut Value, pointer: &str, value: &Value) {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[field] = value.clone();
+}
+
+#[test]
+fn a_policy_that_is_half_written_or_from_a_later_version_approves_nothing() {
     let bench = Bench::start();
-    bench.each(table, |case, (path, pointer, value)| {
+    bench.each(&half_written(), |case, (path, pointer, value)| {
         case.create_guardrail(&permits());
         case.is_approved(&case.file("before"));
         // What the watch brings is as the API server has it but for this: its generation and uid are right.
         let mut object = bench.api.must("GET", &format!("{path}/{}", case.name), None).unwrap();
-        let (parent, field) = pointer.rsplit_once('/').unwrap();
-        object.pointer_mut(parent).unwrap()[field] = value.clone();
+        put(&mut object, pointer, value);
         let line = json!({ "type": "MODIFIED", "object": object }).to_string();
         let plural = path.rsplit('/').next().unwrap();
         let replace = Fault::Replace(format!("\"name\":\"{}\"", case.name), line);
@@ -439,6 +457,59 @@ fn a_policy_that_is_half_written_or_from_a_later_version_approves_nothing() {
         case.touch(path);
         case.is_approved(&name);
     });
+}
+
+#[test]
+fn what_is_half_written_wherever_it_is_read_is_not_ready() {
+    let bench = Bench::start();
+    let table = half_written();
+    let signer = |name: &str| format!("example.com/{name}");
+    let file = |name: &str, when: &str| {
+        let request = format!("{name}-{when}");
+        bench.file(&request, &signer(name));
+        request
+    };
+    for (name, _) in &table {
+        let policy: Value = serde_json::from_str(&policy(name, &signer(name), Value::Null)).unwrap();
+        bench.api.must("POST", POLICIES, Some(&policy)).unwrap();
+        bench.api.must("POST", GUARDRAILS, Some(&guardrail_for(name, &signer(name), &permits()))).unwrap();
+    }
+    let managed: Vec<String> = table.iter().map(|(name, _)| format!("--managed-signer={}", signer(name))).collect();
+    let options: Vec<&str> = managed.iter().map(String::as_str).chain(["--leader-elect=false"]).collect();
+    let case = Case::replica(&bench, "half-written", "half-written", &options);
+    for (name, _) in &table {
+        case.is_approved(&file(name, "before"));
+    }
+
+    // No status is written, so that the watch and each read may bring the same.
+    let writes_status = |call: &Call| call.method != "GET" && call.path.contains("/status");
+    let _no_status = case.proxy.inject(writes_status, answers(403));
+    std::thread::sleep(Duration::from_secs(2));
+    for (name, (path, pointer, value)) in &table {
+        let plural = path.rsplit('/').next().unwrap();
+        let mut list = bench.api.must("GET", path, None).unwrap();
+        let items = list["items"].as_array_mut().unwrap();
+        let object = items.iter_mut().find(|item| item["metadata"]["name"] == **name).unwrap();
+        put(object, pointer, value);
+        let line = json!({ "type": "MODIFIED", "object": object }).to_string();
+        let reads = case.proxy.inject(move |call| call.lists(plural), Fault::Body(list.to_string()));
+        let watched = case.proxy.inject_times(move |call| call.watches(plural), Fault::Insert(line), 1);
+        std::thread::sleep(Duration::from_millis(1500));
+
+        let request = file(name, "during");
+        let does = if *path == POLICIES { "permit" } else { "forbid" };
+        let reason = format!("{name} might {does} the request and cannot be evaluated: ");
+        let about = format!("\"name\":\"{request}\"");
+        let told = eventually("it is told why", LIMIT, || {
+            let is_told = case.controller.log().lines().any(|line| line.contains(&about) && line.contains(&reason));
+            anyhow_if(is_told, "it is not")
+        });
+        told.unwrap_or_else(|error| panic!("{error:#}: {reason}\n{}", case.story()));
+        case.is_pending_after(&request, Duration::from_millis(500));
+        drop((reads, watched));
+        bench.touch(path, name);
+        case.is_approved(&request);
+    }
 }
 
 #[test]

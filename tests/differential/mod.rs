@@ -14,7 +14,7 @@ pub(crate) mod go;
 pub(crate) mod hostile;
 pub(crate) mod keys;
 mod mutate;
-mod names;
+pub(crate) mod names;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

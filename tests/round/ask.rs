@@ -16,6 +16,7 @@ use crate::differential::der::{self, Node};
 use crate::differential::go::Go;
 use crate::differential::hostile::{algorithm, attribute, extension};
 use crate::differential::keys::Key;
+use crate::differential::names::benign_value;
 
 /// A request before it is written.
 #[derive(Debug, Clone)]
@@ -216,10 +217,18 @@ impl Ask {
     /// The request in PEM, really signed.
     pub fn pem(&self, keys: &[Key], go: &mut Go, rng: &mut Rng) -> String {
         let key = &keys[self.key];
-        let rdns = self.subject.iter().map(|(kind, text)| {
-            let pair = Node::sequence([Node::oid(kind), Node::leaf(der::UTF8, text.as_str())]);
-            Node::set([pair])
-        });
+        let mut sets: Vec<Vec<Node>> = Vec::new();
+        for (kind, text) in &self.subject {
+            let pair = Node::sequence([Node::oid(kind), benign_value(text, rng)]);
+            match sets.last_mut() {
+                Some(set) if one_in(6, rng) => set.push(pair),
+                _ => sets.push(vec![pair]),
+            }
+        }
+        // The order of DER (X.690 section 11.6).
+        for set in &mut sets {
+            set.sort_by_key(Node::encode);
+        }
         let texts =
             |tag: u8, texts: &[String]| texts.iter().map(|text| Node::leaf(tag, text.as_str())).collect::<Vec<_>>();
         let mut names = texts(0x81, &self.email_addresses);
@@ -246,11 +255,18 @@ impl Ask {
             vec![attribute("1.2.840.113549.1.9.14", [Node::sequence(extensions)])]
         };
         let version = Node::leaf(der::INTEGER, [0]);
-        let subject = Node::sequence(rdns.collect::<Vec<_>>());
+        let subject = Node::sequence(sets.into_iter().map(Node::set).collect::<Vec<_>>());
         let info =
             Node::sequence([version, subject, Node::whole(key.info.clone()), Node::of(0xa0, attributes)]).encode();
-        let signature = key.sign(go, key.hash(), None, &info);
-        let parts = [Node::whole(info), algorithm(key, key.hash(), None), Node::bits(&signature)];
+        let (hash, salt) = match (key.is_rsa(), rng.u8(..8)) {
+            (true, 0) => ("SHA256", Some(32)),
+            (true, 1) => ("SHA384", Some(48)),
+            (true, 2) => ("SHA384", None),
+            (true, 3) => ("SHA512", None),
+            _ => (key.hash(), None),
+        };
+        let signature = key.sign(go, hash, salt, &info);
+        let parts = [Node::whole(info), algorithm(key, hash, salt), Node::bits(&signature)];
         String::from_utf8(armour::plain(&Node::sequence(parts).encode())).unwrap()
     }
 }

@@ -110,10 +110,12 @@ impl Engine {
     fn sent(&mut self, name: &str, decided: Decided, request: Option<&SigningRequest>, sent: Sent) {
         let Decided { filed, review, .. } = &decided;
         let uid = filed.uid();
-        let too_busy = matches!(
-            &sent,
-            Sent::Failed(error) | Sent::Unanswered(error) | Sent::NodeUnread(error) if error.is_too_busy()
-        );
+        let too_busy = match &sent {
+            Sent::Failed(error) | Sent::Unanswered(error) => error.is_too_busy(),
+            // One Node that cannot be read in time is no reason for others to wait.
+            Sent::NodeUnread(error) => error.is_too_busy() && error.status().is_some(),
+            _ => false,
+        };
         let shown = self.flight.arrive(uid, too_busy);
         let still_here = self.pending.has(name, uid);
         let about = filed.clone();
@@ -393,12 +395,19 @@ impl Engine {
         self.retry(filed, wait);
     }
 
-    /// The request of `filed` comes again after a wait. One that was filed again under its name keeps its place.
+    /// The request of `filed` comes again after a wait. One that was filed again under its name keeps its place, or waits for what
+    /// has become of itself alone.
     fn retry(&mut self, filed: &Filed, at_least: Duration) {
-        if self.pending.has(filed.name(), filed.uid()) {
-            self.queue.leave(filed.name());
+        let name = filed.name();
+        if self.pending.has(name, filed.uid()) {
+            self.queue.leave(name);
+        } else if self.pending.get(name).is_some() {
+            if !self.queue.waits(name) && !self.queue.is_in_line(name) {
+                self.queue.retry(name, filed.requestor(), Duration::ZERO);
+            }
+            return;
         }
-        self.queue.retry(filed.name(), filed.requestor(), at_least);
+        self.queue.retry(name, filed.requestor(), at_least);
     }
 }
 

@@ -15,6 +15,7 @@ use http::{Method, Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::Body;
+use kube::core::Status;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -1297,6 +1298,55 @@ async fn what_is_another_one_whenever_it_is_decided_is_tried_with_patience() {
         let wait = engine.queue.next_wake().map(|at| at - Instant::now());
         assert_eq!(wait.is_some_and(|wait| wait > Duration::from_millis(500)), version > 2, "{version}: {wait:?}");
     }
+}
+
+/// An API server that has too much to do is sent less; one whose answer about a Node does not come is not.
+#[tokio::test]
+async fn a_node_that_cannot_be_read_in_time_holds_up_no_others() {
+    for (error, is_busy) in [(Error::Timeout(8), false), (busy(), true)] {
+        let (mut engine, _) = of_one_node();
+        list(&mut engine, [object(kubelets("a"))]);
+        // Half of what may be on its way at first, and this one.
+        for index in 0..9 {
+            engine.flight.depart(&format!("{index}"));
+        }
+        let decided = decided(&engine, object(kubelets("a")));
+        sent(&mut engine, decided, Sent::NodeUnread(error));
+        assert_eq!(engine.flight.is_full(), is_busy);
+    }
+}
+
+/// An API server that has too much to do, and says for how long.
+fn busy() -> Error {
+    let status = json!({ "kind": "Status", "code": 429, "details": { "retryAfterSeconds": 30 } });
+    Error::Api(kube::Error::Api(Box::new(serde_json::from_value::<Status>(status).unwrap())))
+}
+
+/// What was filed again under a name has not failed, and answers about the one before do not hold it up.
+#[tokio::test]
+async fn what_is_filed_again_waits_for_nothing_that_the_one_before_met() {
+    let again = || {
+        let mut again = pending_value("a");
+        again["metadata"]["uid"] = json!("another");
+        object(again)
+    };
+    let mut engine = engine(unused(), Leadership::always());
+    engine.input(Input::Request(Seen::Changed(pending("a").into())));
+    engine.queue.pop();
+    let before = decided(&engine, pending("a"));
+    sent(&mut engine, before, Sent::Failed(busy()));
+    let wait = engine.queue.next_wake().unwrap() - Instant::now();
+    assert!(wait > Duration::from_secs(25), "{wait:?}");
+    // Its watch missed that it was deleted.
+    let before = decided(&engine, pending("a"));
+    engine.input(Input::Request(Seen::Changed(again().into())));
+    assert_eq!((engine.queue.next_wake(), engine.queue.pop().as_deref()), (None, Some("a")));
+    // It fails by itself, and another answer about the one before comes late.
+    let it = decided(&engine, again());
+    sent(&mut engine, it, Sent::Failed(Error::Timeout(8)));
+    sent(&mut engine, before, Sent::Failed(busy()));
+    let wait = engine.queue.next_wake().unwrap() - Instant::now();
+    assert!(wait < Duration::from_secs(2), "{wait:?}");
 }
 
 /// That it counts no more is no reason to send it again at once.

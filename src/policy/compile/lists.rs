@@ -11,7 +11,7 @@ use crate::policy::reserved::MASTERS;
 use crate::policy::rules::{CommonNameRules, Count, DnsRules, IpRules, ListRules, Source};
 use crate::policy::{Field, Kind, Pattern, WidePattern};
 
-const ALSO_DENIED: &str = "is in denied too, and denied wins: remove it from one of them";
+const ALSO_DENIED: &str = "is denied too, and denied wins: remove it from one of them";
 
 /// A list of values, whichever of the API's types it came from.
 pub(super) struct Lists<'a> {

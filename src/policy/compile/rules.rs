@@ -198,7 +198,10 @@ impl Compiler {
             })
         };
         let allowed = set("allowed", allowed.as_ref());
-        let denied = set("denied", denied.as_ref());
+        let denied = set("denied", denied.as_ref()).map(|denied| {
+            let is_denied = |usage: &Usage| denied.iter().any(|purpose| usage.is_good_for(*purpose));
+            Usage::ALL.into_iter().filter(is_denied).collect::<Vec<_>>()
+        });
         let required = set("required", required.as_ref());
         // By what they mean, not by how they are written: `signing` contradicts `digital signature`.
         self.contradiction(path, allowed.as_deref(), required.as_deref(), denied.as_deref());

@@ -152,6 +152,12 @@ fn refuses_what_else_permits_nothing_or_contradicts_itself() {
             json!({ "allowed": ["signing"], "denied": ["digital signature"] }),
             "spec.allow.usages.allowed[0]",
         ),
+        (
+            Policy,
+            "allow.usages",
+            json!({ "allowed": ["signing", "microsoft sgc"], "denied": ["server auth"] }),
+            "spec.allow.usages.allowed[1]",
+        ),
         (Policy, "allow.expirationSeconds", Value::Null, "spec.allow.expirationSeconds"),
         (Policy, "allow.expirationSeconds.max", Value::Null, "spec.allow.expirationSeconds.max"),
         (Policy, "allow.expirationSeconds.min", json!(601), "spec.allow.expirationSeconds.min"),

@@ -162,7 +162,7 @@ fn gives_client_certificates(rules: &Rules) -> bool {
 /// Whether a certificate may be good for `usage`, as one without any extended key usage is (RFC 5280 section 4.2.1.12).
 fn permits(usages: &super::UsageRules, usage: Usage) -> bool {
     let any_purpose = usages.extended().next().is_none() && usages.extended_denied().next().is_none();
-    any_purpose || (usages.extended().any(|listed| listed == usage) && !usages.denied.contains(&usage))
+    any_purpose || usages.extended().any(|listed| listed.is_good_for(usage) && !usages.denied.contains(&listed))
 }
 
 /// Whether a pattern stands for any value.

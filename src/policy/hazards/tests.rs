@@ -614,9 +614,12 @@ fn without_extended_key_usages_a_certificate_is_good_for_any_purpose() {
         json!({ "allowed": ["digital signature", "code signing"] }),
         json!({ "allowed": ["digital signature"], "required": ["code signing"] }),
         json!({ "allowed": ["digital signature"], "denied": ["client auth"] }),
+        json!({ "allowed": ["digital signature", "code signing"], "denied": ["server auth"] }),
     ] {
         assert_eq!(codes(&usages(limited.clone()), &[]), [], "{limited}");
     }
+    let gated = json!({ "allowed": ["digital signature", "netscape sgc"] });
+    assert_eq!(codes(&usages(gated), &[]), [HazardCode::WildcardName]);
     let forbidden = |own: &Value, limits: Value| {
         let limits = json!({ "match": {}, "limits": { "usages": limits } });
         let guardrail = object(Kind::CSRGuardrail, "limits", &limits);

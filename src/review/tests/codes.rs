@@ -470,7 +470,7 @@ fn a_request_without_extended_key_usages_asks_for_any_purpose() {
     let (signing, encipherment) = (Usage::DigitalSignature, Usage::KeyEncipherment);
     let keys = ["digital signature", "key encipherment"];
     let and_server = ["server auth", "digital signature", "key encipherment"];
-    let cases: [(Kind, Value, &[Usage], &[ViolationCode]); 19] = [
+    let cases: [(Kind, Value, &[Usage], &[ViolationCode]); 23] = [
         (Guardrail, json!({ "denied": ["client auth"] }), &[signing, encipherment], &[Denied]),
         (Guardrail, json!({ "denied": ["ocsp signing", "key agreement"] }), &[signing], &[Denied]),
         (Guardrail, json!({ "denied": ["client auth"] }), &[signing, server], &[]),
@@ -490,6 +490,11 @@ fn a_request_without_extended_key_usages_asks_for_any_purpose() {
         (Policy, json!({ "allowed": keys, "denied": ["client auth"] }), &[signing], &[Denied]),
         (Policy, json!({ "allowed": keys, "required": ["server auth"] }), &[signing], &[NotAllowed, Missing]),
         (Policy, json!({ "required": ["signing"] }), &[signing], &[]),
+        // What OpenSSL takes for a server's.
+        (Guardrail, json!({ "denied": ["server auth"] }), &[signing, Usage::MicrosoftSgc], &[Denied]),
+        (Guardrail, json!({ "denied": ["server auth"] }), &[signing, client, Usage::NetscapeSgc], &[Denied]),
+        (Guardrail, json!({ "denied": ["microsoft sgc"] }), &[signing, server], &[]),
+        (Guardrail, json!({ "denied": ["client auth"] }), &[signing, Usage::MicrosoftSgc], &[]),
     ];
     for (kind, rules, usages, expected) in cases {
         let codes = found(kind, &json!({ "usages": rules }), |request| request.usages = usages.to_vec());

@@ -279,6 +279,8 @@ fn what_no_node_can_have_is_denied_even_where_its_node_says_so() {
         "LOCALHOST",
         "a.localhost",
         "localhost.localdomain",
+        "localhost6.localdomain6",
+        "ip6-loopback",
         "kubernetes",
         "Kubernetes.default",
         "kubernetes-api.example.com",
