@@ -197,7 +197,7 @@ pub struct Usages {
     pub allowed: Option<Vec<String>>,
     /// Usages that must not be asked for. A request without any extended key usage (such as `client auth`) counts as asking for each
     /// extended one, and one without any key usage (such as `digital signature`) for each of those. `server auth` denies `microsoft
-    /// sgc` and `netscape sgc`, too: OpenSSL takes a certificate with one of these for a server's.
+    /// sgc` and `netscape sgc`, too: OpenSSL and Java take a certificate with one of these for a server's.
     #[schemars(schema_with = "usages")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denied: Option<Vec<String>>,

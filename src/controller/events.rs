@@ -254,8 +254,12 @@ impl Writer {
         let was_tried = !error.is_about_none();
         queued.tries += u32::from(was_tried);
         queued.waits = (queued.waits + 1).min(TRIES);
-        // Nor is a right that is missing at the moment always missed.
-        let passes = error.is_open() || !was_tried || error.status() == Some(403);
+        // A right that is missing may be given back; or something refuses this one, and others have their turn before it.
+        let is_forbidden = error.status() == Some(403);
+        if is_forbidden {
+            queued.waits = TRIES;
+        }
+        let passes = error.is_open() || !was_tried || is_forbidden;
         let reason = queued.note.reason;
         if passes && (queued.tries < TRIES || !was_tried) {
             let times = if was_tried { queued.tries } else { self.failures };
@@ -370,6 +374,14 @@ mod tests {
             }
             assert_eq!(tries, if stays { TRIES * 2 } else { 0 });
         }
+        // What refuses one may take the others.
+        let mut writer = writer();
+        writer.waiting.push(queued("a", "Denied", 1));
+        writer.waiting.push(queued("b", "Denied", 1));
+        let first = writer.waiting.pop().unwrap();
+        writer.written(first, Err(code(403)));
+        assert_eq!(writer.waiting.pop().map(|next| next.note.name).as_deref(), Some("b"));
+        assert_eq!(writer.waiting.pop().map(|next| next.note.name).as_deref(), Some("a"));
     }
 
     #[tokio::test]

@@ -115,9 +115,9 @@ impl Flight {
         }
     }
 
-    /// One has arrived, about the request with `uid`, and the API server was too busy for it, or not. With the request as the
+    /// One has arrived, about the request with `uid`, and the API server was too busy for it, or not, or nobody knows. With the request as the
     /// watch has [shown](Self::show) it in the meantime, if it has.
-    pub(super) fn arrive(&mut self, uid: &str, too_busy: bool) -> Option<Arc<CsrObject>> {
+    pub(super) fn arrive(&mut self, uid: &str, too_busy: Option<bool>) -> Option<Arc<CsrObject>> {
         self.on_their_way = self.on_their_way.saturating_sub(1);
         let mut shown = None;
         if let Some(about) = self.about.get_mut(uid) {
@@ -127,16 +127,20 @@ impl Flight {
                 self.about.remove(uid);
             }
         }
-        if !too_busy {
-            self.answered += 1;
-            if self.answered >= self.limit {
-                self.answered = 0;
-                self.limit = MOST.min(self.limit + 1);
+        match too_busy {
+            Some(false) => {
+                self.answered += 1;
+                if self.answered >= self.limit {
+                    self.answered = 0;
+                    self.limit = MOST.min(self.limit + 1);
+                }
             }
-        } else if self.lowered_at.is_none_or(|at| at.elapsed() >= ONCE) {
-            self.lowered_at = Some(Instant::now());
-            self.answered = 0;
-            self.limit = (self.limit / 2).max(1);
+            Some(true) if self.lowered_at.is_none_or(|at| at.elapsed() >= ONCE) => {
+                self.lowered_at = Some(Instant::now());
+                self.answered = 0;
+                self.limit = (self.limit / 2).max(1);
+            }
+            _ => {}
         }
         shown
     }
@@ -164,16 +168,16 @@ mod tests {
         assert_eq!(places(&mut flight), MOST);
         // All that are refused together count once.
         for _ in 0..MOST {
-            flight.arrive("a", true);
+            flight.arrive("a", Some(true));
         }
         assert!(flight.is_empty());
         assert_eq!(places(&mut flight), MOST / 2);
         for _ in 0..MOST / 2 {
-            flight.arrive("a", false);
+            flight.arrive("a", Some(false));
         }
         assert_eq!(places(&mut flight), MOST / 2 + 1);
         for _ in 0..MOST * MOST {
-            flight.arrive("a", false);
+            flight.arrive("a", Some(false));
             flight.depart("a");
         }
         assert_eq!(places(&mut flight) + MOST / 2 + 1, MOST);
@@ -206,10 +210,10 @@ mod tests {
         for uid in ["a", "a", "b"] {
             flight.depart(uid);
         }
-        flight.arrive("a", false);
-        flight.arrive("b", false);
+        flight.arrive("a", Some(false));
+        flight.arrive("b", Some(false));
         assert!(flight.is_about("a") && !flight.is_about("b"));
-        flight.arrive("a", false);
+        flight.arrive("a", Some(false));
         assert!(!flight.is_about("a") && flight.is_empty());
     }
 
@@ -223,10 +227,10 @@ mod tests {
         flight.depart("a");
         flight.show(&object("a"));
         flight.show(&object("b"));
-        assert!(flight.arrive("a", false).is_some() && flight.arrive("a", false).is_some());
+        assert!(flight.arrive("a", Some(false)).is_some() && flight.arrive("a", Some(false)).is_some());
         flight.depart("a");
         flight.depart("b");
-        assert!(flight.arrive("a", false).is_none() && flight.arrive("b", false).is_none());
+        assert!(flight.arrive("a", Some(false)).is_none() && flight.arrive("b", Some(false)).is_none());
     }
 
     #[test]
@@ -234,7 +238,7 @@ mod tests {
         let mut flight = Flight::default();
         for _ in 0..10 {
             flight.lowered_at = None;
-            flight.arrive("a", true);
+            flight.arrive("a", Some(true));
         }
         assert_eq!(places(&mut flight), 1);
     }

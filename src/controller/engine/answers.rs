@@ -111,10 +111,10 @@ impl Engine {
         let Decided { filed, review, .. } = &decided;
         let uid = filed.uid();
         let too_busy = match &sent {
-            Sent::Failed(error) | Sent::Unanswered(error) => error.is_too_busy(),
-            // One Node that cannot be read in time is no reason for others to wait.
-            Sent::NodeUnread(error) => error.is_too_busy() && error.status().is_some(),
-            _ => false,
+            // One Node that cannot be read in time is no reason for others to wait, nor to send more.
+            Sent::NodeUnread(Error::Timeout(_)) => None,
+            Sent::Failed(error) | Sent::Unanswered(error) | Sent::NodeUnread(error) => Some(error.is_too_busy()),
+            _ => Some(false),
         };
         let shown = self.flight.arrive(uid, too_busy);
         let still_here = self.pending.has(name, uid);
@@ -401,9 +401,9 @@ impl Engine {
         let name = filed.name();
         if self.pending.has(name, filed.uid()) {
             self.queue.leave(name);
-        } else if self.pending.get(name).is_some() {
+        } else if let Some((name, entry)) = self.pending.get(name) {
             if !self.queue.waits(name) && !self.queue.is_in_line(name) {
-                self.queue.retry(name, filed.requestor(), Duration::ZERO);
+                self.queue.retry(name, entry.filed.requestor(), Duration::ZERO);
             }
             return;
         }

@@ -130,7 +130,7 @@ impl Engine {
     /// reviewed under has changed in the meantime.
     pub(super) fn read(&mut self, filed: &Filed, read: Sent) {
         let (name, uid) = (filed.name(), filed.uid());
-        self.flight.arrive(uid, matches!(&read, Sent::Failed(error) if error.is_too_busy()));
+        self.flight.arrive(uid, Some(matches!(&read, Sent::Failed(error) if error.is_too_busy())));
         self.take_over();
         let still_here = self.pending.has(name, uid);
         match read {

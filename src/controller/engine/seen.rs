@@ -156,10 +156,11 @@ impl Engine {
         self.answer(&filed, self.flight.is_about(filed.uid()));
         let fewer = self.counted.see(&filed);
         self.review_held_up(fewer);
-        if self.pending.get(&name).is_some_and(|(_, entry)| entry.filed.uid() != filed.uid()) {
-            self.queue.is_new(&name);
-        }
+        let another = !self.pending.has(&name, filed.uid());
         if self.pending.upsert(filed, self.policies.set()) {
+            if another {
+                self.queue.is_new(&name);
+            }
             self.enqueue(&name);
         } else {
             self.dequeue(&name);

@@ -1300,6 +1300,34 @@ async fn what_is_another_one_whenever_it_is_decided_is_tried_with_patience() {
     }
 }
 
+/// Nor is what was not answered forgotten, or what comes after it held up by that.
+#[tokio::test]
+async fn what_was_not_answered_is_looked_at_whatever_has_its_name_now() {
+    let unanswered = || {
+        let mut engine = engine(unused(), Leadership::always());
+        engine.input(Input::Request(Seen::Changed(pending("a").into())));
+        engine.queue.pop();
+        let decided = decided(&engine, pending("a"));
+        sent(&mut engine, decided, Sent::Unanswered(busy()));
+        assert!(engine.unanswered.len() == 1 && engine.queue.waits("a"));
+        engine
+    };
+    let another = |mut value: Value| {
+        value["metadata"]["uid"] = json!("another");
+        object(value)
+    };
+    // Decided by somebody else already.
+    let mut engine = unanswered();
+    engine.input(Input::Request(Seen::Changed(another(request_with("a", "Approved")).into())));
+    assert!(engine.unanswered.len() == 1 && engine.queue.waits("a"));
+    // Filed after a list without it.
+    let mut engine = unanswered();
+    list(&mut engine, []);
+    assert!(engine.unanswered.len() == 1 && engine.queue.waits("a"));
+    engine.input(Input::Request(Seen::Changed(another(pending_value("a")).into())));
+    assert!(engine.unanswered.len() == 1 && !engine.queue.waits("a") && engine.queue.is_in_line("a"));
+}
+
 /// An API server that has too much to do is sent less; one whose answer about a Node does not come is not.
 #[tokio::test]
 async fn a_node_that_cannot_be_read_in_time_holds_up_no_others() {
