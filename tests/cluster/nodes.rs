@@ -571,7 +571,7 @@ fn without_the_nodes_nothing_that_rests_on_one_is_approved_until_they_are_back()
         assert!(sent.is_empty(), "{name}: {sent:?}\n{}", controller.log());
         // At once, and then after 1 s and 2 s more.
         let tries = proxy.calls_since(since, reads).len();
-        assert!(tries <= 5, "{name}: {tries}\n{}", controller.log());
+        assert!(tries <= 5 && (tries > 0 || name.starts_with("watch")), "{name}: {tries}\n{}", controller.log());
         assert!(cluster.csr(name)["status"]["conditions"].is_null(), "{name}");
         drop((injected, ended));
         cluster.is_approved(name);

@@ -263,6 +263,7 @@ impl Ask {
             (true, 1) => ("SHA384", Some(48)),
             (true, 2) => ("SHA384", None),
             (true, 3) => ("SHA512", None),
+            (true, 4) => ("SHA512", Some(64)),
             _ => (key.hash(), None),
         };
         let signature = key.sign(go, hash, salt, &info);

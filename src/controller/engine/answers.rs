@@ -402,8 +402,12 @@ impl Engine {
         if self.pending.has(name, filed.uid()) {
             self.queue.leave(name);
         } else if let Some((name, entry)) = self.pending.get(name) {
-            if !self.queue.waits(name) && !self.queue.is_in_line(name) {
-                self.queue.retry(name, entry.filed.requestor(), Duration::ZERO);
+            // Without the lease no turn comes.
+            let leads = self.gate.is_leader();
+            let (has_turn, at_least) =
+                if leads { (self.queue.is_in_line(name), Duration::ZERO) } else { (false, at_least) };
+            if !has_turn && !self.queue.waits(name) {
+                self.queue.retry(name, entry.filed.requestor(), at_least);
             }
             return;
         }

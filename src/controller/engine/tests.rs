@@ -1326,6 +1326,12 @@ async fn what_was_not_answered_is_looked_at_whatever_has_its_name_now() {
     assert!(engine.unanswered.len() == 1 && engine.queue.waits("a"));
     engine.input(Input::Request(Seen::Changed(another(pending_value("a")).into())));
     assert!(engine.unanswered.len() == 1 && !engine.queue.waits("a") && engine.queue.is_in_line("a"));
+    // Its turn does not come without the lease, and looks have a pace all the same.
+    engine.gate = Arc::new(Gate::new(Leadership::never()));
+    let decided = engine.unanswered.remove("a").unwrap().remove(0);
+    sent(&mut engine, decided, Sent::Unanswered(busy()));
+    let wait = engine.queue.next_wake().unwrap() - Instant::now();
+    assert!(engine.queue.waits("a") && engine.queue.is_in_line("a") && wait > Duration::from_secs(25), "{wait:?}");
 }
 
 /// An API server that has too much to do is sent less; one whose answer about a Node does not come is not.
