@@ -123,7 +123,7 @@ impl Queue {
     }
 
     /// `key` is another one now, which has not failed. If it has a place, it keeps it.
-    pub(super) fn is_new(&mut self, key: &str) {
+    pub(super) fn start_anew(&mut self, key: &str) {
         if let Some((key, Failures { until: Some(at), .. })) = self.failures.remove_entry(key) {
             self.later.remove(&(at, key));
         }
@@ -131,7 +131,7 @@ impl Queue {
 
     /// `key` was dealt with, or is gone.
     pub(super) fn forget(&mut self, key: &str) {
-        self.is_new(key);
+        self.start_anew(key);
         self.leave(key);
     }
 
@@ -329,9 +329,9 @@ mod tests {
         assert!(queue.next_wake().unwrap() >= failed + Duration::from_secs(30));
         assert_eq!((queue.pop(), queue.later.len()), (None, 1));
         // Whatever of that name comes after it has not failed.
-        queue.is_new("a");
+        queue.start_anew("a");
         queue.renew(&"a".into(), "amy");
-        queue.is_new("a");
+        queue.start_anew("a");
         assert_eq!((queue.pop().as_deref(), queue.later.len(), queue.failures.len()), (Some("a"), 0, 0));
     }
 

@@ -131,8 +131,8 @@ impl Usage {
         )
     }
 
-    /// Whether a certificate with this usage passes for one with `purpose`: OpenSSL, and what is built on it, takes either form of
-    /// server gated crypto for [`Usage::ServerAuth`].
+    /// Whether a certificate with this usage passes for one with `purpose`: any does for its own, and OpenSSL, what is built on it,
+    /// and Java take either form of server gated crypto for [`Usage::ServerAuth`]. Not the other way round.
     #[must_use]
     pub const fn is_good_for(self, purpose: Self) -> bool {
         self as u8 == purpose as u8

@@ -106,6 +106,38 @@ fn what_goes_beyond_is_denied_and_told_why() {
     cluster.is_denied("not-own", "is not the requestor's own");
 }
 
+/// OpenSSL and Java take it for a server's.
+#[test]
+fn server_gated_crypto_is_denied_with_server_auth() {
+    const SIGNER: &str = "example.com/mtls";
+    const GATED: [&str; 2] = ["microsoft sgc", "netscape sgc"];
+    let mut cluster = Cluster::start();
+    cluster.run(&["--managed-signer=example.com/mtls"]);
+    let usages = json!({ "allowed": ["client auth", "microsoft sgc", "netscape sgc"] });
+    let allow = json!({
+        "subject": { "commonName": { "allowed": ["*"] } },
+        "usages": usages,
+        "expirationSeconds": { "max": 2_592_000 },
+    });
+    cluster.admin.apply(&policy("gated", SIGNER, json!({ "allow": allow }))).unwrap();
+    cluster.is_ready("csrpolicy/gated");
+    let file = |name: &str, usage: &str| {
+        let mut request = Request::new(name, "/CN=vpn.example.com");
+        (request.signer, request.usages) = (SIGNER.to_owned(), vec![usage.to_owned()]);
+        cluster.file(&request);
+    };
+    file("permitted", GATED[0]);
+    cluster.is_approved("permitted");
+    cluster.admin.apply(&guardrail("no-servers", &json!({ "usages": { "denied": ["server auth"] } }))).unwrap();
+    cluster.is_ready("csrguardrail/no-servers");
+    for (name, usage) in ["microsoft", "netscape"].into_iter().zip(GATED) {
+        file(name, usage);
+        cluster.is_denied(name, &format!("usage \"{usage}\" is denied by CSRGuardrail no-servers"));
+    }
+    file("client", "client auth");
+    cluster.is_approved("client");
+}
+
 #[test]
 fn what_is_not_ours_is_left_alone_and_odd_objects_stop_nobody() {
     let mut cluster = Cluster::start();

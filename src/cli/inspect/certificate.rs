@@ -249,8 +249,8 @@ impl Certificate {
 
     /// What it is for, in a word or two.
     pub(super) fn purpose(&self) -> &'static str {
-        let usages = self.usages.iter().filter_map(|usage| Usage::from_name(usage));
-        let server = usages.into_iter().any(|usage| usage == Usage::Any || usage.is_good_for(Usage::ServerAuth));
+        let mut usages = self.usages.iter().filter_map(|usage| Usage::from_name(usage));
+        let server = usages.any(|usage| usage == Usage::Any || usage.is_good_for(Usage::ServerAuth));
         match (self.is_authority(), self.is_named_for_clients(), server) {
             (true, ..) => "CA",
             (false, true, true) => "client and server",

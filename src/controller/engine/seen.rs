@@ -159,7 +159,7 @@ impl Engine {
         let another = !self.pending.has(&name, filed.uid());
         if self.pending.upsert(filed, self.policies.set()) {
             if another {
-                self.queue.is_new(&name);
+                self.queue.start_anew(&name);
             }
             self.enqueue(&name);
         } else {
